@@ -1,0 +1,1 @@
+"""chDB behind the HTTP interface of ClickHouse, owned by one process."""

@@ -1,0 +1,1 @@
+"""The tables of the record and what is read from and written to them."""

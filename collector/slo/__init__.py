@@ -1,0 +1,1 @@
+"""Objectives, error budgets and burn rates: pure sums over counts from the record."""

@@ -1,0 +1,1 @@
+"""Where the record comes from: one module per source."""

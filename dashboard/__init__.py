@@ -1,0 +1,1 @@
+"""The view: what an SRE looks at. Reads through the stores, decides nothing."""

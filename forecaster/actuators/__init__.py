@@ -1,0 +1,1 @@
+"""Whoever holds the floor: one module per kind of autoscaler."""

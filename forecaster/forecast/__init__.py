@@ -1,0 +1,1 @@
+"""Demand ahead, with quantiles. Never imports scaling."""

@@ -1,0 +1,40 @@
+"""The values a forecast is made of. Units are the input's: requests/s for a service, the file's own for a CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class DemandSeries:
+    """A clean series. frame: columns `ds` (aware UTC, start of step, regular, ascending) and `y` (float, NaN = gap)."""
+
+    name: str
+    step: timedelta
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """frame: `ds` (start of step, first one = origin) and one column `q<level>` per quantile, e.g. `q0.5`, ascending."""
+
+    name: str
+    origin: datetime
+    model: str
+    step: timedelta
+    quantiles: tuple[float, ...]
+    frame: pd.DataFrame
+    history_from: datetime
+    watermark: datetime  # end of the newest step that the forecast rests on
+
+
+@dataclass(frozen=True, slots=True)
+class NoForecast:
+    """Looked, and could not say, because."""
+
+    name: str
+    origin: datetime
+    reason: str

@@ -1,0 +1,1 @@
+"""From forecast to floor: capacity, plan, guardrails, and the simulator that judges them."""

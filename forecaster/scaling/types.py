@@ -1,0 +1,77 @@
+"""The words of a scaling decision: what it sees (Situation) and what it says (Decision). Rates are of the clock in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from collector.catalog import Mode, Scaling
+from forecaster.forecast.types import Forecast, NoForecast
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Requests/s of the clock in use that one replica serves within its SLO, as an interval; source says who knows."""
+
+    low_rps: float
+    high_rps: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HpaState:
+    """The autoscaler as read from the cluster. operator_floor is the floor the operator set; floor is in force now."""
+
+    operator_floor: int
+    floor: int
+    ceiling: int
+    desired: int
+    current: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything a decision may look at. last_lowered_at: when we last lowered the floor; None = never."""
+
+    now: datetime
+    service: str
+    scaling: Scaling
+    mode: Mode
+    forecast: Forecast | NoForecast
+    capacity: Capacity | None
+    hpa: HpaState | None
+    metric_at: datetime | None  # end of the newest recorded step of demand
+    last_lowered_at: datetime | None
+    backtest_passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFloor:
+    """From `starts_at` on the plan wants `floor` replicas, because."""
+
+    starts_at: datetime
+    floor: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """outcome: raise, lower, keep (the plan wants what is), or no_plan (looked, changed nothing, because).
+
+    floor_wanted is what the plan asked for before the guardrails; apply is true only in mode act with a change to make.
+    needed_at: first instant at which the forecast needs more than floor_before; None when it never does.
+    """
+
+    at: datetime
+    service: str
+    mode: Mode
+    outcome: Literal["raise", "lower", "keep", "no_plan"]
+    floor_before: int
+    floor_wanted: int
+    floor_after: int
+    apply: bool
+    reasons: tuple[str, ...]
+    needed_at: datetime | None
+    plan: tuple[PlannedFloor, ...]

@@ -1,0 +1,1 @@
+"""The flight-booking API that Tidegauge proves itself on. It meets the platform over HTTP only."""

@@ -1,0 +1,1 @@
+"""A Kubernetes in small: replicas are processes, a front balances over them, and a reactive loop scales them."""
