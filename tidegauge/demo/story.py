@@ -82,7 +82,8 @@ def choose_window(rps: npt.NDArray[np.float64], *, step: timedelta, length: time
     """Return (first index of the window, index at which the steepest sustained rise of the last third begins).
 
     The rise is sustained when each third of its half hour rises. Among the windows that hold it, with a lead-in before
-    it, the one with the deepest fall after its peak is taken; the earliest of equals.
+    it, one whose fall after the peak is the deepest (or within a tenth of it) is taken; of these the latest, which shows
+    most of what follows.
     """
     steps = int(length / step)
     lead_in = math.ceil(min(LEAD_IN, length / 4) / step)
@@ -104,8 +105,8 @@ def choose_window(rps: npt.NDArray[np.float64], *, step: timedelta, length: time
     firsts = firsts[firsts + steps < len(rps)]
     if len(firsts) == 0:
         firsts = np.array([len(rps) - steps - 1])
-    falls = [_fall(smooth[at : first + steps + 1]) for first in firsts]
-    return int(firsts[int(np.argmax(falls))]), at
+    falls = np.array([_fall(smooth[at : first + steps + 1]) for first in firsts])
+    return int(firsts[falls >= 0.9 * falls.max()][-1]), at
 
 
 def _sustained(
