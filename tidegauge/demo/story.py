@@ -82,8 +82,8 @@ def choose_window(rps: npt.NDArray[np.float64], *, step: timedelta, length: time
     """Return (first index of the window, index at which the steepest sustained rise of the last third begins).
 
     The rise is sustained when each third of its half hour rises. Among the windows that hold it, with a lead-in before
-    it, one whose fall after the peak is the deepest (or within a tenth of it) is taken; of these the latest, which shows
-    most of what follows.
+    it, one whose fall after the peak is the deepest (or within a tenth of it) is taken; of these the latest, which
+    shows most of what follows.
     """
     steps = int(length / step)
     lead_in = math.ceil(min(LEAD_IN, length / 4) / step)
