@@ -19,6 +19,8 @@ import chdb
 
 from collector.embedded.request import Setup
 
+_connect: Any = chdb.connect  # chdb ships no types
+
 _CODE = re.compile(r"Code: (\d+)\. ")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^)]*\))?\s*\Z")
 
@@ -52,7 +54,7 @@ class Engine:
         directory.mkdir(parents=True, exist_ok=True)
         self._address = f"{directory.resolve()}?max_server_memory_usage={memory_bytes}"
         try:
-            self._anchor: Any = chdb.connect(self._address)
+            self._anchor: Any = _connect(self._address)
         except Exception as error:
             if "Cannot lock file" in str(error):
                 raise StoreBusyError(str(directory)) from error
@@ -62,7 +64,7 @@ class Engine:
 
     def handle(self, setup: Setup) -> Handle:
         """Return a handle prepared for one statement; the caller closes it (it is a context manager)."""
-        handle = Handle(self, chdb.connect(self._address), setup)
+        handle = Handle(self, _connect(self._address), setup)
         with self._lock:
             self._open[handle.tag] = handle
         return handle
@@ -75,7 +77,7 @@ class Engine:
     def cancel(self, handle: Handle) -> None:
         """Ask the engine to stop what runs on a handle; returns at once."""
         handle.cancelled = True
-        with chdb.connect(self._address) as control:
+        with _connect(self._address) as control:
             control.query(f"KILL QUERY WHERE Settings['log_comment'] = '{handle.tag}' ASYNC", "Null")
 
     def cancel_all(self) -> int:
@@ -88,7 +90,7 @@ class Engine:
 
     def ping(self) -> None:
         """Run the smallest query; raises EngineError."""
-        with chdb.connect(self._address) as control:
+        with _connect(self._address) as control:
             _call(control.query, "SELECT 1", "Null")
 
     def close(self) -> None:
@@ -162,17 +164,18 @@ class Handle:
         setup = self._setup
         if self.cancelled:
             raise EngineError(394, "QUERY_WAS_CANCELLED", _text(394, "QUERY_WAS_CANCELLED", "Query was cancelled"))
-        assignments = [f"log_comment = '{self.tag}'", f"max_memory_usage = {setup.memory_bytes}"]
-        assignments += [f"{name} = {_quote(value)}" for name, value in setup.settings]
-        assignments += [f"param_{name} = {_quote(value)}" for name, value in setup.parameters]
-        if setup.read_only:
-            assignments.append("readonly = 2")
+        assignments = {
+            "log_comment": self.tag,
+            "max_memory_usage": str(setup.memory_bytes),
+            "async_insert": "0",  # an acknowledged insert is in its table, and its deduplication token counts
+            **dict(setup.settings),
+            **{f"param_{name}": value for name, value in setup.parameters},
+            **({"readonly": "2"} if setup.read_only else {}),
+        }
         if setup.database:
-            _call(
-                self._connection.query,
-                f"USE `{setup.database.replace(chr(92), chr(92) * 2).replace('`', chr(92) + '`')}`",
-            )
-        _call(self._connection.query, "SET " + ", ".join(assignments))
+            _call(self._connection.query, f"USE {_quote(setup.database, '`')}")
+        listed = ", ".join(f"{name} = {_quote(value)}" for name, value in assignments.items())
+        _call(self._connection.query, f"SET {listed}")
 
 
 def _call(function: Any, *arguments: Any) -> Any:
@@ -196,5 +199,5 @@ def _text(code: int, name: str, message: str) -> str:
     return f"Code: {code}. DB::Exception: {message}. ({name})"
 
 
-def _quote(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _quote(text: str, quote: str = "'") -> str:
+    return quote + text.replace("\\", "\\\\").replace(quote, "\\" + quote) + quote

@@ -27,6 +27,11 @@ from collector.embedded.statement import Insert, find_insert_data, read_statemen
 MOST_STATEMENT_BYTES = 64 << 20
 _CANCEL_AGAIN_SECONDS = 0.2
 
+
+class LateError(Exception):
+    """A result failed after its status had gone out: it carries ClickHouse's mark, and the connection breaks."""
+
+
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,10 +66,8 @@ class Front:
         elif path == "/readyz":
             await self._answer_readiness(send)
         elif path != "/":
-            await _answer(
-                send, 404, b"There is no handle " + path.encode() + b": expected /, /ping, /healthz or /readyz\n"
-            )
-        elif method in {"GET", "POST", "HEAD"}:
+            await _answer(send, 404, f"{path}: expected /, /ping, /healthz or /readyz\n".encode())
+        elif method in {"GET", "POST"}:
             await self._answer_statement(scope, receive, send)
         else:
             await _answer(send, 501, b"expected GET or POST\n")
@@ -84,6 +87,8 @@ class Front:
             await self._statement(scope, headers, receive, send)
         except ClientGoneError:
             log.info("a client went away before it had its answer")
+        except LateError as error:  # returning without the end of the body makes the server cut the connection
+            log.warning("a result broke off: %s", error)
         except EncodingError as error:
             await _refuse(send, 117, "INCORRECT_DATA", str(error))
         except RequestError as error:
@@ -93,17 +98,13 @@ class Front:
 
     def _check_caller(self, query_string: str, headers: dict[str, str]) -> None:
         if "origin" in headers:  # a web page could otherwise post statements to a port on its reader's machine
-            raise RequestError(
-                "expected no Origin header: browsers are not served", code=516, name="AUTHENTICATION_FAILED"
-            )
+            raise _forbidden("expected no Origin header: browsers are not served")
         if self.user is None and self.password is None:
             return
         user, password = read_credentials(query_string, headers)
         expected = f"{self.user or 'default'}\0{self.password or ''}".encode()
         if not hmac.compare_digest(f"{user}\0{password}".encode(), expected):
-            raise RequestError(
-                f"{user}: password is incorrect, or there is no such user", code=516, name="AUTHENTICATION_FAILED"
-            )
+            raise _forbidden(f"{user}: password is incorrect, or there is no such user")
 
     async def _statement(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
         query_string = scope["query_string"].decode("latin-1")
@@ -114,13 +115,10 @@ class Front:
             form = read_form(await _whole(body, b""), content_type)
         request = read_request(scope["method"], query_string, headers, memory_bytes=self.query_memory_bytes, form=form)
         head = f"{request.query}\n".encode() if request.query else b""
-        insert: Insert | None | bool = True
-        while insert is True:
-            insert = find_insert_data(head, whole=body.ended)
-            if insert is True:
-                head += await body.read(1)
-                if len(head) > MOST_STATEMENT_BYTES:
-                    raise _too_large()
+        while (insert := find_insert_data(head, whole=body.ended)) == "more":
+            head += await body.read(1)
+            if len(head) > MOST_STATEMENT_BYTES:
+                raise _too_large()
         if isinstance(insert, Insert):
             await self._insert(request, insert, head[insert.data_offset :], body, send)
         else:
@@ -184,8 +182,11 @@ class Front:
                 break
             try:
                 piece, _, more = await self._or_cancel(handle, receive, _read_piece, handle)
-            except EngineError as error:  # the status has gone out: ClickHouse's mark in the body tells
-                piece, more = _late_exception(tag, error), False
+            except EngineError as error:
+                mark = _late_exception(tag, error)
+                rest = encoder.compress(mark) + encoder.flush() if encoder else mark
+                await send({"type": "http.response.body", "body": rest, "more_body": True})
+                raise LateError(error.text) from error
         await send({"type": "http.response.body", "body": encoder.flush() if encoder else b""})
 
     async def _or_cancel(
@@ -193,7 +194,7 @@ class Front:
     ) -> T:
         """Run a reading call; cancel it when the client goes away meanwhile."""
         job = asyncio.ensure_future(_run(self.threads.readers, call, *arguments, **named))
-        gone = asyncio.ensure_future(receive())
+        gone = asyncio.ensure_future(_wait_until_gone(receive))
         try:
             await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
             if job.done():
@@ -217,6 +218,11 @@ async def _run(executor: Executor, call: Callable[P, T], *arguments: P.args, **n
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: call(*arguments, **named))
 
 
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # the server may tell the end of the body twice
+
+
 async def _whole(body: Body, head: bytes) -> bytes:
     head += await body.read(MOST_STATEMENT_BYTES)
     if not body.ended or len(head) > MOST_STATEMENT_BYTES:
@@ -224,10 +230,13 @@ async def _whole(body: Body, head: bytes) -> bytes:
     return head
 
 
+def _forbidden(message: str) -> RequestError:
+    return RequestError(message, code=516, name="AUTHENTICATION_FAILED")
+
+
 def _too_large() -> RequestError:
-    return RequestError(
-        f"expected a statement of at most {MOST_STATEMENT_BYTES} bytes", code=307, name="QUERY_IS_TOO_LARGE"
-    )
+    message = f"expected a statement of at most {MOST_STATEMENT_BYTES} bytes"
+    return RequestError(message, code=307, name="QUERY_IS_TOO_LARGE")
 
 
 def _insert_at_once(handle: Handle, insert: Insert, data: bytes) -> Totals:
@@ -239,7 +248,8 @@ def _insert_at_once(handle: Handle, insert: Insert, data: bytes) -> Totals:
 
 def _read_piece(handle: Handle) -> tuple[bytes, int, bool]:
     """Return about PIECE_BYTES of the result, the rows in it, and whether there is more."""
-    parts, held, rows = [], 0, 0
+    parts: list[bytes] = []
+    held = rows = 0
     while held < PIECE_BYTES:
         block = handle.read()
         if block is None:

@@ -2,6 +2,7 @@
 
 Sessions are the one thing knowingly left out: each request has an engine handle of its own, so `session_id` is accepted
 (clickhouse-connect sends one by default) and nothing lives from one request to the next: no SET, no temporary table.
+`wait_end_of_query` is accepted too, but a large result is not kept until its end: one that fails late breaks off.
 """
 
 from __future__ import annotations
