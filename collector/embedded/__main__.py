@@ -20,7 +20,7 @@ from collector.embedded.settings import Settings, SettingsError, read_physical_m
 _FINISH_SECONDS = 6  # what was accepted may run so long after SIGTERM ...
 _STOP_SECONDS = 9.5  # ... and the process ends after so long in any case
 _KEEP_ALIVE_SECONDS = 300  # longer than clients keep an idle connection, so that it is they who close it
-_THREADS = (("read", 8), ("write", 4), ("control", 2))
+_THREADS = (("read", 8), ("write", 4), ("control", 4))
 
 log = logging.getLogger("collector.embedded")
 
@@ -65,7 +65,7 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
         signal.signal(number, lambda *_: None)
     log.info("serving %s on http://127.0.0.1:%d", settings.directory, settings.port)
     _Server(_uvicorn_config(front)).run(sockets=[listener])
-    engine.cancel_all()
+    engine.stop_all()
     for pool in pools:
         pool.shutdown(wait=True)
     engine.close()

@@ -25,7 +25,6 @@ from collector.embedded.request import Request, RequestError, read_credentials, 
 from collector.embedded.statement import Insert, find_insert_data, read_statement
 
 MOST_STATEMENT_BYTES = 64 << 20
-_CANCEL_AGAIN_SECONDS = 0.2
 
 
 class LateError(Exception):
@@ -193,25 +192,20 @@ class Front:
         self, handle: Handle, receive: Receive, call: Callable[P, T], *arguments: P.args, **named: P.kwargs
     ) -> T:
         """Run a reading call; cancel it when the client goes away meanwhile."""
-        job = asyncio.ensure_future(_run(self.threads.readers, call, *arguments, **named))
+        job = self.threads.readers.submit(call, *arguments, **named)
+        done = asyncio.wrap_future(job)
         gone = asyncio.ensure_future(_wait_until_gone(receive))
         try:
-            await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if job.done():
-                return job.result()
-            await self._cancel(handle, job)
+            first: set[asyncio.Future[Any]] = {done, gone}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if done.done():
+                return done.result()
             raise ClientGoneError
-        except asyncio.CancelledError:
-            await self._cancel(handle, job)
-            raise
         finally:
             gone.cancel()
-
-    async def _cancel(self, handle: Handle, job: asyncio.Future[Any]) -> None:
-        while not job.done():  # again and again: the statement may not have reached the engine yet
-            await _run(self.threads.control, self.engine.cancel, handle)
-            await asyncio.wait({job}, timeout=_CANCEL_AGAIN_SECONDS)
-        job.exception()
+            if not job.done():
+                done.add_done_callback(lambda late: late.cancelled() or late.exception())
+                self.threads.control.submit(self.engine.stop, handle, job)
 
 
 async def _run(executor: Executor, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
