@@ -89,7 +89,9 @@ class Cluster:
 
     def start(self) -> None:
         with (self.folder / "stderr.log").open("ab") as errors:
-            self.process = subprocess.Popen([sys.executable, "-m", "tidegauge.cluster"], env=self.environ, stderr=errors)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tidegauge.cluster"], env=self.environ, stderr=errors
+            )
 
     async def stop(self, which: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None

@@ -15,13 +15,14 @@ from collections.abc import Coroutine
 from aiohttp import web
 
 from collector.catalog import CatalogError
+from collector.instrument import EventClient
 from tidegauge.clock import Clock, clock_from_environment
 from tidegauge.cluster.api import Api
 from tidegauge.cluster.autoscaler import Autoscaler
 from tidegauge.cluster.fleet import Fleet
-from tidegauge.cluster.front import Front, FrontSettings, open_session
+from tidegauge.cluster.front import Front, FrontSettings, Refusals, open_session
 from tidegauge.cluster.metrics import ClusterMetrics
-from tidegauge.cluster.refusals import UntoldRefusals
+from tidegauge.cluster.refusals import RecordedRefusals, UntoldRefusals
 from tidegauge.cluster.replica import ReplicaSettings, http_probe
 from tidegauge.cluster.rotation import Rotation
 from tidegauge.cluster.settings import ClusterSettings, SettingsError, settings_from_environment
@@ -30,9 +31,12 @@ from tidegauge.cluster.state import ClusterState, Journal, StateError
 log = logging.getLogger("tidegauge.cluster")
 
 HOST = "127.0.0.1"
+_FRONT = "front"
 _BACKLOG = 1024
 _FINISH_SECONDS = 10.0
 """Real seconds that requests in flight get to end when the cluster stops."""
+_TELL_SECONDS = 3.0
+"""Real seconds that the collector gets to take the last refused requests."""
 
 
 class PortTakenError(OSError):
@@ -66,9 +70,7 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
         api_socket = listen(settings.api_port, what="cluster API", setting="TIDEGAUGE_CLUSTER_PORT")
         stack.callback(api_socket.close)
         journal = _open_journal(settings, clock)
-        stack.callback(journal.close)
-        refusals = UntoldRefusals()
-        stack.callback(refusals.close)
+        refusals = _open_refusals(stack, settings, clock)
         rotation, front_settings = Rotation(), FrontSettings()
         session = await stack.enter_async_context(open_session(front_settings))
         front = Front(rotation=rotation, session=session, refusals=refusals, settings=front_settings)
@@ -104,6 +106,14 @@ def _open_journal(settings: ClusterSettings, clock: Clock) -> Journal:
     least = settings.scaling.min_replicas
     initial = ClusterState(floor=least, desired=least)
     return Journal(settings.folder, initial=initial, now_seconds=clock.now_seconds)
+
+
+def _open_refusals(stack: contextlib.AsyncExitStack, settings: ClusterSettings, clock: Clock) -> Refusals:
+    if settings.collector_url is None:
+        return UntoldRefusals()
+    client = EventClient(settings.collector_url, service=settings.service, instance=_FRONT)
+    stack.callback(client.close, timeout=_TELL_SECONDS)
+    return RecordedRefusals(client, instance=_FRONT, now_seconds=clock.now_seconds)
 
 
 async def _serve_on(

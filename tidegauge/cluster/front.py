@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class Refusal:
     path: str
     status: int
     duration_seconds: float
-    headers: aiohttp.typedefs.LooseHeaders
+    headers: Mapping[str, str]
 
 
 class Refusals(Protocol):

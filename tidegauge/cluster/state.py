@@ -75,13 +75,11 @@ class Journal:
         self._log_path = folder / "transitions.jsonl"
         self._now_seconds = now_seconds
         found = _read_state(self._state_path)
-        self.resumed = found is not None
         self.state = found or initial
         self._transitions = _read_transitions(self._log_path)
-        self._log_file = self._log_path.open("a", encoding="utf-8")
 
     def keep(self, state: ClusterState) -> None:
-        """Replace the state. Floor, desired and manager are synced to disk; a change of memory alone is only written."""
+        """Replace the state. Floor, desired and manager are synced to disk; memory alone is only written."""
         before, self.state = self.state, state
         durable = (before.floor, before.desired, before.manager) != (state.floor, state.desired, state.manager)
         _write_state(self._state_path, state, durable=durable or not self._state_path.exists())
@@ -98,20 +96,15 @@ class Journal:
             instance=instance,
         )
         self._transitions.append(transition)
-        self._log_file.write(json.dumps(asdict(transition)) + "\n")
-        self._log_file.flush()
-        if kind in ("floor", "desired"):
-            os.fsync(self._log_file.fileno())
+        with self._log_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(transition)) + "\n")
+            if kind in ("floor", "desired"):
+                file.flush()
+                os.fsync(file.fileno())
 
     def since(self, epoch_seconds: float) -> list[Transition]:
         """Return the kept transitions at or after an instant of the clock in use, oldest first."""
         return [transition for transition in self._transitions if transition.at >= epoch_seconds]
-
-    def close(self) -> None:
-        """Sync and close the transitions' file."""
-        self._log_file.flush()
-        os.fsync(self._log_file.fileno())
-        self._log_file.close()
 
 
 def _read_state(path: Path) -> ClusterState | None:
