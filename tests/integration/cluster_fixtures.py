@@ -58,10 +58,10 @@ def demo_clock(speed: float) -> str:
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    return status not in "ZX"
+    return status not in "ZX"  # a zombie waits for its parent only
 
 
 @dataclass

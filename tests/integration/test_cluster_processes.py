@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.integration.cluster_fixtures import Cluster, cluster, is_alive
 
@@ -98,6 +101,7 @@ async def test_scaling_down_under_load_fails_no_request(tmp_path):
         assert [t["kind"] for t in transitions].count("lost") == 0
         first_drained = next(t["instance"] for t in transitions if t["kind"] == "draining")
         assert first_drained.endswith("-6")  # the newest goes first
+        assert max(t["current"] - t["ready"] for t in transitions) == 3  # no more than three started at a time
 
 
 async def test_load_scales_up_and_its_end_scales_down_only_after_the_stabilization_window(tmp_path):
@@ -190,6 +194,40 @@ async def test_a_replica_that_never_becomes_ready_is_retried_with_growing_pauses
             text = await answer.text()
         assert 'tidegauge_cluster_refused_total{status="503"} 1.0' in text
         assert "tidegauge_cluster_desired_replicas 1.0" in text
+
+
+async def test_a_request_that_the_front_refused_is_told_to_the_collector_as_demand(tmp_path):
+    batches: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        batches.append(await request.json())
+        return web.json_response({"acknowledged": len(batches[-1]["columns"]["status"]), "duplicate": False})
+
+    collector = web.Application()
+    collector.router.add_post("/v1/events", take)
+    runner = web.AppRunner(collector)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    environ = {
+        "TIDEGAUGE_COLLECTOR_URL": f"http://127.0.0.1:{runner.addresses[0][1]}",
+        "TIDEGAUGE_CLUSTER_COMMAND": '["no-such-command-anywhere"]',
+    }
+    async with cluster(tmp_path, least=1, speed=60, **environ) as made:
+
+        async def refused() -> bool:
+            return await _status(made, "/api/flights/search") == 503
+
+        await made.until(refused, what="the front is up and refuses")
+
+        async def told() -> bool:
+            return bool(batches)
+
+        await made.until(told, what="the collector was told")
+        columns = batches[0]["columns"]
+        assert (columns["status"], columns["route"], columns["instance"]) == ([503], ["/unmatched"], ["front"])
+        # The clock in use is 60 days behind: the event is dated by it.
+        assert columns["ts_us"][0] / 1e6 < time.time() - 50 * 86_400
+    await runner.cleanup()
 
 
 async def test_the_api_refuses_what_cannot_be_and_says_why(tmp_path):

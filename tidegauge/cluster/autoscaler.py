@@ -115,11 +115,12 @@ class Autoscaler:
         """Look once and set what the HPA would set now."""
         state, counts, speed = self.state, self._fleet.counts(), self._clock.speed_now()
         offered_rps = self._offered_rps(speed)
-        per_replica = None if offered_rps is None or counts.ready == 0 else offered_rps / counts.ready
+        ready = min(counts.ready, state.desired)  # the fleet may not have heard yet that there are too many
+        per_replica = None if offered_rps is None or ready == 0 else offered_rps / ready
         advice = recommend(
             self._spec(speed),
             state.memory,
-            HpaReading(current=state.desired, ready=min(counts.ready, state.desired), metric_per_replica=per_replica),
+            HpaReading(current=state.desired, ready=ready, metric_per_replica=per_replica),
             now=self._clock.now(),
         )
         self.last = Reading(offered_rps, advice.reason)
