@@ -23,7 +23,11 @@ _PASSING_CODES = frozenset(
         394,  # QUERY_WAS_CANCELLED
         425,  # SYSTEM_ERROR
         439,  # CANNOT_SCHEDULE_TASK
-        516,  # AUTHENTICATION_FAILED: a password being changed; the operator's to mend, not a reason to drop data
+        516,  # AUTHENTICATION_FAILED
+        192,  # UNKNOWN_USER, and the next three: a grant or password being mended by the operator, not a reason
+        193,  # WRONG_PASSWORD  to drop data
+        194,  # REQUIRED_PASSWORD
+        497,  # ACCESS_DENIED
         999,  # KEEPER_EXCEPTION
         # the tables are not there (yet): a new database, before migrate
         60,  # UNKNOWN_TABLE
