@@ -1,4 +1,4 @@
-"""The words of a scaling decision: what it sees (Situation) and what it says (Decision). Rates are of the clock in use."""
+"""The words of a scaling decision: what it sees (Situation), what it says (Decision). Rates are of the clock in use."""
 
 from __future__ import annotations
 
