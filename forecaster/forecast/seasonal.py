@@ -19,6 +19,8 @@ DAY_SECONDS = 86_400
 WEEK_SECONDS = 7 * DAY_SECONDS
 COPIED_DAYS = 14  # days that may be like today
 COPIED_WEEKS = 4
+USED_FOR_SECONDS = 3600  # a fit serves the origins of the hour after it
+NEAR_MINUTES = (-45, 120)  # around that hour, earlier origins are dense: a ramp's edge is a matter of minutes
 FIT_DAYS = 28  # earlier origins that weights and residuals are learnt from
 NODE_MINUTES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 600, 720, 960, 1200, 1439)
 SHAPE_HOURS = 6  # how much of today is compared with other days
@@ -174,9 +176,7 @@ def fit(values: Array, step_seconds: int) -> Fit:
     windows = windows_of(values, step_seconds)
     offset = _offset(windows)
     nodes = np.unique([round(minutes * 60 / step_seconds) for minutes in NODE_MINUTES])
-    spacing = windows.steps(3600)
-    origins = windows.length - spacing * np.arange(1, FIT_DAYS * DAY_SECONDS // (spacing * step_seconds) + 1)
-    origins = origins[origins > 0]
+    origins = _earlier_origins(windows)
     highest = 2.0 * float(np.nanmax(values, initial=0.0)) + offset
     inputs, level = features(windows, origins, nodes, offset)
     at = origins[:, None] + nodes[None, :]
@@ -225,10 +225,20 @@ def _last_level(windows: Windows, offset: float) -> float:
     return float(windows.log_mean(at, at + 1, offset)[0])
 
 
+def _earlier_origins(windows: Windows) -> Array:
+    """Return the origins to learn from: every hour, and every quarter of an hour around this time of day."""
+    minutes_of_day = np.unique(np.concatenate([np.arange(0, 1440, 60), np.arange(*NEAR_MINUTES, 15) % 1440]))
+    seconds_ago = (1 + np.arange(FIT_DAYS))[:, None] * DAY_SECONDS - minutes_of_day[None, :] * 60
+    steps_ago = np.unique(np.round(seconds_ago.ravel() / windows.step_seconds).astype(int))
+    origins = windows.length - steps_ago[steps_ago > 0]
+    earlier: Array = origins[origins > 0]
+    return earlier
+
+
 def _weights_of(windows: Windows, origins: Array, step_seconds: int) -> tuple[Array, Array]:
     """Return how much each earlier origin counts for the weights, and for the residuals: near this time of day more."""
     ago = (windows.length - origins) * step_seconds
-    apart = np.abs((ago + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2)
+    apart = np.abs((ago + USED_FOR_SECONDS / 2 + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2)
     recent = 0.5 ** (ago / (RECENT_DAYS * DAY_SECONDS))
     for_weights = recent * (0.2 + np.exp(-0.5 * (apart / 7200) ** 2))
     for_residuals = recent * (0.05 + np.exp(-0.5 * (apart / 3600) ** 2))

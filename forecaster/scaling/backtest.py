@@ -148,7 +148,7 @@ class _Policy:
         self._learnt = LearntHours()
         self._floor = scaling.min_replicas
         self._due_at = window[0].timestamp()
-        self._last_lowered_at: datetime | None = None
+        self._changed_at: dict[str, datetime] = {}
         self.decisions: list[Decision] = []
 
     def floor_at(self, at: float, cluster: SimulatedCluster) -> int:
@@ -161,7 +161,7 @@ class _Policy:
         self.decisions.append(decision)
         if decision.apply:
             self._floor = decision.floor_after
-            self._last_lowered_at = now if decision.outcome == "lower" else self._last_lowered_at
+            self._changed_at[decision.outcome] = now
         if self._progress is not None:
             self._progress((now - self._window[0]) / (self._window[1] - self._window[0]))
         return self._floor
@@ -192,7 +192,8 @@ class _Policy:
             capacity=self._capacity,
             hpa=hpa,
             metric_at=forecast.watermark if isinstance(forecast, Forecast) else None,
-            last_lowered_at=self._last_lowered_at,
+            last_lowered_at=self._changed_at.get("lower"),
+            last_raised_at=self._changed_at.get("raise"),
             backtest_passed=True,  # this is the backtest
             refresh=self._refresh,
         )

@@ -16,6 +16,7 @@ from forecaster.scaling.types import Capacity, HpaState, Situation
 
 STALE_AFTER_STEPS = 3
 HOLD_BLIND = timedelta(hours=1)  # how long the floor is held without fresh metrics before it decays
+KEEP_RAISED_LEADS = 2
 LARGEST_LOWERING = 0.2  # share of the floor that one lowering may take away
 
 
@@ -133,6 +134,14 @@ def kept_while_needed(situation: Situation, draft: Draft) -> Draft:
     return draft.changed(lowest, f"{lowest} are needed again within the lead and {_span(situation.scaling.lead)}")
 
 
+def kept_after_raise(situation: Situation, draft: Draft) -> Draft:
+    """Keep what was raised until its demand has had the time to come: twice the lead."""
+    last, span = situation.last_raised_at, KEEP_RAISED_LEADS * situation.scaling.lead
+    if draft.floor >= draft.before or last is None or situation.now - last >= span:
+        return draft
+    return draft.changed(draft.before, f"raised at {_clock(last)}: kept for {_span(span)}")
+
+
 def stepped_down(_situation: Situation, draft: Draft) -> Draft:
     """Lower by at most a fifth: the autoscaler's window does not soften a released floor."""
     lowest = draft.before - max(1, math.floor(LARGEST_LOWERING * draft.before))
@@ -153,6 +162,7 @@ GUARDRAILS: tuple[Callable[[Situation, Draft], Draft], ...] = (
     bounded,
     stepped_up,
     kept_while_needed,
+    kept_after_raise,
     stepped_down,
     cooled_down,
     bounded,  # last again: no step above may leave the bounds, whatever the floor was before

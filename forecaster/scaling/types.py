@@ -33,7 +33,7 @@ class HpaState:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Everything a decision may look at. last_lowered_at: when we last lowered the floor; None = never.
+    """Everything a decision may look at. last_lowered_at, last_raised_at: when we last did; None = never.
 
     refresh: time until the next decision, which this one must see to; stopping short of it would miss the lead.
     """
@@ -49,6 +49,7 @@ class Situation:
     last_lowered_at: datetime | None
     backtest_passed: bool
     refresh: timedelta = timedelta(minutes=5)
+    last_raised_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
