@@ -37,7 +37,7 @@ class ReplicaSettings:
     ready_poll_seconds: float = 0.1
     start_timeout_seconds: float = 60.0
     drain_seconds: float = 30.0
-    grace_seconds: float = 10.0
+    grace_seconds: float = 15.0
 
 
 @dataclass(slots=True, eq=False)

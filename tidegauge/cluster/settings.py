@@ -45,14 +45,9 @@ def settings_from_environment(environ: Mapping[str, str] = os.environ) -> Cluste
         folder=Path(environ.get("TIDEGAUGE_DATA", ".tidegauge")) / "cluster",
         command=_command(environ, "TIDEGAUGE_CLUSTER_COMMAND"),
         starting_limit=_whole_number(environ, "TIDEGAUGE_CLUSTER_STARTING", default=3, least=1, most=100),
-        collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL", _default_collector_url(environ)) or None,
+        collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         replica_environ=dict(environ),
     )
-
-
-def _default_collector_url(environ: Mapping[str, str]) -> str:
-    port = _whole_number(environ, "TIDEGAUGE_COLLECTOR_PORT", default=9400, least=1, most=65_535)
-    return f"http://127.0.0.1:{port}"
 
 
 def _whole_number(environ: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
