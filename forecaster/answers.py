@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collector.catalog import Service
 from collector.clickhouse import Client
-from collector.sources.files import parse_csv
+from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.models import LearntHours, forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
@@ -51,9 +51,18 @@ def parse_instant(text: str) -> datetime:
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def read_csv(path: Path) -> ImportedSeries:
+    """Parse a file `timestamp,value`. Raises AskedAmissError naming file, line, what was expected and what came."""
+    try:
+        return parse_csv(path)
+    except ImportRefusedError as error:
+        where = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise AskedAmissError(f"{where}{error}") from error
+
+
 def answer_from_csv(path: Path, question: Question) -> Answer:
     """Forecast a file, in its own unit and step. Raises ValueError naming file, line and what was expected."""
-    imported = parse_csv(path)
+    imported = read_csv(path)
     series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
     first = series.frame["ds"].iloc[0].to_pydatetime()
     end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step

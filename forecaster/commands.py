@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="A service of tidegauge.yaml.")]
-OneService = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="A service of tidegauge.yaml.")]
+OneService = Annotated[str | None, typer.Argument(metavar="SERVICE", help="A service of tidegauge.yaml.")]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A file `timestamp,value` instead.")]
 
 _FORECAST_HELP = """Say what demand will be, with quantiles.

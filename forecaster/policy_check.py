@@ -16,7 +16,7 @@ import pandas as pd
 
 from collector.catalog import Reactive, Scaling, Service
 from collector.clickhouse import Client
-from collector.sources.files import parse_csv
+from forecaster.answers import read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.types import DemandSeries
 from forecaster.history import read_history, read_known
@@ -75,7 +75,7 @@ def run_csv_backtest(
 
     Raises ValueError for a malformed file, BacktestError for one that is too short.
     """
-    imported = parse_csv(path)
+    imported = read_csv(path)
     rps = imported.frame["value"] / imported.step.total_seconds()
     rows = pd.DataFrame({"ds": imported.frame["ds"], "y": rps})
     step = max(request.settings.step, imported.step)
