@@ -51,6 +51,7 @@ def build_app(parts: ApiParts) -> FastAPI:
     app = FastAPI(title="Tidegauge forecaster", lifespan=lifespan)
     app.add_exception_handler(StoreError, _store_failed)
     app.add_exception_handler(CatalogError, _unknown_service)
+    app.add_exception_handler(HTTPException, _refused)
     _add_health(app, parts)
     _add_services(app, parts)
     return app
@@ -115,6 +116,12 @@ def _world(parts: ApiParts) -> World:
 
 def _store_failed(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"the store: {str(error).splitlines()[0]}"}, status_code=503)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
 
 
 def _unknown_service(_: Request, error: Exception) -> Response:

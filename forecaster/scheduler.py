@@ -48,6 +48,7 @@ class Ticker:
         self._services = tuple(services)
         self._ticks = {tick.name: tick for tick in self._kinds()}
         self._speed = world.clock.speed_now()
+        self._held: dict[tuple[str, str], str] = {}
         # Its warnings say that a tick is still running when the next is due: here that is the design, not news.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(
@@ -77,10 +78,26 @@ class Ticker:
                 with self._metrics.timed(name):
                     tick.run(service, self.memories[service.name])
             except (StoreError, ActuatorUnavailable) as error:
-                _log.warning("held", tick=name, service=service.name, why=str(error).splitlines()[0])
+                self._tell_held(name, service, str(error).splitlines()[0])
             except Exception:  # noqa: BLE001 (the loop must outlive a bug in one tick; it is logged and counted)
                 _log.exception("tick failed", tick=name, service=service.name)
+            else:
+                self._tell_held(name, service, None)
         self._follow_the_clock()
+
+    def intervals(self) -> dict[str, timedelta]:
+        """Return the real time between two runs of each kind of tick, as it is set now."""
+        return {job.id: job.trigger.interval for job in self._scheduler.get_jobs()}
+
+    def _tell_held(self, tick: str, service: Service, why: str | None) -> None:
+        """Log why a tick could not work, once and not at every run, and that it works again."""
+        before = self._held.pop((tick, service.name), None)
+        if why is not None:
+            self._held[tick, service.name] = why
+            if before is None:
+                _log.warning("held", tick=tick, service=service.name, why=why)
+        elif before is not None:
+            _log.info("goes on", tick=tick, service=service.name, after=before)
 
     def _follow_the_clock(self) -> None:
         speed = self._world.clock.speed_now()
@@ -105,8 +122,7 @@ class Ticker:
 
     def _refresh(self, service: Service, memory: Memory) -> None:
         forecast = refresh_once(self._world, service, memory)
-        if isinstance(forecast, NoForecast):
-            _log.info("no forecast", service=service.name, why=forecast.reason)
+        self._tell_held("forecast", service, forecast.reason if isinstance(forecast, NoForecast) else None)
 
     def _decide(self, service: Service, memory: Memory) -> None:
         if service.scaling is None:

@@ -8,6 +8,7 @@ changed, the floor stays, and the next tick tries again. When ticks run is the s
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,7 @@ class Memory:
     unsaved: list[store.StoredDecision] = field(default_factory=list)
     state: store.ReplicaState | None = None
     capacity: Capacity | None = None
+    loading: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +174,16 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
 
 def load(world: World, service: Service, memory: Memory) -> None:
     """Read back what an earlier life of this process left in the store; once. Raises StoreError."""
-    if memory.loaded:
-        return
-    now = world.clock.now()
-    forecast = store.read_latest_forecast(world.client, service.name, at=now)
-    decisions = store.read_decisions(world.client, service.name, until=now, limit=1)
-    lowered_at = store.read_last_lowered_at(world.client, service.name, until=now)
-    memory.forecast = memory.forecast or forecast
-    memory.last, memory.last_lowered_at = (decisions[0] if decisions else None), lowered_at
-    memory.loaded = True
+    with memory.loading:  # refresh and decide run in threads of their own
+        if memory.loaded:
+            return
+        now = world.clock.now()
+        forecast = store.read_latest_forecast(world.client, service.name, at=now)
+        decisions = store.read_decisions(world.client, service.name, until=now, limit=1)
+        lowered_at = store.read_last_lowered_at(world.client, service.name, until=now)
+        memory.forecast = memory.forecast or forecast
+        memory.last, memory.last_lowered_at = (decisions[0] if decisions else None), lowered_at
+        memory.loaded = True
 
 
 def capacity_in_use(scaling: Scaling, measured: list[record.Capacity], *, speed: float, now: datetime) -> Capacity:

@@ -83,7 +83,7 @@ async def test_what_is_not_there_is_404_with_the_reason(parts: ApiParts, path: s
     async with _client(parts) as http:
         answer = await http.get(path)
     assert answer.status_code == 404
-    assert words in answer.text
+    assert words in answer.json()["error"]
 
 
 async def test_a_store_that_is_down_is_503_not_an_empty_answer(parts: ApiParts, store: FakeStore) -> None:

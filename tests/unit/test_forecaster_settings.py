@@ -40,9 +40,7 @@ def test_a_bad_setting_is_refused_with_its_name_and_what_came(name: str, value: 
         settings_from_environment({name: value})
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("15m", 900), ("24h", 86400), ("7d", 604800)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("24h", 86400), ("7d", 604800)])
 def test_spans_name_their_unit(text: str, seconds: int) -> None:
     assert parse_span(text) == timedelta(seconds=seconds)
 

@@ -147,6 +147,27 @@ def test_timers_follow_the_clock_but_never_spin() -> None:
     assert interval_seconds(tick, Clock()) == 60
 
 
+def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
+    real = [NOW.timestamp()]
+    # An hour of the past is played 60 times faster: it has caught up after 3600 / 59 = 61.02 seconds.
+    clock = Clock(start=real[0] - 3600, real_start=real[0], speed=60, read_real=lambda: real[0])
+    world = replace(a_world(FakeStore(), MemoryCluster({"app": HPA})), clock=clock)
+    ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
+    ticker.start()
+    try:
+        seconds = {"refresh": 1.0, "decide": 1.0, "observe": 0.5}
+        assert ticker.intervals() == {name: timedelta(seconds=value) for name, value in seconds.items()}
+        real[0] += 62
+        ticker.run_tick("observe")
+        assert ticker.intervals() == {
+            "refresh": timedelta(minutes=1),
+            "decide": timedelta(minutes=1),
+            "observe": timedelta(seconds=30),
+        }
+    finally:
+        ticker.stop()
+
+
 def test_a_failing_tick_is_counted_and_does_not_end_the_loop() -> None:
     store, cluster = FakeStore(), MemoryCluster({"app": HPA})
     world = a_world(store, cluster)
