@@ -122,6 +122,9 @@ class Front:
             await self._insert(request, insert, head[insert.data_offset :], body, send)
         else:
             text = (await _whole(body, head)).decode("utf-8", "surrogateescape").strip().rstrip(";")
+            if not text and scope["method"] == "GET":
+                await _answer(send, 200, b"Ok.\n")  # as ClickHouse does: some clients look for a server so
+                return
             await self._query(request, text, receive, send)
 
     async def _insert(self, request: Request, insert: Insert, data: bytes, body: Body, send: Send) -> None:
