@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import uuid
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from collector.embedded.encoding import EncodingError, encoder_for
 from collector.embedded.engine import Engine, EngineError, Handle, Totals
 from collector.embedded.errors import http_status
 from collector.embedded.request import Request, RequestError, read_credentials, read_request
+from collector.embedded.response import answer, exception_headers, late_exception, refuse, result_headers, start
 from collector.embedded.statement import Insert, find_insert_data, read_statement
 
 MOST_STATEMENT_BYTES = 64 << 20
@@ -38,7 +38,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Where the engine's blocking calls run: SELECTs, inserts, and what must never wait (cancelling, readiness)."""
+    """Where the engine's blocking calls run: SELECTs, inserts, and what must never wait (cancelling, readiness).
+
+    The quick statements about tables run with the inserts: clickhouse-connect sends a DESCRIBE before it inserts.
+    """
 
     readers: Executor
     writers: Executor
@@ -61,23 +64,23 @@ class Front:
             return
         path, method = scope["path"], scope["method"]
         if path in {"/ping", "/healthz"}:
-            await _answer(send, 200, b"Ok.\n")
+            await answer(send, 200, b"Ok.\n")
         elif path == "/readyz":
             await self._answer_readiness(send)
         elif path != "/":
-            await _answer(send, 404, f"{path}: expected /, /ping, /healthz or /readyz\n".encode())
+            await answer(send, 404, f"{path}: expected /, /ping, /healthz or /readyz\n".encode())
         elif method in {"GET", "POST"}:
             await self._answer_statement(scope, receive, send)
         else:
-            await _answer(send, 501, b"expected GET or POST\n")
+            await answer(send, 501, b"expected GET or POST\n")
 
     async def _answer_readiness(self, send: Send) -> None:
         try:
             await _run(self.threads.control, self.engine.ping)
         except EngineError as error:
-            await _answer(send, 503, error.text.encode() + b"\n")
+            await answer(send, 503, error.text.encode() + b"\n")
         else:
-            await _answer(send, 200, b"Ok.\n")
+            await answer(send, 200, b"Ok.\n")
 
     async def _answer_statement(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -89,11 +92,11 @@ class Front:
         except LateError as error:  # returning without the end of the body makes the server cut the connection
             log.warning("a result broke off: %s", error)
         except EncodingError as error:
-            await _refuse(send, 117, "INCORRECT_DATA", str(error))
+            await refuse(send, 117, "INCORRECT_DATA", str(error))
         except RequestError as error:
-            await _refuse(send, error.code, error.name, str(error))
+            await refuse(send, error.code, error.name, str(error))
         except EngineError as error:
-            await _answer(send, http_status(error.name), error.text.encode() + b"\n", _exception_headers(error.code))
+            await answer(send, http_status(error.name), error.text.encode() + b"\n", exception_headers(error.code))
 
     def _check_caller(self, query_string: str, headers: dict[str, str]) -> None:
         if "origin" in headers:  # a web page could otherwise post statements to a port on its reader's machine
@@ -122,6 +125,9 @@ class Front:
             await self._insert(request, insert, head[insert.data_offset :], body, send)
         else:
             text = (await _whole(body, head)).decode("utf-8", "surrogateescape").strip().rstrip(";")
+            if not text and scope["method"] == "GET":
+                await answer(send, 200, b"Ok.\n")  # as ClickHouse does: some clients look for a server so
+                return
             await self._query(request, text, receive, send)
 
     async def _insert(self, request: Request, insert: Insert, data: bytes, body: Body, send: Send) -> None:
@@ -139,40 +145,41 @@ class Front:
         finally:
             await _run(self.threads.writers, handle.close)
         summary = {"written_rows": totals.rows, "written_bytes": totals.bytes}
-        await _answer(send, 200, b"", _headers(request, totals, summary))
+        await answer(send, 200, b"", result_headers(request, totals, summary))
 
     async def _query(self, request: Request, text: str, receive: Receive, send: Send) -> None:
         statement = read_statement(text)
-        handle = await _run(self.threads.readers, self.engine.handle, request.setup)
+        threads = self.threads.writers if statement.is_quick else self.threads.readers
+        handle = await _run(threads, self.engine.handle, request.setup)
         try:
             if statement.streams_as(request.default_format):
                 await self._stream(request, handle, text, receive, send)
                 return
-            result, totals = await self._or_cancel(handle, receive, handle.query, text, request.default_format)
+            result, totals = await self._or_cancel(threads, handle, receive, handle.query, text, request.default_format)
         finally:
             await _run(self.threads.control, handle.close)
         formats = {"X-ClickHouse-Format": (statement.formats or (request.default_format,))[-1]}
         answers = formats if result or statement.answers_with_rows else {}
         summary = {"read_rows": totals.rows, "read_bytes": totals.bytes}
-        await _answer(send, 200, result, {**_headers(request, totals, summary), **answers})
+        await answer(send, 200, result, {**result_headers(request, totals, summary), **answers})
 
     async def _stream(self, request: Request, handle: Handle, text: str, receive: Receive, send: Send) -> None:
         def open_and_read() -> tuple[bytes, int, bool]:
             handle.open_stream(text, request.default_format)
             return _read_piece(handle)
 
-        piece, rows, more = await self._or_cancel(handle, receive, open_and_read)
+        piece, rows, more = await self._or_cancel(self.threads.readers, handle, receive, open_and_read)
         encoder = encoder_for(request.accept_encoding) if len(piece) > 1024 or more else None
         tag = uuid.uuid4().hex[:16]
         formats = read_statement(text).formats or (request.default_format,)
         headers = {
-            **_headers(request, Totals(), {"read_rows": rows, "result_rows": rows}),
+            **result_headers(request, Totals(), {"read_rows": rows, "result_rows": rows}),
             "X-ClickHouse-Format": formats[-1],
             "X-ClickHouse-Exception-Tag": tag,
         }
         if encoder is not None:
             headers["Content-Encoding"] = encoder.name
-        await send(_start(200, headers))
+        await send(start(200, headers))
         while True:
             if encoder is not None:
                 piece = await _run(self.threads.readers, encoder.compress, piece)
@@ -180,19 +187,25 @@ class Front:
             if not more:
                 break
             try:
-                piece, _, more = await self._or_cancel(handle, receive, _read_piece, handle)
+                piece, _, more = await self._or_cancel(self.threads.readers, handle, receive, _read_piece, handle)
             except EngineError as error:
-                mark = _late_exception(tag, error)
+                mark = late_exception(tag, error)
                 rest = encoder.compress(mark) + encoder.flush() if encoder else mark
                 await send({"type": "http.response.body", "body": rest, "more_body": True})
                 raise LateError(error.text) from error
         await send({"type": "http.response.body", "body": encoder.flush() if encoder else b""})
 
     async def _or_cancel(
-        self, handle: Handle, receive: Receive, call: Callable[P, T], *arguments: P.args, **named: P.kwargs
+        self,
+        threads: Executor,
+        handle: Handle,
+        receive: Receive,
+        call: Callable[P, T],
+        *arguments: P.args,
+        **named: P.kwargs,
     ) -> T:
         """Run a reading call; cancel it when the client goes away meanwhile."""
-        job = self.threads.readers.submit(call, *arguments, **named)
+        job = threads.submit(call, *arguments, **named)
         done = asyncio.wrap_future(job)
         gone = asyncio.ensure_future(_wait_until_gone(receive))
         try:
@@ -252,38 +265,3 @@ def _read_piece(handle: Handle) -> tuple[bytes, int, bool]:
         held += len(block[0])
         rows += block[1]
     return b"".join(parts), rows, True
-
-
-def _headers(request: Request, totals: Totals, summary: dict[str, int]) -> dict[str, str]:
-    told = {**summary, "elapsed_ns": int(totals.seconds * 1e9)}
-    return {
-        "Content-Type": "text/plain; charset=UTF-8",
-        "X-ClickHouse-Query-Id": request.query_id,
-        "X-ClickHouse-Timezone": "UTC",
-        "X-ClickHouse-Summary": json.dumps({name: str(value) for name, value in told.items()}),
-    }
-
-
-def _exception_headers(code: int) -> dict[str, str]:
-    return {"Content-Type": "text/plain; charset=UTF-8", "X-ClickHouse-Exception-Code": str(code)}
-
-
-def _late_exception(tag: str, error: EngineError) -> bytes:
-    text = error.text.encode() + b"\n"
-    mark = tag.encode()
-    return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (mark, text, len(text), mark)
-
-
-async def _refuse(send: Send, code: int, name: str, message: str) -> None:
-    text = f"Code: {code}. DB::Exception: {message}. ({name})\n"
-    await _answer(send, http_status(name), text.encode(), _exception_headers(code))
-
-
-def _start(status: int, headers: dict[str, str]) -> Message:
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": status, "headers": encoded}
-
-
-async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-    await send(_start(status, {**(headers or {}), "Content-Length": str(len(body))}))
-    await send({"type": "http.response.body", "body": body})

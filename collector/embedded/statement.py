@@ -50,6 +50,11 @@ class Statement:
         """Whether the statement has a result set, even an empty one."""
         return self.keyword in _ANSWERS_WITH_ROWS
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether it only tells about tables and statements, and reads no data."""
+        return self.keyword in {"DESCRIBE", "DESC", "EXISTS", "SHOW"}
+
     def streams_as(self, default_format: str) -> bool:
         """Whether the result can be sent block by block in its own format (or in `default_format`)."""
         reads = self.keyword in {"SELECT", "WITH", "FROM", "("}

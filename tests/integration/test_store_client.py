@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import clickhouse_connect
@@ -231,24 +231,33 @@ def test_eight_threads_at_once_each_get_their_own_answers(shared_store_url: str,
 def test_slow_reads_hold_up_neither_pings_nor_inserts_and_stop_with_their_client(
     client: Any, shared_store_url: str, numbers_table: str
 ) -> None:
-    def slow() -> None:
-        hasty = connect(shared_store_url, send_receive_timeout=3, query_retries=0)
+    def running() -> int:
+        return str(client.command("SHOW PROCESSLIST")).count("sin(number)")
+
+    def read_slowly(hasty: Any) -> None:
         with pytest.raises(OperationalError):
             hasty.query("SELECT sum(sin(number)) FROM numbers(1000000000000) SETTINGS max_threads = 1")
         hasty.close()
 
-    threads = [threading.Thread(target=slow) for _ in range(12)]  # more than there are reading threads
+    clients = [connect(shared_store_url, send_receive_timeout=4, query_retries=0) for _ in range(12)]
+    threads = [threading.Thread(target=read_slowly, args=(hasty,)) for hasty in clients]
     for thread in threads:
         thread.start()
+    _wait_until(lambda: running() == 8)  # every reading thread; the other four wait
     assert client.ping()
     client.insert(numbers_table, [(1, "a")], column_names=["n", "s"])
+    assert running() == 8
     for thread in threads:
         thread.join()
-    running = "SELECT count() FROM system.processes WHERE query LIKE '%sin(number)%' AND query NOT LIKE '%processes%'"
+    _wait_until(lambda: running() == 0)
+    assert client.command(f"SELECT count() FROM {numbers_table}") == 1
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while client.command(running) and time.monotonic() < deadline:
-        time.sleep(0.05)  # polling with a deadline
-    assert client.command(running) == 0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # polling with a deadline
 
 
 def test_an_insert_cut_off_in_the_middle_stores_nothing(client: Any, shared_store_url: str, numbers_table: str) -> None:

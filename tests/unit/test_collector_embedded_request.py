@@ -37,6 +37,11 @@ def test_a_request_may_ask_for_less_memory_but_not_for_more(asked: str, given: i
     assert read_request("POST", f"max_memory_usage={asked}", {}, memory_bytes=100).setup.memory_bytes == given
 
 
+def test_a_query_id_cannot_add_headers_to_the_answer() -> None:
+    request = read_request("POST", "query_id=a%0D%0ASet-Cookie:x", {}, memory_bytes=1)
+    assert "\n" not in request.query_id
+
+
 def test_a_get_may_only_read() -> None:
     assert read_request("GET", "", {}, memory_bytes=1).setup.read_only
 
