@@ -1,7 +1,7 @@
 """A forecast of one series from one origin: which rows are seen, which steps are answered, in what columns.
 
-The arithmetic is in `learning` and `seasonal`. It learns as of the last full hour and predicts from the origin: so whoever forecasts
-often from one series may keep what was learnt (`LearntHours`) and gets the very same numbers.
+The arithmetic is in `learning` and `seasonal`. It learns as of the last full hour and predicts from the
+origin: so whoever forecasts often from one series may keep what was learnt (`LearntHours`) and gets the same numbers.
 """
 
 from __future__ import annotations

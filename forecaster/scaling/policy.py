@@ -16,7 +16,6 @@ from forecaster.scaling.types import Capacity, HpaState, Situation
 
 STALE_AFTER_STEPS = 3
 HOLD_BLIND = timedelta(hours=1)  # how long the floor is held without fresh metrics before it decays
-KEEP_RAISED_LEADS = 2
 LARGEST_LOWERING = 0.2  # share of the floor that one lowering may take away
 
 
@@ -135,8 +134,8 @@ def kept_while_needed(situation: Situation, draft: Draft) -> Draft:
 
 
 def kept_after_raise(situation: Situation, draft: Draft) -> Draft:
-    """Keep what was raised until its demand has had the time to come: twice the lead."""
-    last, span = situation.last_raised_at, KEEP_RAISED_LEADS * situation.scaling.lead
+    """Keep what was raised until its demand has had the time to come: the lead, and two decisions more."""
+    last, span = situation.last_raised_at, situation.scaling.lead + 2 * situation.refresh
     if draft.floor >= draft.before or last is None or situation.now - last >= span:
         return draft
     return draft.changed(draft.before, f"raised at {_clock(last)}: kept for {_span(span)}")
