@@ -21,6 +21,7 @@ FIT_DAYS = 28  # earlier origins that weights and residuals are learnt from
 RECENT_DAYS = 10  # an earlier origin counts half as much after so long
 NODE_MINUTES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 600, 720, 960, 1200, 1439)
 OFFSET_SHARE = 0.02  # of the last day's mean, added before logarithms: a small count is no catastrophe
+LEAST_OFFSET = 1e-9  # any offset keeps the logarithm finite
 PRIOR_SAMPLES = 40.0  # how many samples the belief of a short history is worth
 PRIOR_LOG_DEVIATION = 0.25
 PRIOR_RESIDUALS = 2.0
@@ -87,8 +88,8 @@ def _offset(windows: Windows) -> float:
         start = max(0, windows.length - length)
         count = windows.counts[-1] - windows.counts[start]
         if count > 0 and windows.sums[-1] > windows.sums[start]:
-            return float(OFFSET_SHARE * (windows.sums[-1] - windows.sums[start]) / count)
-    return 1e-9  # nothing but zeros: any offset keeps the logarithm finite
+            return max(LEAST_OFFSET, float(OFFSET_SHARE * (windows.sums[-1] - windows.sums[start]) / count))
+    return LEAST_OFFSET  # nothing but zeros
 
 
 def _last_level(windows: Windows, offset: float) -> float:

@@ -31,7 +31,7 @@ class Windows:
         sums = np.maximum(self.sums[high] - self.sums[low], 0.0)
         known = (counts > 0) & (high > 0)
         means = np.divide(sums, counts, out=np.zeros_like(sums), where=known)
-        return np.where(known, np.log(means + offset), np.nan)
+        return np.where(known, np.log(np.where(known, means + offset, 1.0)), np.nan)
 
     def steps(self, seconds: float) -> int:
         """Return a span in whole steps, at least one."""
