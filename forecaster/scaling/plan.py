@@ -134,7 +134,10 @@ def _needs(situation: Situation, grounds: Grounds, ahead: QuantileAhead) -> Need
         return replicas_for(ahead.highest(now, end)[0], grounds.capacity)
 
     later = (until(covered + k * situation.refresh) - k * scaling.largest_step for k in range(1, RAMP_DECISIONS + 1))
-    present = replicas_for(float(ahead.rps[ahead.index_at(now)]) * (1 + FALL_MARGIN), grounds.capacity)
+    present_rps = float(ahead.rps[ahead.index_at(now)])
+    # a quantile widens with its horizon: one below that of now tells of a steep fall
+    falls = ahead.highest(covered, covered + HOLD)[0] < present_rps
+    present = replicas_for(present_rps * (1 + FALL_MARGIN if falls else 1), grounds.capacity)
     return Needs(urgent=until(covered), ramped=max(later), held=until(covered + HOLD), present=present)
 
 

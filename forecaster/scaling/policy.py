@@ -26,7 +26,7 @@ class Needs:
 
     urgent: until the next decision's raise could be ready; ramped: as much as raises of the largest step must have
     reached by now to keep up later; held: over the time that a lowering must be good for; present: by the demand of
-    now and FALL_MARGIN more, because a foreseen fall may come later than foreseen.
+    now, and FALL_MARGIN more where a steep fall is foreseen, because it may come later than foreseen.
     """
 
     urgent: int
