@@ -49,9 +49,7 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
     try:
         engine = Engine(settings.directory, memory_bytes=settings.memory_bytes)
     except StoreBusyError as error:
-        return _fail(
-            f"{error} is open in another process: one process owns it (its `status` file says which)"
-        )
+        return _fail(f"{error} is open in another process: one process owns it (its `status` file says which)")
     except (EngineError, OSError) as error:
         return _fail(f"cannot open {settings.directory}: {error}")
     pools = [

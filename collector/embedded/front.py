@@ -114,7 +114,7 @@ class Front:
             form = read_form(await _whole(body, b""), content_type)
         request = read_request(scope["method"], query_string, headers, memory_bytes=self.query_memory_bytes, form=form)
         head = f"{request.query}\n".encode() if request.query else b""
-        insert: Insert | None | bool = True
+        insert: Insert | bool | None = True
         while insert is True:
             insert = find_insert_data(head, whole=body.ended)
             if insert is True:

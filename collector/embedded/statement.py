@@ -55,7 +55,7 @@ class Statement:
         return reads and all(name.upper() in _STREAMABLE for name in self.formats or (default_format,))
 
 
-def find_insert_data(head: bytes, *, whole: bool) -> Insert | None | bool:
+def find_insert_data(head: bytes, *, whole: bool) -> Insert | bool | None:
     """Find where the data of an INSERT begin in the first bytes of a request.
 
     Returns the Insert; None when the statement has no data of its own (the engine takes it as it is); True when more
