@@ -166,19 +166,6 @@ async def _flush(parts: CollectorParts, pause: float) -> float:
     return FLUSH_EVERY_SECONDS
 
 
-def _prometheus_job(parts: CollectorParts) -> Callable[[], object] | None:
-    return None
-
-
-async def _repeat(job: Callable[[], object], parts: CollectorParts, stopping: asyncio.Event) -> None:
-    while not stopping.is_set():
-        try:
-            await asyncio.to_thread(job)
-        except Exception:
-            log.exception("a pull failed; it is tried again")
-        await _pause(stopping, parts.clock.real_seconds(15.0))
-
-
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:
     try:
         await asyncio.wait_for(stopping.wait(), seconds)
