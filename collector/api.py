@@ -37,6 +37,7 @@ from collector.store_link import StoreLink
 from tidegauge.clock import Clock
 
 RETRY_AFTER_SECONDS = 2
+OLDEST_LOAD_SECOND_DAYS = 94  # load_seconds keeps 95
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -114,6 +115,9 @@ def _add_observations(app: FastAPI, parts: CollectorParts) -> None:
     @app.post("/v1/load-runs")
     def post_load_run(run: LoadRunIn) -> dict[str, Any]:
         client, batch_id = parts.store.client(), run.identity()
+        oldest = parts.clock.now_seconds() - OLDEST_LOAD_SECOND_DAYS * 86400
+        if min(run.seconds.second, default=oldest) < oldest:  # the store would delete them at once
+            raise ValueError(f"seconds.second: expected seconds of the last {OLDEST_LOAD_SECOND_DAYS} days, got older")
         write_load_run(client, run.to_load_run(), reported_at=parts.clock.now(), batch_id=batch_id)
         seconds = write_load_seconds(client, run.run_id, run.seconds.to_columns(), batch_id=batch_id)
         return {"stored": True, "seconds": seconds}
