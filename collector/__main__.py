@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import uvicorn
@@ -26,6 +27,7 @@ from tidegauge.clock import clock_from_environment
 
 FLUSH_EVERY_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
+PULL_EVERY_SECONDS = 15.0
 LAST_FLUSH_SECONDS = 3.0
 _FINISH_SECONDS = 5
 log = logging.getLogger("tidegauge.collector")
@@ -113,6 +115,8 @@ def _listen(settings: Settings) -> socket.socket:
 async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
+    if any(service.prometheus is not None for service in parts.catalog.services.values()):
+        jobs.append(asyncio.create_task(_pull(parts, stopping)))
     try:
         yield
     finally:
@@ -164,6 +168,20 @@ async def _flush(parts: CollectorParts, pause: float) -> float:
         return LONGEST_PAUSE_SECONDS
     parts.metrics.flushed(flushed)
     return FLUSH_EVERY_SECONDS
+
+
+async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
+    from collector.pulls import pull_services_once  # loads the Prometheus client: only where there is such a service
+
+    watermarks: dict[str, datetime] = {}
+    while not stopping.is_set():
+        if parts.store.ready:
+            try:
+                client, now = parts.store.client(), parts.clock.now()
+                await asyncio.to_thread(pull_services_once, client, parts.catalog, now=now, watermarks=watermarks)
+            except (StoreError, ValueError) as error:
+                log.warning("a pull could not be stored and is repeated: %s", error)
+        await _pause(stopping, PULL_EVERY_SECONDS if parts.store.ready else 1.0)
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

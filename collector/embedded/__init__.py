@@ -5,5 +5,5 @@ ClickHouse's HTTP interface in front of it, so that every part of Tidegauge uses
 and a ClickHouse server is one URL away. Nothing outside this package imports chdb.
 
 settings: the environment. statement: where an INSERT's data begin (pure). request: URL parameters and headers to one
-value (pure). encoding: compression of bodies. engine: the only import of chdb. front: the ASGI application.
+value (pure). encoding, body, response: HTTP. engine: the only import of chdb. front: the ASGI application.
 """

@@ -30,7 +30,8 @@ class Body:
 
     async def read(self, least_bytes: int) -> bytes:
         """Return at least so many bytes, or fewer at the end (then `ended`); raises ClientGoneError, EncodingError."""
-        parts, held = [], 0
+        parts: list[bytes] = []
+        held = 0
         while held < least_bytes and not self.ended:
             piece = await anext(self._pieces, None)
             if piece is None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]  # it ships no types
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -2,6 +2,7 @@
 
 Sessions are the one thing knowingly left out: each request has an engine handle of its own, so `session_id` is accepted
 (clickhouse-connect sends one by default) and nothing lives from one request to the next: no SET, no temporary table.
+`wait_end_of_query` is accepted too, but a large result is not kept until its end: one that fails late breaks off.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def read_request(
         read_only=method == "GET" or fields.get("readonly", "0") not in {"0", ""},
     )
     query = fields.pop("query", "")
-    query_id = fields.pop("query_id", "") or str(uuid.uuid4())
+    query_id = fields.pop("query_id", "")
+    if not (query_id and query_id.isascii() and query_id.isprintable()):  # it goes back in a header
+        query_id = str(uuid.uuid4())
     default_format = fields.pop("default_format", "") or headers.get("x-clickhouse-format") or "TabSeparated"
     settings = {k: v for k, v in fields.items() if k not in _HTTP_ONLY and not k.startswith("param_")}
     for name in (*settings, *(name for name, _ in setup.parameters)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 _TOKEN = re.compile(
     rb"""(?P<blank>\s+|--[^\n]*(?:\n|\Z)|\#[!\ ][^\n]*(?:\n|\Z)|/\*.*?\*/)
@@ -49,38 +50,46 @@ class Statement:
         """Whether the statement has a result set, even an empty one."""
         return self.keyword in _ANSWERS_WITH_ROWS
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether it only tells about tables and statements, and reads no data."""
+        return self.keyword in {"DESCRIBE", "DESC", "EXISTS", "SHOW"}
+
     def streams_as(self, default_format: str) -> bool:
         """Whether the result can be sent block by block in its own format (or in `default_format`)."""
         reads = self.keyword in {"SELECT", "WITH", "FROM", "("}
         return reads and all(name.upper() in _STREAMABLE for name in self.formats or (default_format,))
 
 
-def find_insert_data(head: bytes, *, whole: bool) -> Insert | bool | None:
+def find_insert_data(head: bytes, *, whole: bool) -> Insert | Literal["none", "more"]:
     """Find where the data of an INSERT begin in the first bytes of a request.
 
-    Returns the Insert; None when the statement has no data of its own (the engine takes it as it is); True when more
-    bytes are needed to tell (never when `whole` says that these are all).
+    Returns the Insert; "none" when the statement has no data of its own (the engine takes it as it is); "more" when
+    more bytes are needed to tell (never when `whole` says that these are all).
     """
-    depth, first, format_at = 0, None, -1
+    depth, begun, format_at = 0, False, -1
     for token in _TOKEN.finditer(head):
         if token.lastgroup in {"blank", "quoted"}:
             continue
         word = token.group().upper()
+        complete = whole or token.end() < len(head)
         if format_at >= 0:
             return _insert_with_format(head, format_at, token, whole=whole)
-        if first is None:
-            first = word
+        if not complete:
+            return "more"
+        if not begun:
+            begun = True
             if word != b"INSERT":
-                return None if whole or token.end() < len(head) else True
+                return "none"
         elif token.lastgroup == "other":
             depth += {b"(": 1, b")": -1}.get(word, 0)
         elif depth == 0 and word == b"FORMAT":
             format_at = token.start()
-        elif depth == 0 and word == b"VALUES" and (whole or token.end() < len(head)):
+        elif depth == 0 and word == b"VALUES":
             return Insert(_text(head[: token.start()]), "Values", token.end())
         elif depth == 0 and word in _HAS_OWN_INPUT:
-            return None
-    return None if whole else True
+            return "none"
+    return "none" if whole else "more"
 
 
 def read_statement(text: str) -> Statement:
@@ -91,11 +100,11 @@ def read_statement(text: str) -> Statement:
     return Statement(words[0] if words else "", formats)
 
 
-def _insert_with_format(head: bytes, format_at: int, name: re.Match[bytes], *, whole: bool) -> Insert | bool:
+def _insert_with_format(head: bytes, format_at: int, name: re.Match[bytes], *, whole: bool) -> Insert | Literal["more"]:
     end = _LINE_END.match(head, name.end())
     stop = end.end() if end else name.end()
     if stop >= len(head) and not whole and not head[:stop].endswith(b"\n"):
-        return True
+        return "more"
     return Insert(_text(head[:format_at]), name.group().decode("ascii", "replace"), stop)
 
 

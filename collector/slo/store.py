@@ -39,8 +39,8 @@ def read_slo_counts(
 ) -> list[dict[timedelta, Counts]]:
     """Return counts by window for each SLO: over BURN_WINDOWS and its own window, all ending at `now`.
 
-    Valid for availability: every request; for latency: every answered one (status < 500), for a fast refusal is no
-    fast answer.
+    Valid for availability: every request; for latency: every answered one (status < 500) whose duration is known, for a
+    fast refusal is no fast answer.
     """
     cells = [(index, window) for index, slo in enumerate(slos) for window in (*BURN_WINDOWS, slo.window)]
     sql, parameters = slo_counts_query(service, slos, now=now)
@@ -69,18 +69,19 @@ def slo_counts_query(service: str, slos: Sequence[Slo], *, now: datetime) -> tup
             if value is not None:
                 scope.append(f"{name} = {{{name}_{index}:String}}")
                 parameters[f"{name}_{index}"] = value
-        good = "sumIf(requests, {where} AND status < 500)"
+        valid, good = "sumIf(requests, {where})", "sumIf(requests, {where} AND status < 500)"
         if slo.threshold is not None:
             parameters[f"bucket_{index}"] = threshold_bucket(slo.threshold)
             scope.append("status < 500")
             within = f"mapFilter((bucket, n) -> bucket <= {{bucket_{index}:UInt16}}, histogram)"
+            valid = "sumIf(arraySum(mapValues(histogram)), {where})"  # whose duration is known
             good = f"sumIf(arraySum(mapValues({within})), {{where}})"
         for window in (*BURN_WINDOWS, slo.window):
             start = end - int(window.total_seconds())
             if start < boundary:
                 start = start // 3600 * 3600
             where = " AND ".join((*scope, f"at >= fromUnixTimestamp({start})"))
-            columns += [f"sumIf(requests, {where})", good.replace("{where}", where)]
+            columns += [valid.replace("{where}", where), good.replace("{where}", where)]
     return _COUNTS.replace("/*columns*/", ",\n  ".join(columns)), parameters
 
 

@@ -62,6 +62,18 @@ def test_a_refusal_names_file_line_key_expected_and_got(text: str, expected: str
     assert "got" in str(refusal.value)
 
 
+def test_the_source_prometheus_says_where_its_counters_are() -> None:
+    text = (
+        "version: 1\nservices:\n  a:\n    source: prometheus\n"
+        "    prometheus: {url: 'http://p:9090', requests_metric: http_requests_total, match: {job: a}}\n"
+    )
+    source = parse_catalog(text, name="t.yaml").service("a").prometheus
+    assert source is not None
+    assert (source.match, source.scrape_interval) == ((("job", "a"),), timedelta(seconds=15))
+    with pytest.raises(CatalogError, match="a prometheus block"):
+        parse_catalog("version: 1\nservices: {a: {source: prometheus}}", name="t.yaml")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"none\.yaml: expected a readable file"):
         read_catalog(tmp_path / "none.yaml")
