@@ -148,15 +148,26 @@ class _Tools:
     def run(
         self, name: str, *arguments: str, text: str = "", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run one program to its end and return what it said."""
-        return subprocess.run(  # noqa: S603 - the wheel's own programs, our own arguments
-            [str(self.bin / name), *arguments],
-            input=text,
-            env={**_plain_environment(), **(environment or {})},
-            preexec_fn=self.drop,
-            capture_output=True,
-            text=True,
-            check=False,
+        """Run one program to its end and return what it said. Raises PostgresError when its account cannot."""
+        try:
+            return subprocess.run(  # noqa: S603 - the wheel's own programs, our own arguments
+                [str(self.bin / name), *arguments],
+                input=text,
+                env={**_plain_environment(), **(environment or {})},
+                preexec_fn=self.drop,  # this process has one thread
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except (subprocess.SubprocessError, PermissionError) as error:  # what the child raised does not come through
+            raise PostgresError(self.unreachable()) from error
+
+    def unreachable(self) -> str:
+        """Return what to tell who runs this where the servers' account may not reach its files."""
+        name = self.account.name if self.account else "this user"
+        return (
+            f"PostgreSQL does not run as root, and {name} may not enter every directory above "
+            f"{' and '.join(map(str, self.paths))}: allow it (chmod o+x), or run Tidegauge as an ordinary user"
         )
 
     def give(self, directory: Path) -> None:

@@ -92,10 +92,7 @@ def _keep_searching(account: Account, blocked: Path) -> None:
         except OSError:
             continue
         return
-    raise PermissionError(
-        f"PostgreSQL does not run as root, and user {account.name!r} may not enter a directory above {blocked}: "
-        "allow it (chmod o+x on each directory above) or run Tidegauge as an ordinary user"
-    )
+    raise PermissionError(f"user {account.name!r} may not enter a directory above {blocked}")
 
 
 def _set_capability(capability: int) -> None:
