@@ -9,13 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
+from zoneinfo import ZoneInfo
+
+from collector.checked_yaml import Block, CatalogError, read_root
 
 Mode = Literal["observe", "recommend", "act"]
 
 
-class CatalogError(ValueError):
-    """tidegauge.yaml is not as expected: says file, line, key, what was expected and what came."""
+__all__ = [
+    "Catalog",
+    "CatalogError",
+    "ClassicRule",
+    "Cost",
+    "Mode",
+    "Reactive",
+    "Scaling",
+    "Service",
+    "Slo",
+    "parse_catalog",
+    "read_catalog",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +119,147 @@ class Catalog:
 
 def read_catalog(path: Path) -> Catalog:
     """Read and check tidegauge.yaml. Raises CatalogError (file, line, key, expected, got)."""
-    raise NotImplementedError
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CatalogError(f"{path}: expected a readable file, got: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"{path}: expected UTF-8 text, got: {error}") from error
+    return parse_catalog(text, name=str(path))
+
+
+def parse_catalog(text: str, *, name: str) -> Catalog:
+    """Check the text of a catalog; `name` is the file named in errors. Raises CatalogError."""
+    root = read_root(text, name=name)
+    root.only("version", "services")
+    if root.required("version").whole_number() != 1:
+        root.required("version").refuse("1, the only version there is")
+    return Catalog({key: _service(key, block) for key, block in root.required("services").entries().items()})
+
+
+def _positive(block: Block) -> float:
+    return block.number("a number above 0", lambda value: 0 < value < float("inf"))
+
+
+def _ratio(block: Block) -> float:
+    return block.number("a ratio between 0 and 1, both excluded", lambda value: 0 < value < 1)
+
+
+def _service(name: str, block: Block) -> Service:
+    block.only(
+        "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar"
+    )  # fmt: skip
+    slos = tuple(block.optional("slos", lambda slos: [_slo(slo) for slo in slos.sequence()]) or ())
+    names = [slo.name for slo in slos]
+    if len(set(names)) != len(names):
+        block.required("slos").refuse("a name of its own for every SLO", f"the names {', '.join(names)}")
+    return Service(
+        name=name,
+        description=block.optional("description", Block.text) or "",
+        source=cast(
+            "Literal['events', 'prometheus', 'import']",
+            block.required("source").one_of("events", "prometheus", "import"),
+        ),
+        timezone=block.optional("timezone", _timezone) or "UTC",
+        slos=slos,
+        classic_rule=block.optional("classic_rule", _classic_rule),
+        scaling=block.optional("scaling", _scaling),
+        cost=block.optional("cost", _cost),
+        country=block.optional("calendar", _country),
+    )
+
+
+def _timezone(block: Block) -> str:
+    name = block.text()
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        block.refuse("an IANA time zone like Europe/Berlin")
+    return name
+
+
+def _slo(block: Block) -> Slo:
+    block.only("name", "kind", "target", "window", "threshold", "route", "region")
+    kind = block.required("kind").one_of("availability", "latency")
+    threshold = block.optional("threshold", Block.duration)
+    if (kind == "latency") != (threshold is not None):
+        block.refuse("a threshold for a latency SLO and none for an availability SLO", f"kind {kind}")
+    return Slo(
+        name=block.required("name").text(),
+        kind=cast("Literal['availability', 'latency']", kind),
+        target=_ratio(block.required("target")),
+        window=block.required("window").duration(),
+        threshold=threshold,
+        route=block.optional("route", Block.text),
+        region=block.optional("region", Block.text),
+    )
+
+
+def _classic_rule(block: Block) -> ClassicRule:
+    block.only("window", "mean_response", "error_ratio")
+    return ClassicRule(
+        window=block.required("window").duration(),
+        mean_response=block.required("mean_response").duration(),
+        error_ratio=_ratio(block.required("error_ratio")),
+    )
+
+
+def _scaling(block: Block) -> Scaling:
+    block.only(
+        "target", "mode", "min_replicas", "max_replicas", "capacity_rps", "quantile", "lead", "largest_step",
+        "cool_down", "reactive",
+    )  # fmt: skip
+    target = block.required("target")
+    target.only("kind", "name")
+    target.required("kind").one_of("local")
+    least = block.required("min_replicas").whole_number(1)
+    most = block.required("max_replicas").whole_number(1)
+    if most < least:
+        block.required("max_replicas").refuse(f"at least min_replicas ({least})")
+    return Scaling(
+        kind="local",
+        name=target.required("name").text(),
+        mode=cast("Mode", block.required("mode").one_of("observe", "recommend", "act")),
+        min_replicas=least,
+        max_replicas=most,
+        capacity_rps=_interval(block.required("capacity_rps")),
+        quantile=_ratio(block.required("quantile")),
+        lead=block.required("lead").duration(),
+        largest_step=block.required("largest_step").whole_number(1),
+        cool_down=block.required("cool_down").duration(),
+        reactive=_reactive(block.required("reactive")),
+    )
+
+
+def _interval(block: Block) -> tuple[float, float]:
+    ends = [_positive(end) for end in block.sequence()]
+    if len(ends) != 2 or ends[0] > ends[1]:
+        block.refuse("two numbers, [low, high]", str(ends))
+    return ends[0], ends[1]
+
+
+_DEFAULTS = Reactive(target_rps_per_replica=1.0)
+
+
+def _reactive(block: Block) -> Reactive:
+    block.only("target_rps_per_replica", "sync", "tolerance", "scale_down_stabilization")
+    return Reactive(
+        target_rps_per_replica=_positive(block.required("target_rps_per_replica")),
+        sync=block.optional("sync", Block.duration) or _DEFAULTS.sync,
+        tolerance=block.optional("tolerance", _ratio) or _DEFAULTS.tolerance,
+        scale_down_stabilization=block.optional("scale_down_stabilization", Block.duration)
+        or _DEFAULTS.scale_down_stabilization,
+    )
+
+
+def _cost(block: Block) -> Cost:
+    block.only("replica_hour", "currency")
+    return Cost(_positive(block.required("replica_hour")), block.required("currency").text())
+
+
+def _country(block: Block) -> str | None:
+    block.only("country", "events")
+    events = block.optional("events", Block.sequence)
+    if events:
+        events[0].refuse("no events: they are not read yet, and would be ignored silently")
+    return block.optional("country", Block.text)

@@ -19,7 +19,7 @@ class DemandSeries:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """frame: `ds` (start of step, first one = origin) and one column `q<level>` per quantile, e.g. `q0.5`, ascending."""
+    """frame: `ds` (start of step, first one = origin) and a column `q<level>` per quantile, e.g. `q0.5`, ascending."""
 
     name: str
     origin: datetime

@@ -5,6 +5,7 @@ The simulator and the local cluster's reactive loop both run this code. Kubernet
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ class ScalingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class HpaSpec:
-    """spec of a HorizontalPodAutoscaler with one per-replica metric (kind Pods, averageValue). Defaults: Kubernetes'."""
+    """spec of a HorizontalPodAutoscaler with one metric of kind Pods (averageValue). Defaults: Kubernetes'."""
 
     min_replicas: int
     max_replicas: int
@@ -63,5 +64,105 @@ class HpaRecommendation:
 
 
 def recommend(spec: HpaSpec, memory: HpaMemory, reading: HpaReading, *, now: datetime) -> HpaRecommendation:
-    """Return what the controller would set now (kubernetes pkg/controller/podautoscaler/horizontal.go)."""
-    raise NotImplementedError
+    """Return what the controller would set now (kubernetes pkg/controller/podautoscaler/horizontal.go).
+
+    `reading.current` counts every replica the autoscaler asked for, starting ones too. The memory returned holds the
+    change from current to desired as a scale event: a caller that could not apply it passes the old memory again.
+    """
+    if not memory.recommendations:  # a controller that has just started remembers what it found
+        memory = HpaMemory(((now, reading.current),), memory.scale_events)
+    if reading.current == 0 and spec.min_replicas != 0:
+        return HpaRecommendation(0, "scaled to zero by hand: scaling is disabled", memory)
+    # The two branches that need no metric: they hold while metrics are down, and no policy slows them.
+    if reading.current > spec.max_replicas:
+        return _rescaled(spec, memory, reading, spec.max_replicas, "current is above the most allowed", now)
+    if reading.current < spec.min_replicas:
+        return _rescaled(spec, memory, reading, spec.min_replicas, "current is below the floor", now)
+    if reading.metric_per_replica is None or reading.ready <= 0:
+        return HpaRecommendation(reading.current, "no metrics: keeping what is", memory)
+    wanted, reason = _wanted_by_metric(spec, reading, reading.metric_per_replica)
+    stabilized = _stabilized(spec, memory, reading.current, wanted, now)
+    if stabilized != wanted:
+        reason += f"; stabilized from {wanted} to {stabilized}"
+    memory = _with_recommendation(spec, memory, wanted, now)
+    desired = _within_rates(spec, memory, reading.current, stabilized, now)
+    if desired != stabilized:
+        reason += f"; limited from {stabilized} to {desired}"
+    return _rescaled(spec, memory, reading, desired, reason, now)
+
+
+def _wanted_by_metric(spec: HpaSpec, reading: HpaReading, metric: float) -> tuple[int, str]:
+    """calcPlainMetricReplicas: starting replicas count as idle when scaling up, and not at all when scaling down."""
+    ratio = metric / spec.target_per_replica
+    starting = reading.current - reading.ready
+    if starting > 0 and ratio > 1.0:
+        diluted = ratio * reading.ready / reading.current
+        if diluted < 1.0 or _within_tolerance(spec, diluted):
+            return reading.current, f"ratio {diluted:.2f} counting starting replicas: within tolerance"
+        return math.ceil(ratio * reading.ready), f"ratio {diluted:.2f} counting starting replicas"
+    if _within_tolerance(spec, ratio):
+        return reading.current, f"ratio {ratio:.2f}: within tolerance"
+    return math.ceil(ratio * reading.ready), f"ratio {ratio:.2f}"
+
+
+def _within_tolerance(spec: HpaSpec, ratio: float) -> bool:
+    return 1.0 - spec.tolerance <= ratio <= 1.0 + spec.tolerance
+
+
+def _stabilized(spec: HpaSpec, memory: HpaMemory, current: int, wanted: int, now: datetime) -> int:
+    """stabilizeRecommendationWithBehaviors: up to the lowest, down to the highest, of each window."""
+    lowest = highest = wanted
+    up_cutoff, down_cutoff = now - spec.scale_up_stabilization, now - spec.scale_down_stabilization
+    for at, recommendation in memory.recommendations:
+        if at > up_cutoff:
+            lowest = min(lowest, recommendation)
+        if at > down_cutoff:
+            highest = max(highest, recommendation)
+    return min(max(current, lowest), highest)
+
+
+def _within_rates(spec: HpaSpec, memory: HpaMemory, current: int, desired: int, now: datetime) -> int:
+    """convertDesiredReplicasWithBehaviorRate, with selectPolicy Max: the policy that allows the most change counts."""
+    if desired > current:
+        limits = [_up_limit(policy, memory, current, now) for policy in spec.scale_up_policies]
+        return min(desired, spec.max_replicas, max(current, *limits))
+    if desired < current:
+        limits = [_down_limit(policy, memory, current, now) for policy in spec.scale_down_policies]
+        return max(desired, spec.min_replicas, min(current, *limits))
+    return desired
+
+
+def _up_limit(policy: ScalingPolicy, memory: HpaMemory, current: int, now: datetime) -> int:
+    at_period_start = current - _changed(memory, now - policy.period)
+    if policy.kind == "pods":
+        return at_period_start + policy.value
+    return math.ceil(at_period_start * (100 + policy.value) / 100)
+
+
+def _down_limit(policy: ScalingPolicy, memory: HpaMemory, current: int, now: datetime) -> int:
+    at_period_start = current - _changed(memory, now - policy.period)
+    if policy.kind == "pods":
+        return at_period_start - policy.value
+    return at_period_start * (100 - policy.value) // 100
+
+
+def _changed(memory: HpaMemory, cutoff: datetime) -> int:
+    return sum(change for at, change in memory.scale_events if at > cutoff)
+
+
+def _with_recommendation(spec: HpaSpec, memory: HpaMemory, wanted: int, now: datetime) -> HpaMemory:
+    """Remember the recommendation as the metric gave it, before any floor, and forget what no window reaches."""
+    cutoff = now - max(spec.scale_up_stabilization, spec.scale_down_stabilization)
+    kept = tuple(entry for entry in memory.recommendations if entry[0] > cutoff)
+    return HpaMemory((*kept, (now, wanted)), memory.scale_events)
+
+
+def _rescaled(
+    spec: HpaSpec, memory: HpaMemory, reading: HpaReading, desired: int, reason: str, now: datetime
+) -> HpaRecommendation:
+    policies = spec.scale_up_policies + spec.scale_down_policies
+    cutoff = now - max((policy.period for policy in policies), default=timedelta(0))
+    events = tuple(event for event in memory.scale_events if event[0] > cutoff)
+    if desired != reading.current:
+        events = (*events, (now, desired - reading.current))
+    return HpaRecommendation(desired, reason, HpaMemory(memory.recommendations, events))

@@ -1,9 +1,9 @@
-"""The words of a scaling decision: what it sees (Situation) and what it says (Decision). Rates are of the clock in use."""
+"""The words of a scaling decision: what it sees (Situation), what it says (Decision). Rates are of the clock in use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from collector.catalog import Mode, Scaling
@@ -33,7 +33,10 @@ class HpaState:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Everything a decision may look at. last_lowered_at: when we last lowered the floor; None = never."""
+    """Everything a decision may look at. last_lowered_at, last_raised_at: when we last did; None = never.
+
+    refresh: time until the next decision, which this one must see to; stopping short of it would miss the lead.
+    """
 
     now: datetime
     service: str
@@ -45,6 +48,8 @@ class Situation:
     metric_at: datetime | None  # end of the newest recorded step of demand
     last_lowered_at: datetime | None
     backtest_passed: bool
+    refresh: timedelta = timedelta(minutes=5)
+    last_raised_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""A Kubernetes in small: replicas are processes, a front balances over them, and a reactive loop scales them."""
+"""A Kubernetes in small for the embedded stack: replicas as processes, a front before them, the HPA's loop above."""

@@ -1,0 +1,54 @@
+# Everything starts here. `make` lists the targets. The environment is made from uv.lock, in .venv, by whichever target needs it.
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+TIDEGAUGE := .venv/bin/tidegauge
+
+# The demo's settings, each of them optional: make demo HEADLESS=1 MINUTES=8 OUT=out TRACE=file.csv SPEED=60
+HEADLESS ?=
+MINUTES ?= 8
+SPEED ?= 60
+OUT ?=
+TRACE ?=
+DATA ?= .tidegauge
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check unit format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: .venv/.synced ## Import history, play a day's peak in minutes on the embedded stack, scale ahead of it
+	@$(TIDEGAUGE) demo --data '$(DATA)' --minutes '$(MINUTES)' --speed '$(SPEED)' \
+	  $(if $(filter-out 0,$(HEADLESS)),--headless) $(if $(OUT),--out '$(OUT)') $(if $(TRACE),--trace '$(TRACE)')
+
+up: .venv/.synced ## Start the embedded stack in real time, until Ctrl-C
+	@$(TIDEGAUGE) up --data '$(DATA)'
+
+test: .venv/.synced ## Run all tests (those that need a missing program skip, and say so)
+	@.venv/bin/pytest
+
+unit: .venv/.synced ## Run the unit tests only: seconds, no network, no servers
+	@.venv/bin/pytest tests/unit
+
+check: .venv/.synced ## Lint, types and the architecture's contracts
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
+
+format: .venv/.synced ## Format the code
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+clean: ## Remove the environment and all state of the embedded stack
+	rm -rf .venv .uv .tidegauge out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/.synced: pyproject.toml uv.lock $(if $(filter .uv/bin/uv,$(UV)),.uv/bin/uv)
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+# uv comes through pip where it is missing; into a folder of the project, so that no system package is touched.
+.uv/bin/uv:
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv

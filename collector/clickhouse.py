@@ -1,0 +1,262 @@
+"""The way to ClickHouse: connection, queries, inserts that may be repeated, migrations.
+
+The only importer of clickhouse_connect; its exceptions end here. What is asked and stored stands in the store modules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import pandas as pd
+import urllib3.exceptions
+from clickhouse_connect.driver import exceptions as foreign
+
+from collector.clickhouse_errors import (
+    MigrationError,
+    StoreError,
+    StoreRefusedError,
+    StoreSettingsError,
+    StoreUnavailableError,
+    is_passing,
+)
+
+__all__ = [
+    "ClickHouseSettings",
+    "Client",
+    "MigrationError",
+    "StoreError",
+    "StoreRefusedError",
+    "StoreSettingsError",
+    "StoreUnavailableError",
+    "connect",
+    "migrate",
+    "settings_from_environment",
+]
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MIGRATION_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_CREATE = re.compile(r"^CREATE (TABLE|MATERIALIZED VIEW) (?!IF NOT EXISTS)", re.MULTILINE)
+# Asked for on every insert: servers differ in their defaults, and a retry must be harmless through all the views.
+_INSERT_SETTINGS = {
+    "async_insert": "0",
+    "insert_deduplicate": "1",
+    "deduplicate_blocks_in_dependent_materialized_views": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClickHouseSettings:
+    """Where the store is: `url` is http(s)://host:port; the password is never shown."""
+
+    url: str = "http://127.0.0.1:8123"
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    database: str = "tidegauge"
+
+
+def settings_from_environment(environ: Mapping[str, str]) -> ClickHouseSettings:
+    """Return the settings of TIDEGAUGE_CLICKHOUSE_URL, _USER, _PASSWORD, _DATABASE. Raises StoreSettingsError."""
+    known = ClickHouseSettings()
+    settings = ClickHouseSettings(
+        url=environ.get("TIDEGAUGE_CLICKHOUSE_URL") or known.url,
+        user=environ.get("TIDEGAUGE_CLICKHOUSE_USER") or known.user,
+        password=environ.get("TIDEGAUGE_CLICKHOUSE_PASSWORD", known.password),
+        database=environ.get("TIDEGAUGE_CLICKHOUSE_DATABASE") or known.database,
+    )
+    if not _IDENTIFIER.fullmatch(settings.database):
+        raise StoreSettingsError(
+            f"TIDEGAUGE_CLICKHOUSE_DATABASE: expected letters, digits and underscores, got {settings.database!r}"
+        )
+    _host_and_port(settings.url)
+    return settings
+
+
+def _host_and_port(url: str) -> tuple[str, int, bool]:
+    expected = "expected http://host:port or https://host:port without user or password"
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise StoreSettingsError(f"TIDEGAUGE_CLICKHOUSE_URL: {expected}, got a port that is no number") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise StoreSettingsError(f"TIDEGAUGE_CLICKHOUSE_URL: {expected}")
+    secure = parts.scheme == "https"
+    return parts.hostname, port or (8443 if secure else 8123), secure
+
+
+class Client:
+    """One connection pool to the store, in the settings' database. Safe to share between threads: it has no session.
+
+    Every method raises StoreUnavailableError when the same call may succeed later, and StoreRefusedError (with
+    ClickHouse's code) when it never will. Nothing is retried here: who calls knows what a repetition means.
+    """
+
+    def __init__(self, driver: Any, database: str) -> None:
+        self._driver = driver
+        self._column_types: dict[str, dict[str, str]] = {}
+        self.database = database
+
+    def query_rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of a query; `{name:Type}` in the SQL takes its value from `parameters`."""
+        with _translated():
+            return [tuple(row) for row in self._driver.query(sql, parameters=dict(parameters or {})).result_rows]
+
+    def query_frame(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return the result of a query as a frame; instants of DateTime columns are aware UTC."""
+        with _translated():
+            frame: pd.DataFrame = self._driver.query_df(sql, parameters=dict(parameters or {}))
+        return frame
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Run a statement without a result table and return its single value, if it has one."""
+        with _translated():
+            return self._driver.command(sql, parameters=dict(parameters or {}))
+
+    def insert_columns(self, table: str, columns: Mapping[str, Sequence[Any]], *, token: str) -> int:
+        """Insert columns of one length and return the number of rows; an insert of no rows does nothing.
+
+        token: the insert_deduplication_token. The same rows with the same token are stored once, however often they
+        are sent. Instants are given as integers (epoch seconds, or ticks of a DateTime64) or aware datetimes.
+        """
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"insert into {table}: expected columns of one length, got lengths {sorted(lengths)}")
+        rows = lengths.pop()
+        if not rows:
+            return 0
+        types = self._types_of(table)
+        with _translated():
+            self._driver.insert(
+                table,
+                list(columns.values()),
+                column_names=list(columns),
+                column_type_names=[types[name] for name in columns],
+                column_oriented=True,
+                database=self.database,
+                settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
+            )
+        return rows
+
+    def insert_frame(self, table: str, frame: pd.DataFrame, *, token: str) -> int:
+        """Insert a frame whose columns are columns of the table; see insert_columns."""
+        return self.insert_columns(table, {str(name): frame[name].tolist() for name in frame.columns}, token=token)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._driver.close()
+
+    def _types_of(self, table: str) -> dict[str, str]:
+        """Return the column types of a table, asked once: the driver would ask before every insert."""
+        if table not in self._column_types:
+            rows = self.query_rows(
+                "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}",
+                {"database": self.database, "table": table},
+            )
+            if not rows:
+                raise StoreRefusedError(f"no table {self.database}.{table}", code=60)
+            self._column_types[table] = {str(name): str(kind) for name, kind in rows}
+        return self._column_types[table]
+
+
+def connect(settings: ClickHouseSettings, *, timeout_seconds: int = 30) -> Client:
+    """Return a client. Does not need the database to exist yet. Raises StoreUnavailableError, StoreRefusedError."""
+    host, port, secure = _host_and_port(settings.url)
+    with _translated():
+        driver = clickhouse_connect.get_client(
+            host=host,
+            port=port,
+            secure=secure,
+            username=settings.user,
+            password=settings.password,
+            autogenerate_session_id=False,  # a session would refuse concurrent queries
+            query_retries=0,
+            query_limit=0,
+            connect_timeout=5,
+            send_receive_timeout=timeout_seconds,
+            tz_mode="aware",
+            dedicated_pool=True,  # its connections close with it
+        )
+    driver.database = settings.database  # only now: the driver's first questions must not need it
+    return Client(driver, settings.database)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (foreign.InterfaceError, foreign.ProgrammingError, foreign.DataError) as error:
+        raise StoreRefusedError(str(error), code=error.code) from error  # the driver's own: nothing was sent
+    except foreign.DatabaseError as error:
+        if error.code is None or is_passing(error.code):
+            raise StoreUnavailableError(str(error)) from error
+        raise StoreRefusedError(str(error), code=error.code) from error
+    except (foreign.ClickHouseError, urllib3.exceptions.HTTPError, OSError) as error:
+        raise StoreUnavailableError(str(error)) from error
+
+
+def migrate(client: Client, folder: Path, *, owner: str) -> list[str]:
+    """Bring `owner`'s tables up to date and return the names of the files applied now.
+
+    folder: numbered files `0001_name.sql`, statements ending in a semicolon at the end of a line, `{database}` for
+    the database. Running it again does nothing; run after a kill in the middle it goes on, since every CREATE gets
+    IF NOT EXISTS. Raises MigrationError for a file that changed after it was applied, or a name out of form.
+    """
+    files = _migration_files(folder)
+    database = client.database
+    _without_database(client, f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
+    client.command(
+        "CREATE TABLE IF NOT EXISTS schema_versions (owner String, name String, sha256 String,"
+        " applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY (owner, name)"
+        " SETTINGS non_replicated_deduplication_window = 1000"
+    )
+    known = dict(
+        client.query_rows("SELECT name, sha256 FROM schema_versions WHERE owner = {owner:String}", {"owner": owner})
+    )
+    applied = []
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if path.name in known:
+            if known[path.name] != digest:
+                raise MigrationError(f"{path}: changed after it was applied; add a file with the next number instead")
+            continue
+        for statement in statements_of(text, database=database):
+            client.command(statement)
+        client.insert_columns(
+            "schema_versions",
+            {"owner": [owner], "name": [path.name], "sha256": [digest]},
+            token=f"{owner}/{path.name}/{digest}",
+        )
+        applied.append(path.name)
+    return applied
+
+
+def _migration_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.sql"))
+    for path in files:
+        if not _MIGRATION_NAME.fullmatch(path.name):
+            raise MigrationError(f"{path}: expected a name like 0001_record.sql")
+    if not files:
+        raise MigrationError(f"{folder}: expected migrations like 0001_record.sql, found none")
+    return files
+
+
+def statements_of(text: str, *, database: str) -> list[str]:
+    """Return the statements of a migration: comments removed, database filled in, CREATE made repeatable."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    filled = "\n".join(lines).replace("{database}", database)
+    parts = (part.strip() for part in re.split(r";[ \t]*(?:\n|$)", filled))
+    return [_CREATE.sub(r"CREATE \1 IF NOT EXISTS ", part) for part in parts if part]
+
+
+def _without_database(client: Client, sql: str) -> None:
+    with _translated():
+        client._driver.command(sql, use_database=False)

@@ -1,0 +1,74 @@
+"""Rate, errors and durations of a service over time, from the per-minute and per-hour tables.
+
+Owns the SQL of red_1m and red_1h as the dashboard asks it. Counts for SLOs stand in collector.slo.store.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import pandas as pd
+
+from collector.clickhouse import Client
+from collector.record.histogram import quantile_from_histogram
+
+RedDimension = Literal["route", "region", "version", "cache_level"]
+QUANTILES = {"p50_seconds": 0.5, "p95_seconds": 0.95, "p99_seconds": 0.99}
+_DIMENSIONS = ("route", "region", "version", "cache_level")
+_HOUR = 3600
+
+
+def read_red(
+    client: Client,
+    service: str,
+    *,
+    since: datetime,
+    until: datetime,
+    step: timedelta,
+    by: RedDimension | None = None,
+) -> pd.DataFrame:
+    """Return a frame `ds, [by,] requests, errors, rps, mean_seconds, p50_seconds, p95_seconds, p99_seconds`.
+
+    One row per step (of whole minutes) and value of `by` that had requests; steps without any are absent. errors are
+    answers with status >= 500. Quantiles are upper edges of log buckets (see collector.record.histogram).
+    """
+    step_seconds = int(step.total_seconds())
+    if step_seconds < 60 or step_seconds % 60:
+        raise ValueError(f"expected a step of whole minutes, got {step}")
+    if by is not None and by not in _DIMENSIONS:
+        raise ValueError(f"expected by to be one of {', '.join(_DIMENSIONS)} or None, got {by!r}")
+    table, column = ("red_1h", "hour") if step_seconds % _HOUR == 0 else ("red_1m", "minute")
+    sql = f"""
+    SELECT toInt64(intDiv(toUnixTimestamp({column}), {{step:UInt32}}) * {{step:UInt32}}) AS start,
+      {by or "''"} AS dimension, sum(requests) AS n, sumIf(requests, status >= 500) AS failed,
+      sum(duration_us_sum) AS duration_us, sumMap(histogram) AS buckets
+    FROM {table}
+    WHERE service = {{service:String}}
+      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}})
+    GROUP BY start, dimension ORDER BY start, dimension"""  # noqa: S608 - names from the two tuples above, never input
+    parameters = {
+        "service": service,
+        "step": step_seconds,
+        "since": int(since.timestamp()),
+        "until": int(until.timestamp()),
+    }
+    return _red_frame(client.query_rows(sql, parameters), step_seconds, by)
+
+
+def _red_frame(rows: list[tuple[Any, ...]], step_seconds: int, by: str | None) -> pd.DataFrame:
+    starts = pd.Series([row[0] for row in rows], dtype="int64")
+    columns: dict[str, Any] = {"ds": pd.Series(pd.to_datetime(starts, unit="s", utc=True)).dt.as_unit("us")}
+    if by is not None:
+        columns[by] = pd.Series([row[1] for row in rows], dtype="object")
+    requests = pd.Series([row[2] for row in rows], dtype="int64")
+    columns["requests"] = requests
+    columns["errors"] = pd.Series([row[3] for row in rows], dtype="int64")
+    columns["rps"] = requests / step_seconds
+    columns["mean_seconds"] = pd.Series([row[4] for row in rows], dtype="float64") / requests / 1e6
+    for name, quantile in QUANTILES.items():
+        durations = (quantile_from_histogram(row[5], quantile) for row in rows)
+        columns[name] = pd.Series(
+            [None if duration is None else duration.total_seconds() for duration in durations], dtype="float64"
+        )
+    return pd.DataFrame(columns)

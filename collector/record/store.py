@@ -1,0 +1,60 @@
+"""The reads and writes of the record that others use, in one place; each table's SQL stands in a module of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from collector.record.demand import (
+    read_demand,
+    read_demand_span,
+    read_demand_step,
+    read_watermark,
+    write_imported_demand,
+)
+from collector.record.histogram import bucket_of, quantile_from_histogram, upper_edge
+from collector.record.ingest import IngestCounts, read_ingest_counts
+from collector.record.red import RedDimension, read_red
+from collector.record.runs import (
+    Capacity,
+    LoadRun,
+    Marker,
+    read_capacities,
+    read_load_runs,
+    read_load_seconds,
+    read_markers,
+    write_capacity,
+    write_load_run,
+    write_load_seconds,
+    write_marker,
+)
+
+SCHEMA_FOLDER = Path(__file__).parent / "schema"
+SCHEMA_OWNER = "collector"
+
+__all__ = [
+    "SCHEMA_FOLDER",
+    "SCHEMA_OWNER",
+    "Capacity",
+    "IngestCounts",
+    "LoadRun",
+    "Marker",
+    "RedDimension",
+    "bucket_of",
+    "quantile_from_histogram",
+    "read_capacities",
+    "read_demand",
+    "read_demand_span",
+    "read_demand_step",
+    "read_ingest_counts",
+    "read_load_runs",
+    "read_load_seconds",
+    "read_markers",
+    "read_red",
+    "read_watermark",
+    "upper_edge",
+    "write_capacity",
+    "write_imported_demand",
+    "write_load_run",
+    "write_load_seconds",
+    "write_marker",
+]

@@ -1,0 +1,243 @@
+"""Pull of request counters and durations from a Prometheus server: all the PromQL there is, and its client.
+
+The client is used for its session, retries and range calls. What it leaves open is closed here: ranges are split under
+the server's 11,000 points, every call has a timeout, GET only (its POST is not retried), label values are escaped, and
+the warnings that it drops from answers are kept. What the samples mean is decided in `counters`; where rows go is the
+caller's `write`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+
+from collector.sources.counters import MINUTE, Key, Minutes, Series, decide_minutes
+
+MOST_POINTS = 10_000  # the server refuses more than 11,000 per series
+_GAP_SCRAPES = 3  # a scrape can slip into the neighbouring window; after three without one it is missing
+_METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*\Z")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+log = logging.getLogger(__name__)
+Write = Callable[[dict[str, list[Any]], str], None]
+
+
+class PrometheusError(Exception):
+    """The server could not be asked, or refused: says which query and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """Where a service's counters are, and which labels tell what.
+
+    requests_metric: a counter of requests. duration_metric: the base name of a classic histogram in seconds (its
+    `_bucket` and `_sum` are read), or None. match: labels that select the service, exactly. status_label: "200", or
+    classes such as "5xx"; a histogram without it gives rows of status 0. None for a label that does not exist.
+    """
+
+    service: str
+    url: str
+    requests_metric: str
+    duration_metric: str | None = None
+    match: tuple[tuple[str, str], ...] = ()
+    route_label: str | None = "route"
+    method_label: str | None = "method"
+    status_label: str | None = "status"
+    version_label: str | None = None
+    region_label: str | None = None
+    scrape_interval: timedelta = timedelta(seconds=15)
+    timeout: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what could not stand in PromQL."""
+        for name in filter(None, (self.requests_metric, self.duration_metric)):
+            if not _METRIC.match(name):
+                raise ValueError(f"{self.service}: expected the name of a metric, got {name!r}")
+        for name, _ in self.match:
+            if not _LABEL.match(name):
+                raise ValueError(f"{self.service}: expected the name of a label, got {name!r}")
+
+    @property
+    def step_seconds(self) -> int:
+        """The scrape interval in whole seconds, at least one."""
+        return max(1, math.ceil(self.scrape_interval.total_seconds()))
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the server told."""
+
+    requests: tuple[Series, ...]
+    buckets: tuple[Series, ...]
+    sums: tuple[Series, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What one pull did. watermark: the next pull's `since`; minutes before it are written or are known gaps."""
+
+    watermark: datetime
+    minutes: int
+    requests: int
+    gap_minutes: int
+    unplaced_requests: float
+    warnings: tuple[str, ...]
+
+
+def samples_query(metric: str, match: tuple[tuple[str, str], ...], step_seconds: int) -> str:
+    """Return the PromQL for a counter's samples: one per step, and none where nothing was scraped.
+
+    `last_over_time` over one step instead of the bare name, because that would repeat an old sample for five minutes.
+    """
+    selector = ", ".join(f"{name}={_quote(value)}" for name, value in match)
+    return f"last_over_time({metric}{{{selector}}}[{step_seconds}s])"
+
+
+def pull_once(settings: PrometheusSettings, *, since: datetime, until: datetime, write: Write) -> Pulled:
+    """Read, decide and write the whole minutes in [since, until) that can be complete by `until`.
+
+    Each minute is one `write(columns of red_1m, deduplication token)`; the token is made of service and minute, so that
+    a pull repeated from the same (or an older) watermark stores every minute once. Raises PrometheusError, ValueError.
+    """
+    first = math.ceil(_epoch(since) / MINUTE) * MINUTE
+    last = math.floor((_epoch(until) - 2 * settings.step_seconds) / MINUTE) * MINUTE
+    if last <= first:
+        return Pulled(datetime.fromtimestamp(first, UTC), 0, 0, 0, 0.0, ())
+    samples = read_counters(settings, since=first, until=last)
+    minutes = decide_minutes(
+        settings.service,
+        requests=samples.requests,
+        buckets=samples.buckets,
+        sums=samples.sums,
+        since=first,
+        until=last,
+        gap_seconds=_GAP_SCRAPES * settings.step_seconds,
+    )
+    for minute, columns in sorted(minutes.columns.items()):
+        write(columns, f"prometheus:{settings.service}:{minute}")
+    for warning in samples.warnings:
+        log.warning("Prometheus at %s warned: %s", settings.url, warning)
+    return _told(minutes, samples, last)
+
+
+def read_counters(settings: PrometheusSettings, *, since: int, until: int) -> Samples:
+    """Read the samples needed for the minutes in [since, until), epoch seconds, with those just outside them.
+
+    Raises PrometheusError.
+    """
+    step = settings.step_seconds
+    begin, end = since - (_GAP_SCRAPES + 1) * step, until + 2 * step
+    warnings: dict[str, None] = {}
+    with requests.Session() as session:
+        session.hooks["response"].append(lambda response, *_, **__: warnings.update(_warnings(response)))
+        client = PrometheusConnect(url=settings.url.rstrip("/"), session=session, method="GET")
+
+        def read(metric: str) -> tuple[Series, ...]:
+            query = samples_query(metric, settings.match, step)
+            return _read_series(client, settings, query, begin, end, warnings)
+
+        counted = read(settings.requests_metric)
+        histogram = settings.duration_metric
+        buckets = read(f"{histogram}_bucket") if histogram else ()
+        sums = read(f"{histogram}_sum") if histogram else ()
+    return Samples(counted, buckets, sums, tuple(warnings))
+
+
+def split_range(begin: int, end: int, step_seconds: int, most_points: int = MOST_POINTS) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) evaluation instants, both included, that together cover [begin, end] once."""
+    while begin <= end:
+        last = min(end, begin + (most_points - 1) * step_seconds)
+        yield begin, last
+        begin += most_points * step_seconds
+
+
+def _read_series(
+    client: Any, settings: PrometheusSettings, query: str, begin: int, end: int, warnings: dict[str, None]
+) -> tuple[Series, ...]:
+    seconds = settings.timeout.total_seconds()
+    points: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    for first, last in split_range(begin, end, settings.step_seconds):
+        try:
+            found = client.custom_query_range(
+                query,
+                start_time=datetime.fromtimestamp(first, UTC),
+                end_time=datetime.fromtimestamp(last, UTC),
+                step=f"{settings.step_seconds}s",
+                params={"timeout": f"{math.ceil(seconds)}s"},
+                timeout=seconds,
+            )
+        except (requests.RequestException, PrometheusApiClientException, KeyError, ValueError) as error:
+            raise PrometheusError(f"{settings.url}: {query}: {error}") from error
+        for item in found:
+            if "histograms" in item:
+                warnings[f"{query}: native histograms are not read, expected classic buckets"] = None
+            values = [(float(at), float(value)) for at, value in item.get("values", ()) if value != "NaN"]
+            points.setdefault(tuple(sorted(item["metric"].items())), []).extend(values)
+    return tuple(_series(settings, dict(labels), values) for labels, values in points.items() if values)
+
+
+def _series(settings: PrometheusSettings, labels: Mapping[str, str], points: list[tuple[float, float]]) -> Series:
+    def text(name: str | None) -> str:
+        return labels.get(name, "") if name else ""
+
+    return Series(
+        target=(labels.get("job", ""), labels.get("instance", "")),
+        key=Key(
+            route=text(settings.route_label),
+            method=text(settings.method_label),
+            version=text(settings.version_label),
+            region=text(settings.region_label),
+            status=_status(text(settings.status_label)),
+        ),
+        times=np.array([at for at, _ in points]),
+        values=np.array([value for _, value in points]),
+        le=float(labels["le"]) if "le" in labels else None,
+    )
+
+
+def _status(label: str) -> int:
+    digits = label.lower().replace("x", "0")
+    return int(digits) if len(digits) == 3 and digits.isascii() and digits.isdigit() else 0
+
+
+def _told(minutes: Minutes, samples: Samples, watermark: int) -> Pulled:
+    return Pulled(
+        watermark=datetime.fromtimestamp(watermark, UTC),
+        minutes=len(minutes.columns),
+        requests=sum(sum(columns["requests"]) for columns in minutes.columns.values()),
+        gap_minutes=len(minutes.gaps),
+        unplaced_requests=minutes.unplaced_requests,
+        warnings=samples.warnings,
+    )
+
+
+def _warnings(response: requests.Response) -> dict[str, None]:
+    if b'"warnings"' not in response.content and b'"infos"' not in response.content:
+        return {}
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    return dict.fromkeys([*answer.get("warnings", ()), *answer.get("infos", ())])
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _epoch(at: datetime) -> float:
+    if at.tzinfo is None:
+        raise ValueError(f"expected an aware datetime, got {at!r}")
+    return at.timestamp()

@@ -1,0 +1,180 @@
+"""The composition root of the forecaster: settings, clock, catalog, store, actuator, ticks and API in one process.
+
+`python -m forecaster` listens at once (so that /healthz answers), waits for the store, brings its tables up to date and
+then starts the ticks. It stops on SIGTERM when the ticks and answers under way are done.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+import structlog
+import uvicorn
+
+from collector.catalog import Catalog, CatalogError, read_catalog
+from collector.clickhouse import (
+    ClickHouseSettings,
+    Client,
+    StoreError,
+    StoreSettingsError,
+    StoreUnavailableError,
+    connect,
+    migrate,
+)
+from collector.clickhouse import settings_from_environment as store_settings_from_environment
+from forecaster.actuators.local import LocalCluster
+from forecaster.api import ApiParts, build_app
+from forecaster.metrics import ForecasterMetrics
+from forecaster.scheduler import Ticker
+from forecaster.settings import Settings, SettingsError, settings_from_environment
+from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
+from forecaster.tick import World
+from tidegauge.clock import Clock, clock_from_environment
+
+_RETRY_STORE_SECONDS = 0.5
+_CLUSTER_TIMEOUT_SECONDS = 5.0
+_log = structlog.get_logger("forecaster")
+
+
+class Forecaster:
+    """One running forecaster: reaches the store, then ticks, until it is left."""
+
+    def __init__(self, settings: Settings, store: ClickHouseSettings, catalog: Catalog, clock: Clock) -> None:
+        self._settings, self._store, self._catalog, self._clock = settings, store, catalog, clock
+        self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
+        self._actuator = LocalCluster(settings.cluster_url, self._http)
+        self._metrics = ForecasterMetrics(clock, settings)
+        self._stopping = threading.Event()
+        self._world: World | None = None
+        self._why_not_ready: str | None = "starting"
+        self._ticker: Ticker | None = None
+        self.failed = False
+
+    def parts(self) -> ApiParts:
+        """Return what the API is built from."""
+        return ApiParts(
+            catalog=self._catalog,
+            metrics=self._metrics,
+            world=lambda: self._world,
+            why_not_ready=self.why_not_ready,
+            running=self.running,
+        )
+
+    def why_not_ready(self) -> str | None:
+        """Return why no work can be done now, None when it can: the store answers and the ticks run."""
+        world = self._world
+        if world is None:
+            return self._why_not_ready
+        try:
+            world.client.query_rows("SELECT 1")
+        except StoreError as error:
+            return f"the store: {str(error).splitlines()[0]}"
+        return None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Wait for the store and start the ticks in the background; when left, stop them and close what is open."""
+        starter = threading.Thread(target=self._start, name="start")
+        starter.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            starter.join()
+            if self._ticker is not None:
+                self._ticker.stop()
+            if self._world is not None:
+                self._world.client.close()
+            self._http.close()
+
+    def _start(self) -> None:
+        client = self._reach_store()
+        if client is None:
+            return
+        world = World(client, self._clock, self._actuator, self._settings)
+        self._ticker = Ticker(world, list(self._catalog.services.values()), self._metrics)
+        self._ticker.start()
+        self._world = world
+        _log.info("ready", services=sorted(self._catalog.services), speed=self._clock.speed_now())
+
+    def _reach_store(self) -> Client | None:
+        """Return a client of a store whose tables are up to date; None when the process was stopped before."""
+        while not self._stopping.is_set():
+            try:
+                client = connect(self._store)
+                applied = migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
+            except StoreUnavailableError as error:
+                self._why_not_ready = f"the store at {self._store.url}: {str(error).splitlines()[0]}"
+                self._stopping.wait(_RETRY_STORE_SECONDS)
+            except StoreError as error:
+                self._why_not_ready = f"the store at {self._store.url}: {error}"
+                _log.exception("the store cannot be used")
+                self.failed = True
+                signal.raise_signal(signal.SIGTERM)
+                return None
+            else:
+                _log.info("store reached", url=self._store.url, migrations=applied)
+                return client
+        return None
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run until SIGTERM or SIGINT.
+
+    Returns 0, 1 when the port is taken or the store refuses us, 2 when a setting or the catalog is wrong.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request, with its address
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        settings = settings_from_environment(environ)
+        store = store_settings_from_environment(environ)
+        clock = clock_from_environment(environ)
+        catalog = read_catalog(settings.config)
+    except (SettingsError, StoreSettingsError, CatalogError, ValueError) as error:
+        print(f"forecaster: {error}", file=sys.stderr)  # noqa: T201 (the one line a person reads)
+        return 2
+    try:
+        listener = _listen(settings)
+    except OSError as error:
+        print(f"forecaster: {_why_not_listening(settings, error)}", file=sys.stderr)  # noqa: T201 (as above)
+        return 1
+    # uvicorn raises the signal again when it is done; without these that would end the process as if killed by it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    forecaster = Forecaster(settings, store, catalog, clock)
+    app = build_app(forecaster.parts())
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10))
+    server.run(sockets=[listener])
+    return 1 if forecaster.failed else 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(128)
+    return listener
+
+
+def _why_not_listening(settings: Settings, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {settings.port} is in use; choose another with TIDEGAUGE_FORECASTER_PORT"
+    return f"cannot listen on {settings.host} port {settings.port} (TIDEGAUGE_FORECASTER_PORT): {error.strerror}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

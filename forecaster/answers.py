@@ -1,0 +1,110 @@
+"""`tidegauge forecast` without its screen: one series from the record or a file, one forecast per origin asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from collector.catalog import Service
+from collector.clickhouse import Client
+from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv
+from forecaster.forecast.demand import clean_series
+from forecaster.forecast.models import LearntHours, forecast_demand
+from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
+from forecaster.history import read_history, read_known
+from forecaster.instants import floored, text_of
+from forecaster.settings import Settings
+from tidegauge.clock import Clock
+
+
+class AskedAmissError(ValueError):
+    """The question has no answer as it was asked: says what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known."""
+
+    horizon: timedelta
+    quantiles: tuple[float, ...]
+    as_of: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """forecasts: one per origin asked. unit: of all values."""
+
+    series: str
+    step: timedelta
+    unit: str
+    forecasts: tuple[Forecast | NoForecast, ...]
+
+
+def parse_instant(text: str) -> datetime:
+    """Return an instant given as ISO 8601, in UTC when it names no zone. Raises AskedAmissError."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise AskedAmissError(f"expected an instant such as 2026-05-04T12:00:00Z, got {text!r}") from None
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def read_csv(path: Path) -> ImportedSeries:
+    """Parse a file `timestamp,value`. Raises AskedAmissError naming file, line, what was expected and what came."""
+    try:
+        return parse_csv(path)
+    except ImportRefusedError as error:
+        where = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise AskedAmissError(f"{where}{error}") from error
+
+
+def answer_from_csv(path: Path, question: Question) -> Answer:
+    """Forecast a file, in its own unit and step. Raises ValueError naming file, line and what was expected."""
+    imported = read_csv(path)
+    series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
+    first = series.frame["ds"].iloc[0].to_pydatetime()
+    end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
+    origins = question.as_of or (end,)
+    _check_inside(origins, earliest=first + series.step, latest=end, what=str(path))
+    floors = [floored(origin, series.step, anchor=first) for origin in origins]
+    return Answer(path.stem, series.step, "requests in the interval", _forecasts(series, floors, question))
+
+
+def answer_from_record(
+    client: Client, service: Service, question: Question, *, clock: Clock, settings: Settings
+) -> Answer:
+    """Forecast a service from the record, in requests/s. Raises AskedAmissError, DemandError, StoreError."""
+    now = clock.now()
+    known = read_known(client, service.name, finest=settings.step)
+    if known is None:
+        reason = "no demand has been recorded or imported yet"
+        nothing = tuple(NoForecast(service.name, floored(at, settings.step), reason) for at in question.as_of or (now,))
+        return Answer(service.name, settings.step, "requests/s", nothing)
+    origins = question.as_of or (now,)
+    if question.as_of:
+        _check_inside(origins, earliest=known.first + known.step, latest=now, what=f"the record of {service.name}")
+    floors = [floored(origin, known.step) for origin in origins]
+    settled = floored(now - settings.settle * clock.speed_now(), known.step)
+    since, until = min(floors) - settings.history, min(max(floors), settled)
+    rows = read_history(client, service.name, since=since, until=until, step=known.step)
+    series = clean_series(service.name, rows, step=known.step, until=until)
+    return Answer(service.name, known.step, "requests/s", _forecasts(series, floors, question))
+
+
+def _forecasts(
+    series: DemandSeries, origins: Sequence[datetime], question: Question
+) -> tuple[Forecast | NoForecast, ...]:
+    learnt = LearntHours()
+    return tuple(
+        forecast_demand(series, origin=origin, horizon=question.horizon, quantiles=question.quantiles, learnt=learnt)
+        for origin in origins
+    )
+
+
+def _check_inside(origins: Sequence[datetime], *, earliest: datetime, latest: datetime, what: str) -> None:
+    for origin in origins:
+        if not earliest <= origin <= latest:
+            expected = f"expected --as-of from {text_of(earliest)} to {text_of(latest)}, what {what} holds"
+            raise AskedAmissError(f"{expected}; got {text_of(origin)}")

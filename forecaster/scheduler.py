@@ -1,0 +1,149 @@
+"""When the ticks run: APScheduler, with intervals in time of the clock in use.
+
+A tick that is late or failed is not caught up: what there is to do follows from watermarks in the store, so the next
+run does it. While a demo is played its clock runs faster and the timers with it; when it has caught up with real time
+they are set anew. What a tick does is in `tick`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from collector.catalog import Service
+from collector.clickhouse import StoreError
+from forecaster.actuators.contract import ActuatorUnavailable
+from forecaster.forecast.types import NoForecast
+from forecaster.metrics import ForecasterMetrics
+from forecaster.tick import Memory, World, decide_once, observe_once, refresh_once
+from tidegauge.clock import Clock
+
+_log = structlog.get_logger("forecaster")
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A kind of tick: how often (clock time), never faster than `least_real_seconds`, and what it does to a service."""
+
+    name: str
+    every: timedelta
+    least_real_seconds: float
+    run: Callable[[Service, Memory], None]
+
+
+class Ticker:
+    """Runs the ticks of all services, each kind in a thread of its own, until it is stopped."""
+
+    def __init__(self, world: World, services: Sequence[Service], metrics: ForecasterMetrics) -> None:
+        self._world = world
+        self._metrics = metrics
+        self.memories = {service.name: Memory() for service in services}
+        self._services = tuple(services)
+        self._ticks = {tick.name: tick for tick in self._kinds()}
+        self._speed = world.clock.speed_now()
+        self._held: dict[tuple[str, str], str] = {}
+        # Its warnings say that a tick is still running when the next is due: here that is the design, not news.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(len(self._ticks))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+
+    def start(self) -> None:
+        """Run every kind of tick now, and then at its interval."""
+        for tick in self._ticks.values():
+            self._scheduler.add_job(
+                self.run_tick, self._trigger(tick), args=[tick.name], id=tick.name, next_run_time=datetime.now(UTC)
+            )
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Begin no further tick, and return when those under way are done."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def run_tick(self, name: str) -> None:
+        """Run one kind of tick for every service; one that fails is logged, counted, and hinders no other."""
+        tick = self._ticks[name]
+        for service in self._services:
+            try:
+                with self._metrics.timed(name):
+                    tick.run(service, self.memories[service.name])
+            except (StoreError, ActuatorUnavailable) as error:
+                self._tell_held(name, service, str(error).splitlines()[0])
+            except Exception:  # noqa: BLE001 (the loop must outlive a bug in one tick; it is logged and counted)
+                _log.exception("tick failed", tick=name, service=service.name)
+            else:
+                self._tell_held(name, service, None)
+        self._follow_the_clock()
+
+    def intervals(self) -> dict[str, timedelta]:
+        """Return the real time between two runs of each kind of tick, as it is set now."""
+        return {job.id: job.trigger.interval for job in self._scheduler.get_jobs()}
+
+    def _tell_held(self, tick: str, service: Service, why: str | None) -> None:
+        """Log why a tick could not work, once and not at every run, and that it works again."""
+        before = self._held.pop((tick, service.name), None)
+        if why is not None:
+            self._held[tick, service.name] = why
+            if before is None:
+                _log.warning("held", tick=tick, service=service.name, why=why)
+        elif before is not None:
+            _log.info("goes on", tick=tick, service=service.name, after=before)
+
+    def _follow_the_clock(self) -> None:
+        speed = self._world.clock.speed_now()
+        if speed == self._speed:
+            return
+        _log.info("the clock has changed its speed", before=self._speed, after=speed)
+        self._speed = speed
+        for tick in self._ticks.values():
+            self._scheduler.reschedule_job(tick.name, trigger=self._trigger(tick))
+
+    def _trigger(self, tick: Tick) -> IntervalTrigger:
+        return IntervalTrigger(seconds=interval_seconds(tick, self._world.clock), timezone=UTC)
+
+    def _kinds(self) -> tuple[Tick, ...]:
+        settings = self._world.settings
+        return (
+            # Asked more often than it is due, since it is due when the record has a new step, not when a timer says.
+            Tick("refresh", min(settings.refresh, settings.decide), 1.0, self._refresh),
+            Tick("decide", settings.decide, 1.0, self._decide),
+            Tick("observe", settings.observe, 0.5, self._observe),
+        )
+
+    def _refresh(self, service: Service, memory: Memory) -> None:
+        forecast = refresh_once(self._world, service, memory)
+        self._tell_held("forecast", service, forecast.reason if isinstance(forecast, NoForecast) else None)
+
+    def _decide(self, service: Service, memory: Memory) -> None:
+        if service.scaling is None:
+            return
+        decided = decide_once(self._world, service, memory)
+        self._metrics.saw_decision(decided)
+        decision = decided.stored.decision
+        if decision.apply:
+            _log.info(
+                "floor", service=service.name, before=decision.floor_before, after=decision.floor_after,
+                applied=decided.stored.applied, error=decided.stored.error, reasons=list(decision.reasons),
+            )  # fmt: skip
+
+    def _observe(self, service: Service, memory: Memory) -> None:
+        if service.scaling is None:
+            return
+        state = observe_once(self._world, service, memory)
+        if state is not None:
+            self._metrics.saw_state(state)
+
+
+def interval_seconds(tick: Tick, clock: Clock) -> float:
+    """Return the real seconds between two runs of a tick at the clock's present speed."""
+    return max(tick.least_real_seconds, clock.real_seconds(tick.every.total_seconds()))

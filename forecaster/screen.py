@@ -1,0 +1,138 @@
+"""What people read in a terminal: tables and a small chart. The commands' `--json` is in `shapes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from forecaster.answers import Answer
+from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.instants import text_of
+from forecaster.scaling.backtest import PolicyBacktest
+from forecaster.scaling.types import Decision
+from forecaster.store import StoredDecision
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_CHART_COLUMNS = 72
+_MOST_ROWS = 24
+
+
+def show_answer(console: Console, answer: Answer) -> None:
+    """Print each forecast as an hourly table and a chart of its median and its highest quantile."""
+    for forecast in answer.forecasts:
+        if isinstance(forecast, NoForecast):
+            console.print(f"{answer.series} from {text_of(forecast.origin)}: no forecast, because {forecast.reason}")
+        else:
+            console.print(_forecast_view(forecast, unit=answer.unit))
+
+
+def show_decision(console: Console, decision: Decision) -> None:
+    """Print what would be decided now, why, and the floors of the next day."""
+    console.print(
+        f"{decision.service} at {text_of(decision.at)}, mode {decision.mode}: {decision.outcome},"
+        f" floor {decision.floor_before} -> {decision.floor_after} (wanted {decision.floor_wanted})"
+    )
+    for reason in decision.reasons:
+        console.print(f"  - {reason}")
+    if decision.needed_at is not None:
+        console.print(f"  - more than the present floor is needed from {text_of(decision.needed_at)}")
+    if decision.plan:
+        rows = [(f"{step.starts_at:%a %H:%M}", str(step.floor), step.reason) for step in decision.plan]
+        console.print(_table("Floors ahead (UTC)", ("from", "floor", "because"), rows))
+
+
+def show_decisions(console: Console, service: str, decisions: Sequence[StoredDecision]) -> None:
+    """Print past decisions, newest first."""
+    if not decisions:
+        console.print(f"{service}: no decision has been taken in this time")
+        return
+    rows = [
+        (
+            text_of(stored.decision.at),
+            stored.decision.mode,
+            stored.decision.outcome,
+            f"{stored.decision.floor_before} -> {stored.decision.floor_after}",
+            "yes" if stored.applied else (f"failed: {stored.error}" if stored.error else "no"),
+            "; ".join(stored.decision.reasons),
+        )
+        for stored in decisions
+    ]
+    console.print(_table(f"Decisions for {service}", ("at", "mode", "outcome", "floor", "applied", "because"), rows))
+
+
+def show_status(console: Console, status: dict[str, Any]) -> None:
+    """Print how a service stands (the overview that the API answers with)."""
+    hpa = status["autoscaler"]
+    last = status["last_decision"]
+    console.print(f"{status['service']} at {status['now']}, mode {status['mode'] or 'none (no scaling target)'}")
+    if hpa:
+        console.print(
+            f"  floor {hpa['floor']} (operator's {hpa['operator_floor']}, ceiling {hpa['ceiling']}),"
+            f" desired {hpa['desired']}, current {hpa['current']}, ready {hpa['ready']}"
+        )
+    else:
+        console.print(f"  autoscaler: {status['autoscaler_error'] or 'none'}")
+    console.print(f"  last forecast: {status['forecast_origin'] or 'none'} {status['model'] or ''}".rstrip())
+    if last:
+        console.print(
+            f"  last decision: {last['at']} {last['outcome']}, {last['floor_before']} -> {last['floor_after']}"
+        )
+    for reason in status["why"]:
+        console.print(f"  - {reason}")
+
+
+def show_backtest(console: Console, name: str, verdict: PolicyBacktest) -> None:
+    """Print the two branches side by side and the verdict."""
+    rows = [
+        (branch, f"{toll.under_provisioned_seconds:,.0f}", f"{toll.replica_seconds / 3600:,.1f}")
+        for branch, toll in (("predictive", verdict.predictive), ("reactive_only", verdict.reactive_only))
+    ]
+    start, end = verdict.window
+    title = f"{name}, {text_of(start)} to {text_of(end)}"
+    console.print(_table(title, ("policy", "under-provisioned s", "replica-hours"), rows))
+    console.print(f"{'passed' if verdict.passed else 'not passed'}: {verdict.reason}")
+
+
+def _forecast_view(forecast: Forecast, *, unit: str) -> RenderableType:
+    columns = list(forecast.frame.columns.drop("ds"))
+    span = len(forecast.frame) * forecast.step
+    hours = max(1, -(-span // (timedelta(hours=1) * _MOST_ROWS)))
+    bucket = max(timedelta(hours=hours), forecast.step) if span > timedelta(hours=3) else forecast.step
+    groups = forecast.frame.groupby((forecast.frame["ds"] - forecast.origin) // bucket)
+    rows = [
+        (f"{group['ds'].iloc[0]:%a %d %b %H:%M}", *(f"{group[column].mean():,.4g}" for column in columns))
+        for _, group in groups
+    ]
+    title = f"{forecast.name} from {text_of(forecast.origin)} ({forecast.model}), mean {unit}"
+    middle = min(zip(forecast.quantiles, columns, strict=True), key=lambda pair: abs(pair[0] - 0.5))[1]
+    return Group(
+        _table(title, ("from (UTC)", *columns), rows),
+        *(
+            _chart(forecast.frame, column, top=float(forecast.frame[columns[-1]].max()))
+            for column in (columns[-1], middle)
+        ),
+    )
+
+
+def _chart(frame: pd.DataFrame, column: str, *, top: float) -> Text:
+    """Return one line of blocks, from 0 to `top`."""
+    values = frame[column].to_numpy(dtype=float)
+    count = min(_CHART_COLUMNS, len(values))
+    highest = [values[len(values) * i // count : len(values) * (i + 1) // count].max() for i in range(count)]
+    scale = (len(_BLOCKS) - 1) / top if top > 0 else 0.0
+    return Text(f"{column:>6} {''.join(_BLOCKS[round(max(0.0, value) * scale)] for value in highest)}")
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 or column in ("because", "mode", "outcome") else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table

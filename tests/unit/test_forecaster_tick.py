@@ -1,0 +1,198 @@
+"""The spine when parts of the world fail, and the small decisions inside it; a working world is an integration test."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from collector.clickhouse import StoreRefusedError, StoreUnavailableError
+from collector.record.store import Capacity as MeasuredCapacity
+from forecaster.actuators.memory import MemoryCluster
+from forecaster.metrics import ForecasterMetrics
+from forecaster.scaling.types import Decision, Situation
+from forecaster.scheduler import Tick, Ticker, interval_seconds
+from forecaster.store import StoredDecision
+from forecaster.tick import Memory, capacity_in_use, decide_once, is_worth_storing, observe_once, refresh_once
+from tests.unit.forecaster_fakes import HPA, NOW, SCALING, SERVICE, FakeStore, a_decision, a_stored, a_world
+from tidegauge.clock import Clock
+
+
+def raise_to_six(_: Situation) -> Decision:
+    return a_decision(6)
+
+
+def test_a_decision_to_raise_changes_the_floor_and_leaves_an_audit_row() -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": HPA})
+    decided = decide_once(a_world(store, cluster), SERVICE, Memory(), decide=raise_to_six)
+    assert cluster.read("app").floor == 6
+    assert decided.stored.applied
+    [(table, columns, token)] = store.inserts
+    assert (table, columns["floor_after"], columns["applied"]) == ("decisions", [6], [1])
+    assert token == f"decision/{decided.stored.id}"
+
+
+def test_an_empty_record_means_no_plan_and_an_untouched_floor() -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": HPA})
+    memory = Memory()
+    refresh_once(a_world(store, cluster), SERVICE, memory)
+    decided = decide_once(a_world(store, cluster), SERVICE, memory)
+    assert decided.stored.decision.outcome == "no_plan"
+    assert "no demand has been recorded or imported yet" in decided.stored.decision.reasons[0]
+    assert cluster.written == []
+
+
+def test_with_the_store_down_a_tick_changes_nothing_and_says_so() -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": HPA})
+    store.error = StoreUnavailableError("connection refused")
+    for tick in (refresh_once, decide_once, observe_once):
+        with pytest.raises(StoreUnavailableError):
+            tick(a_world(store, cluster), SERVICE, Memory())
+    assert cluster.written == []
+
+
+def test_a_floor_changed_while_the_store_went_down_is_written_to_the_audit_at_the_next_tick() -> None:
+    store, cluster, memory = FakeStore(), MemoryCluster({"app": HPA}), Memory()
+    store.insert_error = StoreUnavailableError("connection reset")
+    first = decide_once(a_world(store, cluster), SERVICE, memory, decide=raise_to_six)
+    assert cluster.read("app").floor == 6
+    with pytest.raises(StoreUnavailableError):  # without an audit no further floor is decided
+        decide_once(a_world(store, cluster), SERVICE, memory, decide=lambda _: a_decision(8))
+    assert cluster.written == [("app", 6)]
+    store.insert_error = None
+    decide_once(a_world(store, cluster), SERVICE, memory, decide=lambda _: a_decision(2))
+    _, oldest, _ = store.inserts[0]
+    assert oldest["id"] == [first.stored.id]
+
+
+def test_an_audit_row_that_the_store_will_never_take_does_not_stop_the_next_ones() -> None:
+    store, cluster, memory = FakeStore(), MemoryCluster({"app": HPA}), Memory()
+    store.insert_error = StoreRefusedError("no such column", code=16)
+    with pytest.raises(StoreRefusedError):
+        decide_once(a_world(store, cluster), SERVICE, memory, decide=raise_to_six)
+    assert memory.unsaved == []
+
+
+def test_a_cluster_that_refuses_leaves_an_audit_row_with_the_reason() -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": replace(HPA, ceiling=5)})
+    decided = decide_once(a_world(store, cluster), SERVICE, Memory(), decide=raise_to_six)
+    assert not decided.stored.applied
+    [(_, columns, _)] = store.inserts
+    assert columns["applied"] == [0]
+    assert columns["error"] == ["floor 6 of app: expected 1 to 5"]
+
+
+def test_a_lowering_starts_the_cool_down_even_when_its_answer_was_lost() -> None:
+    store, cluster, memory = FakeStore(), MemoryCluster({"app": HPA}), Memory(loaded=True)
+    cluster.unavailable = "timed out"
+    lower = a_decision(1, outcome="lower")
+    decide_once(a_world(store, cluster), SERVICE, memory, decide=lambda _: lower)
+    assert memory.last_lowered_at == NOW
+
+
+def test_a_repeated_decision_is_stored_only_when_the_heartbeat_is_due() -> None:
+    heartbeat = timedelta(minutes=5)
+    last = a_stored(a_decision(2))
+    again = a_stored(a_decision(2, at=NOW + timedelta(minutes=4), reasons=("demand stays under 58.9 rps until 08:14",)))
+    assert not is_worth_storing(again, last, heartbeat=heartbeat)
+    late = a_stored(a_decision(2, at=NOW + timedelta(minutes=5)))
+    assert is_worth_storing(late, last, heartbeat=heartbeat)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        a_stored(a_decision(6), applied=True),
+        a_stored(a_decision(2, reasons=("the forecast is stale",))),
+        a_stored(a_decision(2, outcome="no_plan")),
+        a_stored(a_decision(2), error="timed out"),
+    ],
+)
+def test_a_decision_that_says_something_else_is_stored_at_once(changed: StoredDecision) -> None:
+    assert is_worth_storing(changed, a_stored(a_decision(2)), heartbeat=timedelta(minutes=5))
+
+
+def test_a_state_is_stored_when_it_changes_or_a_minute_has_passed() -> None:
+    store, cluster, memory = FakeStore(), MemoryCluster({"app": HPA}), Memory()
+
+    def observed_after(seconds: int) -> bool:
+        world = a_world(store, cluster, now=NOW + timedelta(seconds=seconds))
+        return observe_once(world, SERVICE, memory) is not None
+
+    assert observed_after(0)
+    assert not observed_after(30)
+    cluster.hpas["app"] = replace(HPA, ready=3)
+    assert observed_after(40)
+    assert not observed_after(99)
+    assert observed_after(100)  # 60 s after the last one
+
+
+def test_capacity_is_counted_in_requests_per_second_of_the_clock_in_use() -> None:
+    # Declared 12 to 14 per real second; the clock has 60 seconds in one of those: 0.2 to 0.2333.
+    declared = capacity_in_use(SCALING, [], speed=60, now=NOW)
+    assert (declared.low_rps, declared.high_rps) == pytest.approx((0.2, 14 / 60))
+    measured = MeasuredCapacity("shop", NOW - timedelta(days=1), "v2", "search", 30.0, 36.0, {})
+    assert capacity_in_use(SCALING, [measured], speed=60, now=NOW).low_rps == pytest.approx(0.5)
+    old = replace(measured, measured_at=NOW - timedelta(days=31))
+    assert capacity_in_use(SCALING, [old], speed=1, now=NOW).low_rps == 12
+
+
+def test_timers_follow_the_clock_but_never_spin() -> None:
+    tick = Tick("decide", timedelta(minutes=1), 1.0, lambda *_: None)
+    # The demo started an hour ago at 60 times real time, four days back: not caught up, so a minute is a second.
+    real = NOW.timestamp()
+    playing = Clock(start=real - 4 * 86400, real_start=real - 3600, speed=60, read_real=lambda: real)
+    assert interval_seconds(tick, playing) == 1.0
+    assert interval_seconds(tick, replace(playing, speed=240, start=real - 40 * 86400)) == 1.0  # a quarter, but no less
+    assert interval_seconds(tick, Clock()) == 60
+
+
+def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
+    real = [NOW.timestamp()]
+    # An hour of the past is played 60 times faster: it has caught up after 3600 / 59 = 61.02 seconds.
+    clock = Clock(start=real[0] - 3600, real_start=real[0], speed=60, read_real=lambda: real[0])
+    world = replace(a_world(FakeStore(), MemoryCluster({"app": HPA})), clock=clock)
+    ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
+    ticker.start()
+    try:
+        seconds = {"refresh": 1.0, "decide": 1.0, "observe": 0.5}
+        assert ticker.intervals() == {name: timedelta(seconds=value) for name, value in seconds.items()}
+        real[0] += 62
+        ticker.run_tick("observe")
+        assert ticker.intervals() == {
+            "refresh": timedelta(minutes=1),
+            "decide": timedelta(minutes=1),
+            "observe": timedelta(seconds=30),
+        }
+    finally:
+        ticker.stop()
+
+
+def test_a_failing_tick_is_counted_and_does_not_end_the_loop() -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": HPA})
+    world = a_world(store, cluster)
+    metrics = ForecasterMetrics(world.clock, world.settings)
+    ticker = Ticker(world, [SERVICE], metrics)
+    store.error = StoreUnavailableError("connection refused")
+    ticker.run_tick("decide")
+    store.error = RuntimeError("a bug")
+    ticker.run_tick("decide")
+    store.error = None
+    ticker.run_tick("decide")
+    text = metrics.text().decode()
+    assert 'tidegauge_tick_errors_total{error="StoreUnavailableError",tick="decide"} 1.0' in text
+    assert 'tidegauge_tick_errors_total{error="RuntimeError",tick="decide"} 1.0' in text
+    assert 'tidegauge_decisions_total{outcome="no_plan",service="shop"} 1.0' in text
+    # Nothing is known: so the own SLO was checked and not kept, and no age or wanted floor is told.
+    assert 'tidegauge_slo_checks_total{objective="forecast_age",result="valid",service="shop"} 1.0' in text
+    assert 'tidegauge_slo_checks_total{objective="forecast_age",result="good",service="shop"} 0.0' in text
+    assert "tidegauge_forecast_age_seconds{" not in text
+    assert "tidegauge_floor_wanted{" not in text
+
+
+def test_the_ticks_never_load_a_machine_learning_library() -> None:
+    import subprocess
+    import sys
+
+    code = "import forecaster.__main__, sys; assert not {'sklearn', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
