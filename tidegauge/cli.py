@@ -1,6 +1,118 @@
-"""The `tidegauge` command."""
+"""The `tidegauge` command: the commands of every package in one place, and those that run the embedded stack.
+
+Heavy imports stand inside the commands: `--help` must come at once. Results go to stdout, everything else to stderr.
+Exit codes: 0 done, 1 failed, 2 misused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PACKAGES = ("collector", "forecaster", "loadgen", "reference_app")
+
+app = typer.Typer(
+    name="tidegauge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Records a service's traffic, forecasts it, and raises the replica floor before the peak.",
+    epilog="Examples:  tidegauge up  |  tidegauge status --json  |  "
+    "tidegauge import history.csv --service reference-app  |  tidegauge forecast reference-app --horizon 24h",
+)
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="State directory. [TIDEGAUGE_DATA, default .tidegauge]")
+]
+
+
+@app.command(epilog="Example:  TIDEGAUGE_DASHBOARD_PORT=8600 tidegauge up --data /var/lib/tidegauge")
+def up(
+    data: DataOption = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="[TIDEGAUGE_CONFIG, default tidegauge.yaml]")
+    ] = None,
+    dashboard: Annotated[bool, typer.Option(help="Run the dashboard.")] = True,
+    load: Annotated[bool, typer.Option(help="Send load to the reference app.")] = True,
+) -> None:
+    """Run the whole stack until Ctrl-C: store, databases, collector, forecaster, reference app, load, dashboard."""
+    import asyncio
+    import os
+
+    from tidegauge.clock import clock_from_environment
+    from tidegauge.part import StackError
+    from tidegauge.settings import read_settings
+    from tidegauge.up import run_stack
+
+    try:
+        settings = read_settings(data=data, config=config)
+        clock = clock_from_environment(os.environ)
+    except (StackError, ValueError) as error:
+        _fail(str(error), code=2)
+    if not settings.config.is_file():
+        _fail(f"{settings.config}: no such file: name the configuration with --config or TIDEGAUGE_CONFIG", code=2)
+    try:
+        asyncio.run(run_stack(settings, clock, with_dashboard=dashboard, with_load=load))
+    except StackError as error:
+        _fail(str(error), code=1)
+
+
+@app.command(epilog="Example:  tidegauge status --json | jq '.parts[] | select(.state != \"ready\")'")
+def status(
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show the stack of a data directory. Exit code 0: it runs and every part is ready; 1 otherwise."""
+    from tidegauge.part import StackError
+    from tidegauge.settings import read_settings
+    from tidegauge.up import is_whole, read_status, status_lines
+
+    try:
+        seen = read_status(read_settings(data=data).data)
+    except StackError as error:
+        _fail(str(error), code=2)
+    if as_json:
+        typer.echo(json.dumps(seen, indent=1))
+    else:
+        for line in status_lines(seen):
+            typer.echo(line)
+    raise typer.Exit(0 if is_whole(seen) else 1)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(importlib.metadata.version("tidegauge"))
+
+
+def _fail(message: str, *, code: int) -> None:
+    typer.echo(f"tidegauge: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def mount_packages(onto: typer.Typer) -> None:
+    """Mount the commands of every package that has some."""
+    for package in PACKAGES:
+        name = f"{package}.commands"
+        try:
+            commands = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            continue
+        commands.mount(onto)
 
 
 def main() -> None:
     """Run the command."""
-    raise SystemExit("not built yet")
+    mount_packages(app)
+    try:
+        app()
+    except BrokenPipeError:  # the reader of our output has gone: `tidegauge status | head -1`
+        sys.stderr.close()
+        raise SystemExit(1) from None

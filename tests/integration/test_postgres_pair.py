@@ -1,0 +1,168 @@
+"""The embedded PostgreSQL, real: it replicates, survives kill -9, and runs as root below closed directories."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tidegauge.clock import Clock
+from tidegauge.part import Backoff, StackError
+from tidegauge.postgres import APP_ROLE, clear_leftovers
+from tidegauge.remains import STACK_MARK, birth_of, find_marked
+from tidegauge.settings import StackSettings, read_secrets
+from tidegauge.stack import StackOf
+from tidegauge.supervisor import Supervisor
+
+pytestmark = pytest.mark.server
+
+
+def free_pair() -> int:
+    """A free port whose successor is free too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            try:
+                second.bind(("127.0.0.1", first.getsockname()[1] + 1))
+            except (OSError, OverflowError):
+                continue
+            return first.getsockname()[1]
+
+
+@asynccontextmanager
+async def running_pair(data: Path) -> AsyncIterator[tuple[Supervisor, StackOf]]:
+    settings = StackSettings(data=data, postgres_port=free_pair())
+    async with Supervisor(data, backoff=Backoff(first_seconds=0.05)) as supervisor:
+        stack = StackOf(settings, read_secrets(data), Clock())
+        await supervisor.start([stack.postgres_primary(), stack.postgres_replica()])
+        yield supervisor, stack
+
+
+def do(stack: StackOf, statement: str, *, on_replica: bool = False) -> list:
+    server = stack.settings.replica if on_replica else stack.settings.primary
+    with psycopg.connect(server.url(APP_ROLE, stack.secrets.reference_app), connect_timeout=5) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def rows_on(stack: StackOf, *, on_replica: bool) -> list[int]:
+    try:
+        return [row[0] for row in do(stack, "SELECT id FROM booking ORDER BY id", on_replica=on_replica)]
+    except psycopg.Error:
+        return []
+
+
+async def until(check: Callable[[], object | Awaitable[object]], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        value = check()
+        if await value if isinstance(value, Awaitable) else value:
+            return
+        assert time.monotonic() < deadline, "did not come true in time"
+        await asyncio.sleep(0.05)
+
+
+def pid_of(supervisor: Supervisor, name: str) -> int:
+    return next(part["pid"] for part in supervisor.directory.read_state()["parts"] if part["name"] == name)
+
+
+async def test_a_row_reaches_the_replica_and_both_servers_survive_being_killed(tmp_path):
+    async with running_pair(tmp_path) as (supervisor, stack):
+        do(stack, "CREATE TABLE booking (id int)")
+        do(stack, "INSERT INTO booking VALUES (1)")
+        await until(lambda: rows_on(stack, on_replica=True) == [1])
+        for number, victim in ((2, "postgres-primary"), (3, "postgres-replica")):
+            killed = pid_of(supervisor, victim)
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda gone=killed, name=victim: pid_of(supervisor, name) not in (gone, None))
+            await until(lambda: bool(rows_on(stack, on_replica=False)))
+            do(stack, f"INSERT INTO booking VALUES ({number})")
+            await until(lambda to=number: rows_on(stack, on_replica=True) == list(range(1, to + 1)))
+        pids = [pid_of(supervisor, "postgres-primary"), pid_of(supervisor, "postgres-replica")]
+        assert do(stack, "SHOW fsync") == [("on",)]
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(stack.settings.primary.url("postgres", "wrong"))
+    assert not any(birth_of(pid) for pid in pids)
+    for server in (stack.settings.primary, stack.settings.replica):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port))
+
+
+async def test_the_pair_goes_on_with_its_rows_after_a_stop_on_other_ports(tmp_path):
+    async with running_pair(tmp_path) as (_, stack):
+        do(stack, "CREATE TABLE booking (id int)")
+        do(stack, "INSERT INTO booking VALUES (7)")
+    async with running_pair(tmp_path) as (_, stack):
+        await until(lambda: rows_on(stack, on_replica=True) == [7])
+
+
+async def test_a_broken_replica_and_one_of_another_primary_are_made_anew(tmp_path):
+    async with running_pair(tmp_path) as (_, stack):
+        do(stack, "CREATE TABLE booking (id int)")
+        do(stack, "INSERT INTO booking VALUES (1)")
+    control = stack.settings.replica.directory / "global" / "pg_control"
+    control.write_bytes(control.read_bytes()[:40])  # whose it is can still be read, where it stands cannot
+    async with running_pair(tmp_path) as (_, stack):
+        await until(lambda: rows_on(stack, on_replica=True) == [1])
+    shutil.rmtree(stack.settings.primary.directory)
+    async with running_pair(tmp_path) as (_, stack):  # an empty primary: the old copy is of no use
+        do(stack, "CREATE TABLE booking (id int)")
+        do(stack, "INSERT INTO booking VALUES (2)")
+        await until(lambda: rows_on(stack, on_replica=True) == [2])
+
+
+async def test_passwords_stand_in_no_command_line_and_no_log(tmp_path):
+    async with running_pair(tmp_path) as (_, stack):
+        known = [stack.secrets.postgres, stack.secrets.replication, stack.secrets.reference_app]
+        lines = [Path(f"/proc/{birth.pid}/cmdline").read_bytes() for birth in find_marked({STACK_MARK: str(tmp_path)})]
+        assert lines
+        assert not [line for line in lines for secret in known if secret.encode() in line]
+    logs = "".join(path.read_text() for path in (tmp_path / "logs").iterdir())
+    assert "starting PostgreSQL 18" in logs
+    assert not [secret for secret in known if secret in logs]
+    assert not [secret for secret in known if secret in (tmp_path / "stack.json").read_text()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+async def test_as_root_it_runs_as_an_ordinary_user_below_a_directory_that_only_root_may_enter(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    async with running_pair(closed / "data") as (supervisor, stack):
+        status = Path(f"/proc/{pid_of(supervisor, 'postgres-primary')}/status").read_text()
+        user_ids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
+        assert "0" not in user_ids
+        do(stack, "CREATE TABLE booking (id int)")
+        do(stack, "INSERT INTO booking VALUES (1)")
+        await until(lambda: rows_on(stack, on_replica=True) == [1])
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_taken_port_is_named_with_its_setting_before_anything_starts(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings = StackSettings(data=tmp_path, postgres_port=other.getsockname()[1])
+        async with Supervisor(tmp_path) as supervisor:
+            stack = StackOf(settings, read_secrets(tmp_path), Clock())
+            expected = (
+                rf"port {settings.postgres_port} for postgres-primary: it is in use.*TIDEGAUGE_POSTGRES_PORT=PORT"
+            )
+            with pytest.raises(StackError, match=expected):
+                await supervisor.start([stack.postgres_primary()])
+        assert not (tmp_path / "postgres").exists()
+
+
+def test_a_lock_file_that_names_somebody_elses_process_does_not_keep_the_server_down(tmp_path):
+    lock = tmp_path / "postmaster.pid"
+    lock.write_text(f"{os.getpid()}\n")
+    clear_leftovers(tmp_path)
+    assert not lock.exists()

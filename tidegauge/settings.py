@@ -1,0 +1,150 @@
+"""The settings of the embedded stack, its secrets, and the environment of each part: composed here and nowhere else.
+
+Every setting is an environment variable (ARCHITECTURE.md lists them). Secrets are made once per data directory, lie in
+a file that its owner alone can read, and go to the parts that need them by environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tidegauge.clock import Clock
+from tidegauge.part import StackError
+from tidegauge.postgres import APP_ROLE, PASSWORD_NAMES, REPLICATION_ROLE, PostgresServer
+from tidegauge.valkey import PASSWORD_NAME, ValkeyServer
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+
+
+class StackSettings(BaseSettings):
+    """Ports, paths and the store of one stack; each field is the variable `TIDEGAUGE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEGAUGE_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    config: Path = Path("tidegauge.yaml")
+    data: Path = Path(".tidegauge")
+    clickhouse_port: PortNumber = 8123
+    clickhouse_url: str = Field(default="", description="another ClickHouse than the embedded one")
+    postgres_port: Annotated[int, Field(ge=1, le=65534)] = Field(default=15432, description="the replica has the next")
+    valkey_port: PortNumber = 16379
+    collector_port: PortNumber = 9400
+    forecaster_port: PortNumber = 9401
+    app_port: PortNumber = 8000
+    cluster_port: PortNumber = 8010
+    dashboard_port: PortNumber = 8501
+
+    def url(self, port: int) -> str:
+        """Return the URL of one of our own servers."""
+        return f"http://127.0.0.1:{port}"
+
+    @property
+    def primary(self) -> PostgresServer:
+        """The PostgreSQL primary."""
+        return PostgresServer(self.data.resolve() / "postgres" / "primary", self.postgres_port)
+
+    @property
+    def replica(self) -> PostgresServer:
+        """The PostgreSQL replica, on the port after the primary's."""
+        return PostgresServer(self.data.resolve() / "postgres" / "replica", self.postgres_port + 1, self.primary)
+
+    @property
+    def valkey(self) -> ValkeyServer:
+        """The Valkey server."""
+        return ValkeyServer(self.data.resolve() / "valkey", self.valkey_port)
+
+
+def read_settings(*, data: Path | None = None, config: Path | None = None) -> StackSettings:
+    """Return the settings of the environment, with what the command line gave above them.
+
+    Raises StackError naming each variable that is not as expected.
+    """
+    given = {name: value for name, value in (("data", data), ("config", config)) if value is not None}
+    try:
+        settings = StackSettings(**given)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        lines = [
+            f"TIDEGAUGE_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}, got {problem['input']!r}"
+            for problem in error.errors()
+        ]
+        raise StackError("\n".join(lines)) from None
+    return settings.model_copy(update={"data": settings.data.resolve(), "config": settings.config.resolve()})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """The passwords of the embedded servers. They are never shown: not even by repr."""
+
+    postgres: str
+    replication: str
+    reference_app: str
+    valkey: str
+
+
+def read_secrets(data: Path) -> Secrets:
+    """Return the data directory's secrets, made at first use, in a file that only its owner can read.
+
+    Raises StackError when the file is not one of ours.
+    """
+    path = data / "secrets.json"
+    names = [field.name for field in fields(Secrets)]
+    if not path.exists():
+        made = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asdict(made), file)
+        new.replace(path)
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return Secrets(**{name: str(known[name]) for name in names})
+    except (ValueError, KeyError, TypeError, OSError):
+        raise StackError(
+            f"{path}: expected a JSON object with {', '.join(names)}; remove the data directory to begin anew"
+        ) from None
+
+
+def common_environment(settings: StackSettings, clock: Clock) -> dict[str, str]:
+    """Return what every part may know: paths, ports, URLs and the clock. No secret."""
+    ports = [name for name in StackSettings.model_fields if name.endswith("_port")]
+    return {
+        **{f"TIDEGAUGE_{name.upper()}": str(getattr(settings, name)) for name in ports},
+        "TIDEGAUGE_CONFIG": str(settings.config),
+        "TIDEGAUGE_DATA": str(settings.data),
+        "TIDEGAUGE_CLICKHOUSE_URL": settings.clickhouse_url or settings.url(settings.clickhouse_port),
+        "TIDEGAUGE_COLLECTOR_URL": settings.url(settings.collector_port),
+        "TIDEGAUGE_FORECASTER_URL": settings.url(settings.forecaster_port),
+        "TIDEGAUGE_CLUSTER_URL": settings.url(settings.cluster_port),
+        "TIDEGAUGE_APP_URL": settings.url(settings.app_port),
+        "TIDEGAUGE_CLOCK": "",
+        "PYTHONUNBUFFERED": "1",  # or a part's last words are lost when it is killed
+        **clock.to_environment(),
+    }
+
+
+def postgres_environment(known: Secrets) -> Mapping[str, str]:
+    """Return the passwords that the PostgreSQL servers give their roles."""
+    passwords = {"postgres": known.postgres, REPLICATION_ROLE: known.replication, APP_ROLE: known.reference_app}
+    return {PASSWORD_NAMES[role]: password for role, password in passwords.items()}
+
+
+def valkey_environment(known: Secrets) -> Mapping[str, str]:
+    """Return the password that Valkey asks for."""
+    return {PASSWORD_NAME: known.valkey}
+
+
+def app_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
+    """Return the reference app's database, replica and cache."""
+    return {
+        "REFERENCE_APP_DATABASE_URL": settings.primary.url(APP_ROLE, known.reference_app),
+        "REFERENCE_APP_REPLICA_URL": settings.replica.url(APP_ROLE, known.reference_app),
+        "REFERENCE_APP_REDIS_URL": settings.valkey.url(known.valkey),
+    }

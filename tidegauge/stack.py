@@ -1,0 +1,165 @@
+"""The parts of Tidegauge's embedded stack, as functions of settings, secrets and clock.
+
+`tidegauge up` runs all of them; the demo takes the same parts with its own clock and load. How parts are run is the
+supervisor's matter.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tidegauge import postgres, valkey
+from tidegauge.clock import Clock
+from tidegauge.part import Part, Port, answers_http
+from tidegauge.settings import (
+    Secrets,
+    StackSettings,
+    app_environment,
+    common_environment,
+    postgres_environment,
+    valkey_environment,
+)
+
+OWN_SHAPE_PEAK_RPS = 15.0  # what `up` sends at the height of its day: more than one replica carries, less than two
+
+
+@dataclass(frozen=True, slots=True)
+class StackOf:
+    """The makers of the parts of one stack."""
+
+    settings: StackSettings
+    secrets: Secrets
+    clock: Clock
+
+    def databases(self) -> list[Part]:
+        """Return the servers that others made: PostgreSQL primary and replica, Valkey."""
+        return [self.postgres_primary(), self.postgres_replica(), self.valkey()]
+
+    def platform(self) -> list[Part]:
+        """Return the store (unless another ClickHouse is set) and the collector."""
+        return [*([] if self.settings.clickhouse_url else [self.store()]), self.collector()]
+
+    def observed(self) -> list[Part]:
+        """Return the reference app: its tables and data, its replicas behind their front."""
+        return [self.prepare(), self.cluster()]
+
+    def everything(self, *, with_dashboard: bool = True, with_load: bool = True) -> list[Part]:
+        """Return all parts of `tidegauge up`."""
+        parts = [*self.databases(), *self.platform(), *self.observed(), self.forecaster()]
+        if with_dashboard:
+            parts.append(self.dashboard())
+        if with_load:
+            parts.append(self.load_generator(["--peak-rps", str(OWN_SHAPE_PEAK_RPS)]))
+        return parts
+
+    def postgres_primary(self) -> Part:
+        """Return the PostgreSQL primary."""
+        return self._postgres("postgres-primary", self.settings.primary, "TIDEGAUGE_POSTGRES_PORT")
+
+    def postgres_replica(self) -> Part:
+        """Return the streaming replica: ready when it follows."""
+        setting = "TIDEGAUGE_POSTGRES_PORT (the replica has the port after it, so this port less one)"
+        part = self._postgres("postgres-replica", self.settings.replica, setting)
+        return replace(part, depends_on=("postgres-primary",))
+
+    def _postgres(self, name: str, server: postgres.PostgresServer, setting: str) -> Part:
+        return Part(
+            name,
+            server.argv(),
+            postgres_environment(self.secrets),
+            ready=partial(postgres.is_ready, server, replication_password=self.secrets.replication),
+            ports=(Port(server.port, setting),),
+            stop_signal=signal.SIGINT,  # does not wait for clients
+            death_signal=signal.SIGQUIT,  # stops its children at once; the next start recovers
+        )
+
+    def valkey(self) -> Part:
+        """Return Valkey."""
+        server = self.settings.valkey
+        return Part(
+            "valkey",
+            server.argv(),
+            valkey_environment(self.secrets),
+            ready=partial(valkey.is_ready, server, password=self.secrets.valkey),
+            ports=(Port(server.port, "TIDEGAUGE_VALKEY_PORT"),),
+        )
+
+    def store(self) -> Part:
+        """Return chDB behind ClickHouse's HTTP interface."""
+        port = self.settings.clickhouse_port
+        part = self._server("store", [sys.executable, "-m", "collector.embedded"], port, "TIDEGAUGE_CLICKHOUSE_PORT")
+        return replace(part, death_signal=signal.SIGTERM, stop_seconds=30.0)
+
+    def collector(self) -> Part:
+        """Return the collector."""
+        argv = [sys.executable, "-m", "collector"]
+        part = self._server("collector", argv, self.settings.collector_port, "TIDEGAUGE_COLLECTOR_PORT")
+        return replace(part, depends_on=() if self.settings.clickhouse_url else ("store",))
+
+    def forecaster(self) -> Part:
+        """Return the forecaster."""
+        argv = [sys.executable, "-m", "forecaster"]
+        part = self._server("forecaster", argv, self.settings.forecaster_port, "TIDEGAUGE_FORECASTER_PORT")
+        return replace(part, depends_on=("collector",))
+
+    def prepare(self) -> Part:
+        """Return the step that makes and fills the reference app's tables."""
+        argv = [sys.executable, "-m", "reference_app.prepare"]
+        environment = {**common_environment(self.settings, self.clock), **app_environment(self.settings, self.secrets)}
+        return Part("prepare", argv, environment, depends_on=("postgres-primary",), restart="once", ready_seconds=300.0)
+
+    def cluster(self) -> Part:
+        """Return the local cluster: the front and the replicas of the reference app."""
+        settings = self.settings
+        part = self._server(
+            "cluster", [sys.executable, "-m", "tidegauge.cluster"], settings.cluster_port, "TIDEGAUGE_CLUSTER_PORT"
+        )
+        return replace(
+            part,
+            environment={**part.environment, **app_environment(settings, self.secrets)},
+            ports=(Port(settings.app_port, "TIDEGAUGE_APP_PORT"), *part.ports),
+            url=settings.url(settings.app_port),
+            depends_on=("prepare", "postgres-replica", "valkey", "collector"),
+            stop_seconds=45.0,  # it lets its replicas finish
+            death_signal=signal.SIGTERM,
+        )
+
+    def dashboard(self) -> Part:
+        """Return the Streamlit dashboard."""
+        port = self.settings.dashboard_port
+        options = ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.port", str(port)]
+        options += ["--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
+        argv = [sys.executable, "-m", "streamlit", "run", str(_folder_of("dashboard") / "app.py"), *options]
+        part = self._server("dashboard", argv, port, "TIDEGAUGE_DASHBOARD_PORT", health="/_stcore/health")
+        return replace(part, depends_on=("collector", "forecaster"), url=self.settings.url(port))
+
+    def load_generator(self, arguments: Sequence[str]) -> Part:
+        """Return the load generator aimed at the app's front, with its further arguments."""
+        target = ["--target", self.settings.url(self.settings.app_port), "--out", str(self.settings.data / "load")]
+        return Part(
+            "load",
+            [sys.executable, "-m", "loadgen", *target, *arguments],
+            common_environment(self.settings, self.clock),
+            depends_on=("cluster", "collector"),
+            restart="on_failure",
+            stop_seconds=30.0,  # it reports what was under way
+            death_signal=signal.SIGTERM,
+        )
+
+    def _server(self, name: str, argv: Sequence[str], port: int, setting: str, health: str = "/readyz") -> Part:
+        url = self.settings.url(port)
+        environment = common_environment(self.settings, self.clock)
+        return Part(name, argv, environment, ready=answers_http(url + health), ports=(Port(port, setting),), url=url)
+
+
+def _folder_of(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"the package {package} is not installed", name=package)
+    return Path(found.origin).parent
