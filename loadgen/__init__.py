@@ -1,1 +1,1 @@
-"""The load generator: an open model on Locust, with latency from the intended start. It meets the platform over HTTP."""
+"""The load generator: an open model on Locust, with latency from the intended start. HTTP is all it shares."""

@@ -174,7 +174,8 @@ class Schedule:
         """Return where in the block the cumulative rate passes k + phase, k whole: one arrival per unit of it."""
         phase = float(np.random.default_rng([self.seed]).random())
         before, after = self.curve.cumulative(start), self.curve.cumulative(end)
-        return np.arange(math.ceil(before - phase), math.ceil(after - phase)) + phase - before
+        whole = np.arange(math.ceil(before - phase), math.ceil(after - phase), dtype=np.float64)
+        return whole + (phase - before)
 
 
 def _cumulate(times: Floats, rates: Floats) -> Floats:
@@ -194,4 +195,5 @@ def _invert(times: Floats, rates: Floats, targets: Floats) -> Floats:
     rest = np.maximum(targets - cumulative[segment], 0.0)
     denominator = rate + np.sqrt(np.maximum(rate**2 + 2 * slope * rest, 0.0))
     into = np.divide(2 * rest, denominator, out=np.zeros_like(rest), where=denominator > 0)
-    return times[segment] + np.minimum(into, length[segment])
+    found: Floats = times[segment] + np.minimum(into, length[segment])
+    return found

@@ -37,7 +37,9 @@ def read_curve(path: Path) -> RateCurve:
         for row in rows:
             instant, rate = _parse_row(row, f"{path}:{rows.line_num}")
             if at and instant <= at[-1]:
-                raise CurveError(f"{path}:{rows.line_num}: expected a later timestamp than the row before, got {row[0]!r}")
+                raise CurveError(
+                    f"{path}:{rows.line_num}: expected a later timestamp than the row before, got {row[0]!r}"
+                )
             at.append(instant)
             rps.append(rate)
     if len(at) < 2:

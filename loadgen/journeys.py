@@ -22,7 +22,7 @@ SPREAD = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: spreads neighbouring numbers
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A value drawn per request: `choices` by cumulative weight, else an integer of `low`..`high` (a day ahead if `days`)."""
+    """A value drawn per request: one of `choices` by weight, else an integer of `low`..`high` (a date if `days`)."""
 
     choices: tuple[Any, ...] = ()
     cumulative_weights: tuple[float, ...] = ()
@@ -40,7 +40,7 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One kind of request. Templates use {value}, {value[field]} and {unique}; `expected` are statuses beside 2xx and 3xx."""
+    """One kind of request. Templates use {value}, {value[field]}, {unique}; `expected`: statuses beside 2xx and 3xx."""
 
     name: str
     weight: float

@@ -1,8 +1,8 @@
 """Reads a journeys file (YAML) and makes it into the plain JSON that `journeys.mix_from_plan` takes.
 
 pydantic and YAML stay here, out of the child. A draw is one of: `choices` (with `weights`, or `zipf: s` for weights
-1 / rank^s; "AAA-BBB" choices become records with `from` and `to` where a template asks for them), `integers: [low, high]`,
-`days_ahead: [low, high]`, or `demo_tokens` (the bearer tokens that the reference app's seed gives its made-up users).
+1 / rank^s; a choice such as AAA-BBB is a record with `from` and `to`), `integers: [low, high]`,
+`days_ahead: [low, high]`, or `demo_tokens` (the tokens that the reference app's seed gives its made-up users).
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ class DrawSpec(_Strict):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [bool(self.choices), self.integers is not None, self.days_ahead is not None, self.demo_tokens is not None]
+        kinds = [
+            bool(self.choices),
+            self.integers is not None,
+            self.days_ahead is not None,
+            self.demo_tokens is not None,
+        ]
         if sum(kinds) != 1:
             raise ValueError("expected exactly one of choices, integers, days_ahead, demo_tokens")
         if self.weights is not None and (len(self.weights) != len(self.choices) or min(self.weights) <= 0):
@@ -112,14 +117,16 @@ class Journeys(_Strict):
         routes = [route.to_plan(self.headers) for route in self.routes]
         for route in routes:
             if missing := set(route["values"]) - set(self.draws):
-                raise ValueError(f"routes.{route['name']}: expected a value of {sorted(self.draws)}, got {sorted(missing)}")
+                raise ValueError(
+                    f"routes.{route['name']}: expected a value of {sorted(self.draws)}, got {sorted(missing)}"
+                )
         return {"draws": {name: draw.to_plan() for name, draw in self.draws.items()}, "routes": routes}
 
 
 def _record(choice: Scalar) -> Scalar | dict[str, str]:
     """Return "LHR-JFK" as a record of from and to; anything else as it is."""
     parts = choice.split("-") if isinstance(choice, str) else []
-    is_pair = len(parts) == 2 and all(len(part) == 3 and part.isupper() for part in parts)  # noqa: PLR2004
+    is_pair = len(parts) == 2 and all(len(part) == 3 and part.isupper() for part in parts)
     return {"from": parts[0], "to": parts[1]} if is_pair else choice
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadgen.protocol import FAILED, Outcome, Results
-from loadgen.results import Histogram, Second, Tally
+from loadgen.results import Second, Tally
 
 LOST = "generator_down"  # the reason of arrivals that were lost
 
@@ -48,6 +48,8 @@ class Ledger:
             raise ValueError(f"second {second.real_second} was planned before")
         known = len(self._outstanding)
         for arrival in arrivals:
+            if int(arrival.due_seconds) != second.real_second:
+                raise ValueError(f"expected an arrival due in second {second.real_second}, got {arrival}")
             self._outstanding[arrival.number] = arrival
         planned = len(self._outstanding) - known
         second.overall.intended = planned
@@ -78,24 +80,23 @@ class Ledger:
         tally.intended = -cancelled  # the second's own count was made when it was planned
         opened.second.overall.merge(tally)
 
-    def lose(self, before: float) -> int:
-        """Settle every outstanding arrival due before `before` (epoch s) as unsent; return how many there were."""
-        lost = [arrival for arrival in self._outstanding.values() if arrival.due_seconds < before]
-        for arrival in lost:
+    def lose(self, arrivals: Iterable[Due]) -> int:
+        """Settle these outstanding arrivals as unsent: nobody is left who could say; return how many there were."""
+        lost = 0
+        for arrival in arrivals:
             opened = self._forget(arrival)
             route = opened.second.route(self.route_names[self.route_of(arrival.number)])
             route.intended += 1
             for tally in (route, opened.second.overall):
                 tally.unsent += 1
                 tally.count_reason(LOST)
-        return len(lost)
+            lost += 1
+        return lost
 
-    def cancel(self, since: float) -> int:
-        """Take back every outstanding arrival due at `since` (epoch s) or later; return how many there were."""
-        cancelled = [arrival for arrival in self._outstanding.values() if arrival.due_seconds >= since]
-        for arrival in cancelled:
+    def cancel(self, arrivals: Iterable[Due]) -> None:
+        """Take back these outstanding arrivals: they were not due when the run was stopped."""
+        for arrival in arrivals:
             self._forget(arrival).second.overall.intended -= 1
-        return len(cancelled)
 
     def _forget(self, arrival: Due) -> _Open:
         del self._outstanding[arrival.number]
@@ -104,8 +105,10 @@ class Ledger:
         return opened
 
     def take_complete(self, before: float) -> list[Second]:
-        """Return, once each, the seconds that ended by `before` (epoch s) and have nothing outstanding; oldest first."""
-        complete = sorted(real for real, opened in self._seconds.items() if real + 1 <= before and not opened.outstanding)
+        """Return, once each, the seconds over by `before` (epoch s) with nothing outstanding; oldest first."""
+        complete = sorted(
+            real for real, opened in self._seconds.items() if real + 1 <= before and not opened.outstanding
+        )
         return [self._seconds.pop(real).second for real in complete]
 
 
@@ -114,6 +117,8 @@ def _tally(results: Results, rows: list[int]) -> Tally:
     index = np.array(rows)
     outcomes = np.frombuffer(results.outcomes, dtype=np.uint8)[index]
     lags = np.frombuffer(results.send_lags_us, dtype=np.uint32)[index].astype(np.int64)
+    first_bytes = np.frombuffer(results.first_bytes_us, dtype=np.uint32)[index].astype(np.int64)
+    statuses = np.frombuffer(results.statuses, dtype=np.uint16)[index]
     services = np.frombuffer(results.services_us, dtype=np.uint32)[index].astype(np.int64)
     failed = np.isin(outcomes, [int(outcome) for outcome in FAILED])
     sent = failed | (outcomes == Outcome.DONE)
@@ -128,6 +133,7 @@ def _tally(results: Results, rows: list[int]) -> Tally:
     tally.response.add(services[sent] + lags[sent])
     tally.service.add(services[sent])
     tally.send_lag.add(lags[sent])
+    tally.first_byte.add(first_bytes[statuses > 0])
     for row, outcome in zip(rows, outcomes, strict=True):
         if outcome not in (Outcome.DONE, Outcome.CANCELLED):
             tally.count_reason(_reason(Outcome(outcome), results.statuses[row]))
@@ -136,11 +142,3 @@ def _tally(results: Results, rows: list[int]) -> Tally:
 
 def _reason(outcome: Outcome, status: int) -> str:
     return f"http_{status}" if status else outcome.name.lower()
-
-
-def first_byte_histogram(results: Results) -> Histogram:
-    """Return the times from sent to the first byte of the answer, for those that got one."""
-    first_bytes = np.frombuffer(results.first_bytes_us, dtype=np.uint32).astype(np.int64)
-    histogram = Histogram()
-    histogram.add(first_bytes[np.frombuffer(results.statuses, dtype=np.uint16) > 0])
-    return histogram

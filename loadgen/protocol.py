@@ -60,7 +60,7 @@ class Results:
             self.send_lags_us, self.first_bytes_us, self.services_us,
         )  # fmt: skip
 
-    def add(  # noqa: PLR0913 - one argument per column
+    def add(
         self, number: int, route: int, outcome: Outcome, *,
         status: int = 0, due: float = 0.0, sent: float = 0.0, first_byte: float = 0.0, done: float = 0.0,
     ) -> None:  # fmt: skip

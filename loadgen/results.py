@@ -1,7 +1,7 @@
 """What came of the arrivals: mergeable histograms and tallies per real second, per route and in total.
 
-Every count is additive, so seconds merge into totals, workers into runs and minutes into days, exactly. A quantile comes
-from a histogram of log buckets: bucket b holds durations in (2^((b-1)/8), 2^(b/8)] microseconds, and the quantile is
+Every count is additive, so seconds merge into totals, workers into runs and minutes into days, exactly. A quantile is
+of a histogram of log buckets: bucket b holds durations in (2^((b-1)/8), 2^(b/8)] microseconds, and the quantile is
 told as its bucket's upper edge: never below the true one, and less than 2^(1/8) - 1 = 9.1 % above it.
 
 done + failed + unsent = intended, always: `done` was answered as expected, `failed` was sent but got a server error, an
@@ -25,7 +25,8 @@ Quantiles = dict[str, float | None]
 
 def buckets_of(microseconds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return each duration's bucket, ceil(log2(max(1, us)) * 8); vectorised."""
-    return np.ceil(np.log2(np.maximum(microseconds, 1)) * BUCKETS_PER_OCTAVE).astype(np.int64)
+    buckets: NDArray[np.int64] = np.ceil(np.log2(np.maximum(microseconds, 1)) * BUCKETS_PER_OCTAVE).astype(np.int64)
+    return buckets
 
 
 def upper_edge_us(bucket: int) -> float:
@@ -54,7 +55,7 @@ class Histogram:
         return sum(self.counts.values())
 
     def quantile_us(self, quantile: float) -> float | None:
-        """Return the upper edge (us) of the bucket with the ceil(quantile * n)-th smallest duration; None when empty."""
+        """Return the upper edge (us) of the bucket of the ceil(quantile * n)-th smallest; None when empty."""
         total = self.total()
         if total == 0:
             return None
@@ -92,6 +93,7 @@ class Tally:
     response: Histogram = field(default_factory=Histogram)
     service: Histogram = field(default_factory=Histogram)
     send_lag: Histogram = field(default_factory=Histogram)
+    first_byte: Histogram = field(default_factory=Histogram)
     reasons: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -118,6 +120,7 @@ class Tally:
         self.response.merge(other.response)
         self.service.merge(other.service)
         self.send_lag.merge(other.send_lag)
+        self.first_byte.merge(other.first_byte)
         for reason, count in other.reasons.items():
             self.count_reason(reason, count)
 
@@ -127,7 +130,8 @@ class Tally:
             "intended": self.intended, "sent": self.sent, "done": self.done,
             "failed": self.failed, "unsent": self.unsent, "send_lag_us_max": self.send_lag_us_max,
             "response_histogram": self.response.to_json(), "service_histogram": self.service.to_json(),
-            "send_lag_histogram": self.send_lag.to_json(), "reasons": self.reasons,
+            "send_lag_histogram": self.send_lag.to_json(), "first_byte_histogram": self.first_byte.to_json(),
+            "reasons": self.reasons,
         }  # fmt: skip
 
     @classmethod
@@ -138,6 +142,7 @@ class Tally:
             response=Histogram.from_json(value["response_histogram"]),
             service=Histogram.from_json(value["service_histogram"]),
             send_lag=Histogram.from_json(value["send_lag_histogram"]),
+            first_byte=Histogram.from_json(value["first_byte_histogram"]),
             reasons=dict(value["reasons"]),
         )
 
@@ -147,6 +152,7 @@ class Tally:
             "intended": self.intended, "sent": self.sent, "done": self.done,
             "failed": self.failed, "unsent": self.unsent,
             "response_ms": self.response.quantiles_ms(), "service_ms": self.service.quantiles_ms(),
+            "first_byte_ms": self.first_byte.quantiles_ms(),
             "send_lag_ms": {**self.send_lag.quantiles_ms(), "max": self.send_lag_us_max / 1000 if self.sent else None},
             "reasons": dict(sorted(self.reasons.items())),
         }  # fmt: skip
@@ -222,5 +228,5 @@ class Totals:
             del self._minutes[min(self._minutes)]
 
     def peak_minute(self) -> tuple[int, float] | None:
-        """Return (clock epoch second, intended requests per clock second) of the busiest minute; None before one passed."""
+        """Return the busiest minute's (epoch second, intended rps), by the clock in use; None before one passed."""
         return None if self._peak is None else (self._peak[1], self._peak[0])

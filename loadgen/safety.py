@@ -5,7 +5,6 @@ Loopback is always allowed; other hosts only by name. Checked before anything is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HOSTS_NAME = "TIDEGAUGE_LOAD_ALLOWED_HOSTS"
 RATE_NAME = "TIDEGAUGE_LOAD_MAX_RPS"
+MAX_RPS = 2000.0
 
 
 class UnsafeLoadError(ValueError):
@@ -25,14 +25,14 @@ class Limits:
     """What a run may do. max_rps: requests per real second. max_duration: of one run, in real time."""
 
     allowed_hosts: frozenset[str] = LOOPBACK
-    max_rps: float = 2000.0
+    max_rps: float = MAX_RPS
     max_duration: timedelta = timedelta(hours=4)
 
 
-def limits_from_environment(environ: Mapping[str, str] = os.environ) -> Limits:
-    """Return the limits; TIDEGAUGE_LOAD_ALLOWED_HOSTS adds hosts (commas between), TIDEGAUGE_LOAD_MAX_RPS sets the rate."""
+def limits_from_environment(environ: Mapping[str, str]) -> Limits:
+    """Return the limits: TIDEGAUGE_LOAD_ALLOWED_HOSTS adds hosts (a,b), TIDEGAUGE_LOAD_MAX_RPS sets the rate."""
     hosts = {host.strip().lower() for host in environ.get(HOSTS_NAME, "").split(",") if host.strip()}
-    text = environ.get(RATE_NAME) or str(Limits.max_rps)
+    text = environ.get(RATE_NAME) or str(MAX_RPS)
     try:
         max_rps = float(text)
     except ValueError:

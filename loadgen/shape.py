@@ -46,7 +46,7 @@ def live_curve(started_at: datetime, *, peak_rps: float, seed: int = 0) -> RateC
     midnight = started_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     end = midnight + timedelta(days=8, minutes=1)
     frame = daily_weekly_rps(midnight, end, step=timedelta(minutes=1), peak_rps=peak_rps, seed=seed)
-    at = midnight.timestamp() + 60.0 * np.arange(len(frame))
+    at = midnight.timestamp() + 60.0 * np.arange(len(frame), dtype=np.float64)
     return RateCurve(at, frame["rps"].to_numpy(dtype=np.float64), repeat_seconds=float(WEEK_SECONDS))
 
 

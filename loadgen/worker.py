@@ -11,9 +11,12 @@ to two digits and grow for as long as a run lasts.
 from __future__ import annotations
 
 from locust import User, task  # the first import of the process: it patches sockets, time and threads
-from locust.env import Environment  # isort: skip
+from locust.env import Environment
+
+# isort: split
 
 import json
+import logging
 import os
 import sys
 import time
@@ -65,7 +68,7 @@ class Worker:
         return len(self.active) + int(self.waiting.qsize())
 
     def take(self, arrivals: dict[str, Any]) -> None:
-        """Add arrivals to come. Real time is mapped to the monotonic clock anew each time, so that drift stays small."""
+        """Add arrivals to come. Real time is mapped to the monotonic clock anew, so that drift stays small."""
         offset = time.perf_counter() - time.time()
         today = date.fromisoformat(arrivals["today"])
         for number, due in zip(arrivals["numbers"], arrivals["due"], strict=True):
@@ -118,7 +121,7 @@ class Worker:
     def _judge(self, route: int, status: int) -> Outcome:
         if self.mix.routes[route].accepts(status):
             return Outcome.DONE
-        return Outcome.SERVER_ERROR if status >= 500 else Outcome.CLIENT_ERROR  # noqa: PLR2004 - HTTP's own number
+        return Outcome.SERVER_ERROR if status >= 500 else Outcome.CLIENT_ERROR
 
     def drain(self, seconds: float) -> None:
         """Take back what is not due yet, let the rest be served for so long, then settle what is left."""
@@ -178,8 +181,8 @@ def read_lines(descriptor: int) -> Iterator[dict[str, Any]]:
 def arrival_user(worker: Worker) -> type[User]:
     """Return the user class of this run: its users serve the worker's arrivals."""
 
-    class ArrivalUser(User):  # type: ignore[misc]  # locust ships no types
-        @task  # type: ignore[untyped-decorator]  # locust ships no types
+    class ArrivalUser(User):
+        @task
         def serve(self) -> None:
             worker.serve_for_ever()
 
@@ -188,10 +191,12 @@ def arrival_user(worker: Worker) -> type[User]:
 
 def start_users(worker: Worker, users: int) -> Any:
     """Start as many users and return the runner that holds them, once all are there."""
+    logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of starting many users at once, as we want to
     environment = Environment(user_classes=[arrival_user(worker)])
     runner = environment.create_local_runner()
-    runner.start(users, spawn_rate=users, wait=True)
-    runner.spawning_greenlet.join()
+    runner.start(users, spawn_rate=users)
+    if runner.spawning_greenlet is not None:
+        runner.spawning_greenlet.join()
     return runner
 
 
