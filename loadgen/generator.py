@@ -64,6 +64,7 @@ class Generator:
     child_plan: Mapping[str, Any]
     start_child: StartChild
     sink: Callable[[list[Second]], None]
+    tick_seconds: float = TICK_SECONDS
     ledger: Ledger = field(init=False)
     child: Child | None = None
     _tending: asyncio.Task[None] | None = None
@@ -89,7 +90,7 @@ class Generator:
         """Start the child; return when it is ready or `stop` is set. Raises ChildFailedError when it never will be."""
         self._tending = asyncio.create_task(self._tend_child())
         while not (self._ready or stop.is_set() or self._tending.done()):
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self.tick_seconds)
         if self._tending.done():
             await self._tending
 
@@ -113,13 +114,13 @@ class Generator:
             if now - next_second > LONGEST_GAP_SECONDS:
                 log.warning("skipped %.0f s: too long ago to be owed", now - next_second)
                 next_second = math.ceil(now)
-            while next_second < now + AHEAD_SECONDS:
+            while next_second < min(now + AHEAD_SECONDS, until_real - 0.001):  # a rounding error is no second
                 if next_second not in already_settled:
                     self._plan(schedule, next_second, until_clock, now)
                 next_second += 1
             self._book(now)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+                await asyncio.wait_for(stop.wait(), self.tick_seconds)
         await self._drain()
 
     async def close(self) -> None:
