@@ -65,6 +65,7 @@ class Generator:
     start_child: StartChild
     sink: Callable[[list[Second]], None]
     tick_seconds: float = TICK_SECONDS
+    backoff_seconds: float = FIRST_BACKOFF_SECONDS
     ledger: Ledger = field(init=False)
     child: Child | None = None
     _tending: asyncio.Task[None] | None = None
@@ -177,7 +178,7 @@ class Generator:
 
     async def _tend_child(self) -> None:
         """Start the child, listen to it, and replace it whenever it is gone; ends when the run is stopping."""
-        backoff, failures = FIRST_BACKOFF_SECONDS, 0
+        backoff, failures = self.backoff_seconds, 0
         while True:
             started = self._heard_at = self.clock.read_real()
             self._starts += 1
@@ -197,7 +198,7 @@ class Generator:
             if failures == MOST_FAILED_STARTS:
                 raise ChildFailedError(f"the child was gone {failures} times before it was ready: see its messages")
             lived_seconds = self.clock.read_real() - started
-            backoff = FIRST_BACKOFF_SECONDS if lived_seconds > STABLE_SECONDS else min(backoff * 2, 5.0)
+            backoff = self.backoff_seconds if lived_seconds > STABLE_SECONDS else min(backoff * 2, 5.0)
             log.error("the child is gone; another one is started in %.1f s", backoff)
             await asyncio.sleep(backoff)
 

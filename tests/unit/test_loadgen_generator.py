@@ -82,7 +82,7 @@ class Rig:
         self.totals, self.told = Totals(), list[Second]()
         self.generator = Generator(
             clock=self.clock, mix=mix_from_plan(single_path("/"), seed=0, run_id="r"), child_plan={},
-            start_child=self._start, sink=self._sink, tick_seconds=0.001,
+            start_child=self._start, sink=self._sink, tick_seconds=0.001, backoff_seconds=0.0,
         )  # fmt: skip
         begins = START - 86_400
         curve = RateCurve(np.array([begins - 9e5, begins + 9e5]), np.array([2.0, 2.0]))

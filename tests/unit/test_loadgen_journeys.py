@@ -86,7 +86,7 @@ def test_a_single_path_is_a_mix_of_one() -> None:
         ("version: 1\nroutes: []\n", "at least 1"),
         (
             "version: 1\nroutes: [{name: a, weight: 1, get: /x, post: /y}]\n",
-            "exactly one of get, post|one of get, post",
+            "one of get, post",
         ),
         ("version: 1\nroutes: [{name: a, weight: 1, get: '/x/{who}'}]\n", "routes.a: expected a value"),
         ("version: 1\nroutes: [{name: a, weight: 0, get: /x}]\n", "greater than 0"),
