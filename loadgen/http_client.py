@@ -47,10 +47,17 @@ class _Answer:
 
     def __init__(self) -> None:
         self.complete = False
+        self.keep_alive = False
+        self.has_length = False
         self.parser = httptools.HttpResponseParser(self)
+
+    def on_header(self, name: bytes, _value: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self.has_length = True
 
     def on_message_complete(self) -> None:
         self.complete = True
+        self.keep_alive = self.parser.should_keep_alive()  # asked any later, the parser has forgotten it
 
 
 @dataclass(slots=True)
@@ -148,11 +155,11 @@ class LeanClient:
             first_byte_at = first_byte_at or self.now()
             answer.parser.feed_data(received)
         exchange = Exchange(answer.parser.get_status_code(), first_byte_at, self.now())
-        return exchange, bool(answer.parser.should_keep_alive())
+        return exchange, answer.keep_alive
 
     def _read_until_closed(self, answer: _Answer, first_byte_at: float) -> tuple[Exchange, bool]:
         """Return an answer without a length, which ends where the connection does."""
-        if answer.parser.should_keep_alive():
+        if answer.has_length or not answer.parser.get_status_code():
             raise NoConnectionError("the server closed the connection within an answer")
         return Exchange(answer.parser.get_status_code(), first_byte_at, self.now()), False
 
