@@ -36,7 +36,6 @@ def load_run_batch(
     columns = {"second": [second["second"] for second in seconds]}
     columns |= {name: [second[name] for second in seconds] for name in COUNTS}
     return {
-        "schema": 1,
         "batch_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"tidegauge-load-run:{run_id}:{batch[0]}:{batch[1]}")),
         **{name: run[name] for name in ("run_id", "service", "scenario", "target", "started_at", "ended_at", "status")},
         "summary": dict(run),

@@ -94,7 +94,7 @@ async def run_trial(
     )
     try:
         await generator.start(stop)
-        begins = math.ceil(clock.read_real()) + 1
+        begins = math.ceil(clock.read_real() + 0.2)
         ends = begins + plan.duration.total_seconds()
         curve = RateCurve(np.array([float(begins), ends]), np.array([plan.rps, plan.rps]))
         schedule = Schedule(curve, plan.kind, plan.seed, origin_seconds=float(begins))

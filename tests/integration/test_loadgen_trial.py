@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -18,48 +16,14 @@ from loadgen.child import ChildProcess
 from loadgen.results import Histogram, buckets_of
 from loadgen.safety import Target
 from loadgen.trial import NoTargetError, Trial, TrialPlan, run_trial
+from tests.integration.loadgen_fixtures import TinyServer, always_ok, serving
 
 pytestmark = pytest.mark.server
 
 HALF_SECOND_US = 500_000
 
 
-@dataclass(slots=True)
-class TinyServer:
-    """Answers each request with what `decide` says, and counts them."""
-
-    decide: Callable[[int], Awaitable[int]]
-    port: int = 0
-    served: int = 0
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                self.served += 1
-                status = await self.decide(self.served)
-                writer.write(f"HTTP/1.1 {status} Some\r\ncontent-length: 2\r\n\r\nok".encode())
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def serving(decide: Callable[[int], Awaitable[int]]) -> AsyncIterator[TinyServer]:
-    tiny = TinyServer(decide)
-    server = await asyncio.start_server(tiny, "127.0.0.1", 0)
-    tiny.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield tiny
-
-
-async def always_ok(_: int) -> int:
-    return 200
-
-
-def a_plan(tiny: TinyServer, *, rps: float = 40, seconds: float = 3, **more: Any) -> TrialPlan:
+def a_plan(tiny: TinyServer, *, rps: float = 40, seconds: float = 2, **more: Any) -> TrialPlan:
     return TrialPlan(Target("127.0.0.1", tiny.port), rps, timedelta(seconds=seconds), path="/", **more)
 
 
@@ -79,8 +43,8 @@ async def test_every_arrival_is_done_failed_or_unsent_and_the_server_saw_those_t
     async with serving(every_tenth_fails) as tiny:
         trial = await run(a_plan(tiny, kind="uniform"))
     total = trial.totals.overall
-    # 40/s for 3 s, evenly spaced: 120 arrivals, of which every tenth is answered with 503.
-    assert total.intended == 120
+    # 40/s for 2 s, evenly spaced: 80 arrivals, of which every tenth is answered with 503.
+    assert total.intended == 80
     assert total.done + total.failed + total.unsent == total.intended
     assert tiny.served == total.sent
     assert total.failed == total.reasons["http_503"] == total.sent // 10
@@ -143,10 +107,10 @@ async def test_a_killed_child_is_replaced_and_the_sums_hold() -> None:
         return 200
 
     async with serving(kill_at_the_thirtieth) as tiny:
-        trial = await run(a_plan(tiny, seconds=10, kind="uniform"), start_child=start_and_remember)
+        trial = await run(a_plan(tiny, seconds=7, kind="uniform"), start_child=start_and_remember)
     total = trial.totals.overall
     assert len(children) == 2
-    assert total.intended == 400
+    assert total.intended == 280
     assert total.done + total.failed + total.unsent == total.intended
     assert total.done > 30  # the second child sent, too
     assert total.reasons["generator_down"] == total.unsent > 0
