@@ -126,7 +126,10 @@ class RunFiles:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a whole JSON file in one step."""
+    """Write a whole JSON file in one step; on disk when this returns."""
     draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)

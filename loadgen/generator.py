@@ -72,6 +72,7 @@ class Generator:
     _ready: bool = False
     _stopping: bool = False
     _heard_at: float = 0.0
+    _ticked_at: float = 0.0
     _starts: int = 0
     _cpu_before: float = 0.0
     _cpu_at_ready: float = 0.0
@@ -111,7 +112,7 @@ class Generator:
         until_real = self.clock.real_at(until_clock) if math.isfinite(until_clock) else math.inf
         next_second = first_second
         while not stop.is_set() and self.clock.read_real() < until_real and not self._tending_failed():
-            now = self.clock.read_real()
+            now = self._tick_time()
             if now - next_second > LONGEST_GAP_SECONDS:
                 log.warning("skipped %.0f s: too long ago to be owed", now - next_second)
                 next_second = math.ceil(now)
@@ -131,6 +132,14 @@ class Generator:
             self._tending.cancel()
             with suppress(asyncio.CancelledError):
                 await self._tending
+
+    def _tick_time(self) -> float:
+        """Return the present; a pause of our own, in which nobody listened, is no silence of the child."""
+        now = self.clock.read_real()
+        if now - self._ticked_at > SILENCE_SECONDS / 2:
+            self._heard_at = now
+        self._ticked_at = now
+        return now
 
     def _tending_failed(self) -> bool:
         return self._tending is None or self._tending.done()

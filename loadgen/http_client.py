@@ -76,7 +76,9 @@ class LeanClient:
     def exchange(self, request: Request) -> Exchange:
         """Send the request and return its answer.
 
-        A kept connection that the server closed meanwhile is replaced once. Raises NoConnectionError, NoAnswerError.
+        A kept connection that the server closed meanwhile is replaced once, as browsers do.
+
+        Raises NoConnectionError, NoAnswerError.
         """
         deadline = self.now() + self.timeout_seconds
         data = self._encode(request)
@@ -146,7 +148,7 @@ class LeanClient:
                     opened.sendall(data)
                     data = b""
                 received = opened.recv(READ_BYTES)
-            except (ConnectionError, BrokenPipeError) as error:
+            except ConnectionError as error:
                 raise (_StaleError(str(error)) if not first_byte_at else NoConnectionError(str(error))) from error
             if not received:
                 if not first_byte_at:
@@ -165,4 +167,4 @@ class LeanClient:
 
 
 class _StaleError(Exception):
-    """The connection was closed before the first byte of an answer: a request on a fresh one is no repetition."""
+    """The connection was closed before the first byte of an answer."""

@@ -8,11 +8,14 @@ nights, later and lower weekends, mild noise. Days are days of UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from loadgen.arrivals import Floats, RateCurve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DAY_SECONDS = 86_400
 WEEK_SECONDS = 7 * DAY_SECONDS
@@ -32,6 +35,8 @@ def daily_weekly_rps(
     peak_rps: the highest rate of a weekday without noise; noise goes a few percent beyond. Raises ValueError for naive
     datetimes, an empty range, a step that is not positive, or a peak that is not positive.
     """
+    import pandas as pd
+
     if start.tzinfo is None or end.tzinfo is None:
         raise ValueError(f"expected aware datetimes, got {start!r} and {end!r}")
     if start >= end or step <= timedelta(0) or not peak_rps > 0:
@@ -44,10 +49,8 @@ def daily_weekly_rps(
 def live_curve(started_at: datetime, *, peak_rps: float, seed: int = 0) -> RateCurve:
     """Return the shape from the midnight before `started_at` for eight days; then its last week is repeated."""
     midnight = started_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    end = midnight + timedelta(days=8, minutes=1)
-    frame = daily_weekly_rps(midnight, end, step=timedelta(minutes=1), peak_rps=peak_rps, seed=seed)
-    at = midnight.timestamp() + 60.0 * np.arange(len(frame), dtype=np.float64)
-    return RateCurve(at, frame["rps"].to_numpy(dtype=np.float64), repeat_seconds=float(WEEK_SECONDS))
+    at = midnight.timestamp() + 60.0 * np.arange(8 * 1440 + 1, dtype=np.float64)
+    return RateCurve(at, _rps_at(at, peak_rps, seed), repeat_seconds=float(WEEK_SECONDS))
 
 
 def _rps_at(at: Floats, peak_rps: float, seed: int) -> Floats:

@@ -152,6 +152,17 @@ async def wait_until_ready(target: Target, client: httpx.AsyncClient, stop: asyn
             await asyncio.wait_for(stop.wait(), 0.5)
 
 
+def _generator_for(options: Options, book: RunBook, start_child: StartChild) -> Generator:
+    journeys, run_id = read_journeys(), book.facts.run_id
+    return Generator(
+        clock=book.clock,
+        mix=mix_from_plan(journeys, seed=options.seed, run_id=run_id),
+        child_plan=child_plan(options.target, journeys, seed=options.seed, run_id=run_id),
+        start_child=start_child,
+        sink=book.take,
+    )
+
+
 async def follow_curve(
     options: Options, clock: Clock, stop: asyncio.Event, *, start_child: StartChild = ChildProcess.start
 ) -> None:
@@ -162,18 +173,12 @@ async def follow_curve(
     files, resumed, facts, curve = open_run(options, clock)
     until = clock.at_real(clock.read_real() + LONGEST.total_seconds())
     until = until if options.until is None else min(until, options.until)
-    journeys = read_journeys()
     book = RunBook(files, facts, clock, resumed.totals)
-    book.generator = Generator(
-        clock=clock,
-        mix=mix_from_plan(journeys, seed=facts.seed, run_id=facts.run_id),
-        child_plan=child_plan(options.target, journeys, seed=facts.seed, run_id=facts.run_id),
-        start_child=start_child,
-        sink=book.take,
-    )
+    book.generator = generator = _generator_for(options, book, start_child)
     async with httpx.AsyncClient(trust_env=False) as client:
         await wait_until_ready(options.target, client, stop)
-        await book.generator.start(stop)
+        if not stop.is_set():
+            await generator.start(stop)
         reporter = Reporter(files, facts.run_id, options.collector_url or "", client, book.summary)
         first = first_second_to_plan(resumed, clock.read_real())
         book.status = "running"
@@ -181,7 +186,7 @@ async def follow_curve(
         if options.collector_url:
             tasks.append(asyncio.create_task(reporter.report_for_ever()))
         try:
-            await book.generator.follow(
+            await generator.follow(
                 Schedule(curve, options.kind, options.seed), stop,
                 first_second=first, until_clock=until, already_settled=resumed.settled,
             )  # fmt: skip
@@ -191,6 +196,6 @@ async def follow_curve(
             await asyncio.gather(*tasks, return_exceptions=True)
             book.status = "stopped" if stop.is_set() else "finished"
             files.write_summary(book.summary())
-            await book.generator.close()
+            await generator.close()
         if options.collector_url:
             await reporter.report_last()
