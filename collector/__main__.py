@@ -54,7 +54,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError(f"TIDEGAUGE_COLLECTOR_PORT: expected a port, got {port!r}")
     return Settings(
-        host=environ.get("TIDEGAUGE_COLLECTOR_HOST") or "127.0.0.1",
+        host=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
         port=int(port),
         data=Path(environ.get("TIDEGAUGE_DATA") or ".tidegauge"),
         config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
