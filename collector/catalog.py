@@ -23,6 +23,7 @@ __all__ = [
     "ClassicRule",
     "Cost",
     "Mode",
+    "PrometheusSource",
     "Reactive",
     "Scaling",
     "Service",
@@ -90,6 +91,17 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusSource:
+    """Where a service's counters are (source `prometheus`): see collector.sources.prometheus for the meanings."""
+
+    url: str
+    requests_metric: str
+    duration_metric: str | None
+    match: tuple[tuple[str, str], ...]
+    scrape_interval: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """One watched service."""
 
@@ -102,6 +114,7 @@ class Service:
     scaling: Scaling | None
     cost: Cost | None
     country: str | None
+    prometheus: PrometheusSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +160,15 @@ def _ratio(block: Block) -> float:
 
 def _service(name: str, block: Block) -> Service:
     block.only(
-        "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar"
+        "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar", "prometheus"
     )  # fmt: skip
     slos = tuple(block.optional("slos", lambda slos: [_slo(slo) for slo in slos.sequence()]) or ())
     names = [slo.name for slo in slos]
     if len(set(names)) != len(names):
         block.required("slos").refuse("a name of its own for every SLO", f"the names {', '.join(names)}")
+    prometheus = block.optional("prometheus", _prometheus)
+    if (block.required("source").text() == "prometheus") != (prometheus is not None):
+        block.refuse("a prometheus block for the source prometheus, and for no other")
     return Service(
         name=name,
         description=block.optional("description", Block.text) or "",
@@ -166,6 +182,19 @@ def _service(name: str, block: Block) -> Service:
         scaling=block.optional("scaling", _scaling),
         cost=block.optional("cost", _cost),
         country=block.optional("calendar", _country),
+        prometheus=prometheus,
+    )
+
+
+def _prometheus(block: Block) -> PrometheusSource:
+    block.only("url", "requests_metric", "duration_metric", "match", "scrape_interval")
+    match = block.optional("match", Block.entries) or {}
+    return PrometheusSource(
+        url=block.required("url").text(),
+        requests_metric=block.required("requests_metric").text(),
+        duration_metric=block.optional("duration_metric", Block.text),
+        match=tuple((label, value.text()) for label, value in match.items()),
+        scrape_interval=block.optional("scrape_interval", Block.duration) or timedelta(seconds=15),
     )
 
 

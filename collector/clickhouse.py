@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -133,16 +134,19 @@ class Client:
         if not rows:
             return 0
         types = self._types_of(table)
-        with _translated():
-            self._driver.insert(
-                table,
-                list(columns.values()),
-                column_names=list(columns),
-                column_type_names=[types[name] for name in columns],
-                column_oriented=True,
-                database=self.database,
-                settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
-            )
+        try:
+            with _translated():
+                self._driver.insert(
+                    table,
+                    list(columns.values()),
+                    column_names=list(columns),
+                    column_type_names=[types[name] for name in columns],
+                    column_oriented=True,
+                    database=self.database,
+                    settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
+                )
+        except (ValueError, TypeError, KeyError, OverflowError, struct.error) as error:  # a value no column can hold
+            raise StoreRefusedError(f"insert into {table}: {error!r}", code=None) from error
         return rows
 
     def insert_frame(self, table: str, frame: pd.DataFrame, *, token: str) -> int:

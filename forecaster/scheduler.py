@@ -22,7 +22,7 @@ from collector.clickhouse import StoreError
 from forecaster.actuators.contract import ActuatorUnavailable
 from forecaster.forecast.types import NoForecast
 from forecaster.metrics import ForecasterMetrics
-from forecaster.tick import Memory, World, decide_once, observe_once, refresh_once
+from forecaster.tick import Memory, World, decide_once, decision_is_due, observe_once, refresh_once
 from tidegauge.clock import Clock
 
 _log = structlog.get_logger("forecaster")
@@ -125,7 +125,7 @@ class Ticker:
         self._tell_held("forecast", service, forecast.reason if isinstance(forecast, NoForecast) else None)
 
     def _decide(self, service: Service, memory: Memory) -> None:
-        if service.scaling is None:
+        if service.scaling is None or not decision_is_due(self._world, memory):
             return
         decided = decide_once(self._world, service, memory)
         self._metrics.saw_decision(decided)

@@ -47,7 +47,7 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
     read = _Reader(environ)
     return Settings(
         config=Path(environ.get("TIDEGAUGE_CONFIG") or plain.config),
-        host=environ.get("TIDEGAUGE_FORECASTER_HOST") or plain.host,
+        host=environ.get("TIDEGAUGE_BIND_ADDRESS") or plain.host,
         port=read.port("TIDEGAUGE_FORECASTER_PORT", plain.port),
         cluster_url=environ.get("TIDEGAUGE_CLUSTER_URL") or plain.cluster_url,
         step=read.span("TIDEGAUGE_FORECAST_STEP", plain.step),

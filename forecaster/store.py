@@ -29,13 +29,14 @@ SCHEMA_OWNER = "forecaster"
 __all__ = [
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
+    "LastChanges",
     "ReplicaState",
     "StoredBacktest",
     "StoredDecision",
     "read_decisions",
     "read_forecast_as_known",
     "read_forecasts",
-    "read_last_lowered_at",
+    "read_last_changes",
     "read_latest_backtest",
     "read_latest_forecast",
     "read_replica_states",
@@ -76,6 +77,14 @@ class ReplicaState:
     at: datetime
     hpa: HpaState
     capacity_rps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastChanges:
+    """When the floor in force was last raised and last lowered by a decision; None = never."""
+
+    raised_at: datetime | None = None
+    lowered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +139,16 @@ def read_decisions(
     return [_decision(row) for row in rows]
 
 
-def read_last_lowered_at(client: Client, service: str, *, until: datetime) -> datetime | None:
-    """Return when a decision before `until` last lowered the floor in force, None when none ever did."""
+def read_last_changes(client: Client, service: str, *, until: datetime) -> LastChanges:
+    """Return when decisions before `until` last raised and last lowered the floor in force."""
     rows = client.query_rows(
-        "SELECT decided_at FROM decisions WHERE service = {service:String} AND applied = 1"
-        " AND floor_after < floor_before AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
-        " ORDER BY decided_at DESC LIMIT 1",
+        "SELECT floor_after > floor_before AS raised, max(decided_at) FROM decisions WHERE service = {service:String}"
+        " AND applied = 1 AND floor_after != floor_before"
+        " AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC') GROUP BY raised",
         {"service": service, "until": epoch_milliseconds(until)},
     )
-    return utc(rows[0][0]) if rows else None
+    at = {bool(raised): utc(decided_at) for raised, decided_at in rows}
+    return LastChanges(raised_at=at.get(True), lowered_at=at.get(False))
 
 
 def write_replica_states(client: Client, states: Sequence[ReplicaState]) -> None:

@@ -55,8 +55,9 @@ class Memory:
     history: HistoryCache = field(default_factory=HistoryCache)
     loaded: bool = False
     forecast: Forecast | NoForecast | None = None
-    last: store.StoredDecision | None = None
-    last_lowered_at: datetime | None = None
+    last: store.StoredDecision | None = None  # the newest that was worth storing
+    newest: store.StoredDecision | None = None
+    changes: store.LastChanges = field(default_factory=store.LastChanges)
     unsaved: list[store.StoredDecision] = field(default_factory=list)
     state: store.ReplicaState | None = None
     capacity: Capacity | None = None
@@ -116,10 +117,10 @@ def decide_once(
     situation = look(world, service, memory)
     decision = decide(situation)
     applied, error = _carry_out(world.actuator, situation, decision)
-    if decision.apply and decision.floor_after < decision.floor_before:
-        # Also when the answer was lost: the floor may have been lowered, and the cool-down must hold.
-        memory.last_lowered_at = decision.at
+    if decision.apply:  # also when the answer was lost: the floor may have changed, and the cool-down must hold
+        memory.changes = _changed(memory.changes, decision)
     stored = _stored(situation, decision, applied, error)
+    memory.newest = stored
     if is_worth_storing(stored, memory.last, heartbeat=world.settings.heartbeat):
         memory.last = stored
         memory.unsaved = [*memory.unsaved[-_MOST_UNSAVED:], stored]
@@ -130,6 +131,18 @@ def decide_once(
                 raise
             # The floor is changed: the row is kept and written by the next tick, before it decides anything.
     return Decided(situation, stored)
+
+
+def decision_is_due(world: World, memory: Memory) -> bool:
+    """Say whether there is something to decide on: a new forecast, a failed change, or a refresh gone by without one.
+
+    One decision per forecast is what the policy backtest judges; deciding more often would be another policy.
+    """
+    newest = memory.newest
+    if newest is None or newest.error is not None:
+        return True
+    origin = memory.forecast.origin if isinstance(memory.forecast, Forecast) else None
+    return origin != newest.forecast_origin or world.clock.now() - newest.decision.at >= world.settings.refresh
 
 
 def observe_once(world: World, service: Service, memory: Memory) -> store.ReplicaState | None:
@@ -166,7 +179,8 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         capacity=memory.capacity,
         hpa=_read_hpa(world.actuator, scaling.name),
         metric_at=min(watermark, now) if watermark else None,
-        last_lowered_at=memory.last_lowered_at,
+        last_lowered_at=memory.changes.lowered_at,
+        last_raised_at=memory.changes.raised_at,
         backtest_passed=backtest is not None and backtest.passed,
         refresh=world.settings.refresh,
     )
@@ -180,9 +194,9 @@ def load(world: World, service: Service, memory: Memory) -> None:
         now = world.clock.now()
         forecast = store.read_latest_forecast(world.client, service.name, at=now)
         decisions = store.read_decisions(world.client, service.name, until=now, limit=1)
-        lowered_at = store.read_last_lowered_at(world.client, service.name, until=now)
+        memory.changes = store.read_last_changes(world.client, service.name, until=now)
         memory.forecast = memory.forecast or forecast
-        memory.last, memory.last_lowered_at = (decisions[0] if decisions else None), lowered_at
+        memory.last = decisions[0] if decisions else None
         memory.loaded = True
 
 
@@ -229,6 +243,12 @@ def scaling_of(service: Service) -> Scaling:
     if service.scaling is None:
         raise ValueError(f"service {service.name!r}: expected a `scaling` block in the configuration, got none")
     return service.scaling
+
+
+def _changed(changes: store.LastChanges, decision: Decision) -> store.LastChanges:
+    if decision.floor_after > decision.floor_before:
+        return replace(changes, raised_at=decision.at)
+    return replace(changes, lowered_at=decision.at) if decision.floor_after < decision.floor_before else changes
 
 
 def _read_hpa(actuator: Actuator, name: str) -> HpaState | None:

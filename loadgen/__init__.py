@@ -1,1 +1,1 @@
-"""The load generator: an open model on Locust, latency from the intended start. Meets the platform over HTTP."""
+"""The load generator: an open model on Locust, with latency from the intended start. HTTP is all it shares."""

@@ -62,6 +62,46 @@ def up(
         _fail(str(error), code=1)
 
 
+@app.command(epilog="Example:  tidegauge demo --headless --minutes 8 --trace traffic.csv --out out")
+def demo(
+    data: DataOption = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Traffic to play: timestamp,value. [loadgen's own shape]")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=1, max=120, help="How long the window is played, in real minutes.")] = 8,
+    speed: Annotated[float, typer.Option(min=1, max=240, help="Seconds of the demo per real second.")] = 60,
+    headless: Annotated[bool, typer.Option(help="End by itself after the window.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where summary.json goes. [DATA/demo]")] = None,
+    peak_rps: Annotated[
+        float, typer.Option(min=20, max=500, help="The window's highest rate, in requests per real second.")
+    ] = 100,
+) -> None:
+    """Import history, play a window of it that ends now, scale ahead of its peak, and say what came of it."""
+    import asyncio
+
+    from rich.console import Console
+
+    from collector.clickhouse import StoreError
+    from collector.sources.files import ImportRefusedError
+    from forecaster.scaling.backtest import BacktestError
+    from tidegauge.demo.play import DemoOptions, play_demo
+    from tidegauge.demo.screen import Progress
+    from tidegauge.demo.story import StoryError
+    from tidegauge.part import StackError
+    from tidegauge.settings import read_settings
+
+    try:
+        settings = read_settings(data=data)
+        settings = settings.model_copy(update={"data": settings.data / "demo"})
+        options = DemoOptions(trace, minutes, speed, headless, out or settings.data, peak_rps)
+        code = asyncio.run(play_demo(settings, options, Progress(Console(stderr=True))))
+    except (StoryError, ImportRefusedError) as error:
+        _fail(str(error), code=2)
+    except (StackError, StoreError, BacktestError) as error:
+        _fail(str(error), code=1)
+    raise typer.Exit(code)
+
+
 @app.command(epilog="Example:  tidegauge status --json | jq '.parts[] | select(.state != \"ready\")'")
 def status(
     data: DataOption = None,

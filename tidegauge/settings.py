@@ -123,7 +123,6 @@ def common_environment(settings: StackSettings, clock: Clock) -> dict[str, str]:
         "TIDEGAUGE_COLLECTOR_URL": settings.url(settings.collector_port),
         "TIDEGAUGE_FORECASTER_URL": settings.url(settings.forecaster_port),
         "TIDEGAUGE_CLUSTER_URL": settings.url(settings.cluster_port),
-        "TIDEGAUGE_APP_URL": settings.url(settings.app_port),
         "TIDEGAUGE_CLOCK": "",
         "PYTHONUNBUFFERED": "1",  # or a part's last words are lost when it is killed
         **clock.to_environment(),

@@ -30,8 +30,9 @@ def read_red(
 ) -> pd.DataFrame:
     """Return a frame `ds, [by,] requests, errors, rps, mean_seconds, p50_seconds, p95_seconds, p99_seconds`.
 
-    One row per step (of whole minutes) and value of `by` that had requests; steps without any are absent. errors are
-    answers with status >= 500. Quantiles are upper edges of log buckets (see collector.record.histogram).
+    One row per step (of whole minutes) and value of `by` that was recorded; others are absent. A step known to have had
+    no requests has no durations (missing in the frame). errors are answers with status >= 500.
+    Quantiles are upper edges of log buckets (see collector.record.histogram).
     """
     step_seconds = int(step.total_seconds())
     if step_seconds < 60 or step_seconds % 60:

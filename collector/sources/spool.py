@@ -60,11 +60,11 @@ class Spool:
         self._pending_folder, self._dead_folder = folder / "pending", folder / "dead-letter"
         for part in (self._pending_folder, self._dead_folder):
             part.mkdir(parents=True, exist_ok=True)
-        self._ownership = (folder / "owner.lock").open("w")
+        self._ownership = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._ownership, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._ownership.close()
+            os.close(self._ownership)
             raise SpoolLockedError(f"{folder}: another collector owns this spool (TIDEGAUGE_DATA)") from error
         self._lock = threading.Lock()
         self._settled: set[str] = set()
@@ -75,7 +75,7 @@ class Spool:
 
     def close(self) -> None:
         """Give up ownership of the folder."""
-        self._ownership.close()
+        os.close(self._ownership)
 
     def accept(self, batch_id: str, body: bytes, *, received_us: int) -> bool:
         """Put a batch on disk; False when it is already known. Raises SpoolFullError. Returns after fsync."""

@@ -1,7 +1,7 @@
 """A forecast of one series from one origin: which rows are seen, which steps are answered, in what columns.
 
-The arithmetic is in `seasonal`. It learns as of the last full hour and predicts from the origin: so whoever forecasts
-often from one series may keep what was learnt (`LearntHours`) and gets the very same numbers.
+The arithmetic is in `learning` and `seasonal`. It learns as of the last full hour and predicts from the
+origin: so whoever forecasts often from one series may keep what was learnt (`LearntHours`) and gets the same numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecaster.forecast import seasonal
+from forecaster.forecast import learning
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 
 MODEL = "seasonal-1"
@@ -33,7 +33,7 @@ class ForecastError(ValueError):
 class LearntHours:
     """What was learnt of ONE series, by how many of its rows were seen: only a saving, never a different answer."""
 
-    fits: dict[int, seasonal.Fit] = field(default_factory=dict)
+    fits: dict[int, learning.Fit] = field(default_factory=dict)
 
 
 def forecast_demand(
@@ -62,7 +62,7 @@ def forecast_demand(
         return NoForecast(series.name, origin, f"every row of the last {HISTORY.days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
     fit = _fit(series, values, first=first, seen=seen, learnt=learnt)
-    answer = seasonal.predict(fit, values, step, horizons, np.array(levels))
+    answer = learning.predict(fit, values, step, horizons, np.array(levels))
     start = first + seen * step
     frame = pd.DataFrame(answer, columns=[column_of(level) for level in levels])
     frame.insert(0, "ds", pd.to_datetime(start + step * horizons, unit="s", utc=True))
@@ -101,7 +101,7 @@ def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
 
 def _fit(
     series: DemandSeries, values: npt.NDArray[Any], *, first: int, seen: int, learnt: LearntHours | None
-) -> seasonal.Fit:
+) -> learning.Fit:
     step = int(series.step.total_seconds())
     origin = first + seen * step
     hour = origin - origin % LEARN_EVERY_SECONDS
@@ -111,8 +111,8 @@ def _fit(
         return learnt.fits[end]
     rows = _seen(series, end)
     if not np.isfinite(rows).any():
-        return seasonal.fit(values, step)
-    fit = seasonal.fit(rows, step)
+        return learning.fit(values, step)
+    fit = learning.fit(rows, step)
     if learnt is not None:
         learnt.fits[end] = fit
     return fit

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
+
 from collector.catalog import Scaling
 from forecaster.forecast.models import LearntHours, forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast
@@ -65,15 +67,19 @@ def replay(
     spec: HpaSpec,
     start_delay: timedelta = START_DELAY,
     refresh: timedelta = REFRESH,
+    demand: pd.DataFrame | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Replay:
     """Play `window` of `series` (requests/s) with and without the policy; both start with the same replicas.
 
+    demand: `ds`, `rps` inside the window, what the replicas meet where it is known more finely than the series that
+    the forecasts see; the series itself when not given.
+
     spec: the autoscaler, in the same rates as the series; its floor is not used, the operator's is
     scaling.min_replicas. progress is told the share played, 0..1. Raises BacktestError when the window holds no demand.
     """
-    rows = series.frame[(series.frame["ds"] >= window[0]) & (series.frame["ds"] < window[1])]
-    demand = rows.rename(columns={"y": "rps"})
+    met = series.frame.rename(columns={"y": "rps"}) if demand is None else demand
+    demand = met[(met["ds"] >= window[0]) & (met["ds"] < window[1])]
     if len(demand) < 2 or not demand["rps"].notna().any():
         raise BacktestError(f"series {series.name!r}: expected demand in {_text(window)}, got {len(demand)} steps")
     first_rps = float(demand["rps"].dropna().iloc[0])

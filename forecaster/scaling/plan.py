@@ -16,6 +16,7 @@ from collector.catalog import Scaling
 from forecaster.forecast.models import column_of
 from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.policy import (
+    FALL_MARGIN,
     GUARDRAILS,
     Draft,
     Grounds,
@@ -133,7 +134,11 @@ def _needs(situation: Situation, grounds: Grounds, ahead: QuantileAhead) -> Need
         return replicas_for(ahead.highest(now, end)[0], grounds.capacity)
 
     later = (until(covered + k * situation.refresh) - k * scaling.largest_step for k in range(1, RAMP_DECISIONS + 1))
-    return Needs(urgent=until(covered), ramped=max(later), held=until(covered + HOLD))
+    present_rps = float(ahead.rps[ahead.index_at(now)])
+    # a quantile widens with its horizon: one below that of now tells of a steep fall
+    falls = ahead.highest(covered, covered + HOLD)[0] < present_rps
+    present = replicas_for(present_rps * (1 + FALL_MARGIN if falls else 1), grounds.capacity)
+    return Needs(urgent=until(covered), ramped=max(later), held=until(covered + HOLD), present=present)
 
 
 def _why(situation: Situation, grounds: Grounds, ahead: QuantileAhead, wanted: int) -> str:
@@ -163,7 +168,7 @@ def _plan(situation: Situation, grounds: Grounds, ahead: QuantileAhead, floor: i
     end = min(ahead.end - situation.scaling.lead, situation.now + PLAN_SPAN)
     while start < end:
         rps, at = ahead.highest(start, start + PLAN_BLOCK + situation.scaling.lead)
-        draft = bounded(situation, Draft(floor, replicas_for(rps, grounds.capacity), Needs(0, 0, 0)))
+        draft = bounded(situation, Draft(floor, replicas_for(rps, grounds.capacity), Needs(0, 0, 0, 0)))
         if draft.floor != planned[-1].floor:
             reason = f"up to {rps:.4g} rps at {at:%H:%M} with probability {grounds.quantile:g}"
             planned.append(PlannedFloor(start, draft.floor, "; ".join((reason, *draft.reasons))))

@@ -16,7 +16,7 @@ from forecaster.scaling.types import Capacity, HpaState, Situation
 
 STALE_AFTER_STEPS = 3
 HOLD_BLIND = timedelta(hours=1)  # how long the floor is held without fresh metrics before it decays
-KEEP_RAISED_LEADS = 2
+FALL_MARGIN = 0.25
 LARGEST_LOWERING = 0.2  # share of the floor that one lowering may take away
 
 
@@ -25,12 +25,14 @@ class Needs:
     """Replicas that the forecast quantile asks for, at the capacity's low end.
 
     urgent: until the next decision's raise could be ready; ramped: as much as raises of the largest step must have
-    reached by now to keep up later; held: over the time that a lowering must be good for.
+    reached by now to keep up later; held: over the time that a lowering must be good for; present: by the demand of
+    now, and FALL_MARGIN more where a steep fall is foreseen, because it may come later than foreseen.
     """
 
     urgent: int
     ramped: int
     held: int
+    present: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,9 @@ def without_grounds(situation: Situation, why: str) -> Draft:
     """Hold the floor; after HOLD_BLIND without metrics let it decay, step by step, to the operator's own."""
     hpa = situation.hpa
     if hpa is None:
-        return Draft(0, 0, Needs(0, 0, 0), (why,))
-    draft = Draft(hpa.floor, hpa.floor, Needs(0, 0, hpa.operator_floor), (f"{why}: holding the floor",))
+        return Draft(0, 0, Needs(0, 0, 0, 0), (why,))
+    needs = Needs(0, 0, hpa.operator_floor, hpa.operator_floor)
+    draft = Draft(hpa.floor, hpa.floor, needs, (f"{why}: holding the floor",))
     blind = situation.metric_at is not None and situation.now - situation.metric_at > HOLD_BLIND
     if not blind or hpa.floor <= hpa.operator_floor:
         return draft
@@ -131,12 +134,20 @@ def kept_while_needed(situation: Situation, draft: Draft) -> Draft:
     lowest = min(draft.before, draft.needs.held)
     if draft.floor >= lowest:
         return draft
-    return draft.changed(lowest, f"{lowest} are needed again within the lead and {_span(situation.scaling.lead)}")
+    return draft.changed(lowest, f"{lowest} are needed again soon after the lead of {_span(situation.scaling.lead)}")
+
+
+def kept_until_fallen(_situation: Situation, draft: Draft) -> Draft:
+    """Lower only as far as demand has fallen already: a foreseen fall may come late, and raises would be too."""
+    lowest = min(draft.before, draft.needs.present)
+    if draft.floor >= lowest:
+        return draft
+    return draft.changed(lowest, f"{lowest} while demand has not fallen yet, with {FALL_MARGIN:.0%} to spare")
 
 
 def kept_after_raise(situation: Situation, draft: Draft) -> Draft:
-    """Keep what was raised until its demand has had the time to come: twice the lead."""
-    last, span = situation.last_raised_at, KEEP_RAISED_LEADS * situation.scaling.lead
+    """Keep what was raised until its demand has had the time to come: the lead, and two decisions more."""
+    last, span = situation.last_raised_at, situation.scaling.lead + 2 * situation.refresh
     if draft.floor >= draft.before or last is None or situation.now - last >= span:
         return draft
     return draft.changed(draft.before, f"raised at {_clock(last)}: kept for {_span(span)}")
@@ -162,6 +173,7 @@ GUARDRAILS: tuple[Callable[[Situation, Draft], Draft], ...] = (
     bounded,
     stepped_up,
     kept_while_needed,
+    kept_until_fallen,
     kept_after_raise,
     stepped_down,
     cooled_down,

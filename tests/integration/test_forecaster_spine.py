@@ -140,13 +140,14 @@ def test_a_killed_forecaster_goes_on_where_it_was(client: Client) -> None:
     assert second.stored.forecast_origin == first.stored.forecast_origin
 
 
-def test_the_last_lowering_is_known_from_the_decisions(client: Client) -> None:
+def test_the_last_raise_and_the_last_lowering_are_known_from_the_applied_decisions(client: Client) -> None:
     lowered = a_decision(1, at=NOW, outcome="lower")
     store.write_decision(client, a_stored(lowered, id="a", applied=True))
     store.write_decision(client, a_stored(a_decision(6, at=NOW + STEP), id="b", applied=True))
     store.write_decision(client, a_stored(a_decision(1, at=NOW + 2 * STEP), id="c", applied=False, error="timed out"))
-    assert store.read_last_lowered_at(client, "shop", until=NOW + 9 * STEP) == NOW
-    assert store.read_last_lowered_at(client, "shop", until=NOW) is None
+    changes = store.read_last_changes(client, "shop", until=NOW + 9 * STEP)
+    assert changes == store.LastChanges(raised_at=NOW + STEP, lowered_at=NOW)
+    assert store.read_last_changes(client, "shop", until=NOW) == store.LastChanges()
     newest, *_ = store.read_decisions(client, "shop", limit=2)
     assert (newest.id, newest.error, newest.capacity, newest.forecast_origin) == ("c", "timed out", None, None)
 

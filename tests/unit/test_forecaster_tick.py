@@ -13,7 +13,15 @@ from forecaster.metrics import ForecasterMetrics
 from forecaster.scaling.types import Decision, Situation
 from forecaster.scheduler import Tick, Ticker, interval_seconds
 from forecaster.store import StoredDecision
-from forecaster.tick import Memory, capacity_in_use, decide_once, is_worth_storing, observe_once, refresh_once
+from forecaster.tick import (
+    Memory,
+    capacity_in_use,
+    decide_once,
+    decision_is_due,
+    is_worth_storing,
+    observe_once,
+    refresh_once,
+)
 from tests.unit.forecaster_fakes import HPA, NOW, SCALING, SERVICE, FakeStore, a_decision, a_stored, a_world
 from tidegauge.clock import Clock
 
@@ -87,7 +95,20 @@ def test_a_lowering_starts_the_cool_down_even_when_its_answer_was_lost() -> None
     cluster.unavailable = "timed out"
     lower = a_decision(1, outcome="lower")
     decide_once(a_world(store, cluster), SERVICE, memory, decide=lambda _: lower)
-    assert memory.last_lowered_at == NOW
+    assert memory.changes.lowered_at == NOW
+
+
+def test_a_decision_is_due_once_per_forecast_and_again_after_a_failed_change() -> None:
+    store, cluster, memory = FakeStore(), MemoryCluster({"app": HPA}), Memory(loaded=True)
+    world = a_world(store, cluster)
+    assert decision_is_due(world, memory)
+
+    decide_once(world, SERVICE, memory, decide=lambda _: a_decision(2))
+    assert not decision_is_due(world, memory)
+
+    cluster.unavailable = "timed out"
+    decide_once(world, SERVICE, memory, decide=raise_to_six)
+    assert decision_is_due(world, memory)
 
 
 def test_a_repeated_decision_is_stored_only_when_the_heartbeat_is_due() -> None:

@@ -30,7 +30,6 @@ from tidegauge.cluster.state import ClusterState, Journal, StateError
 
 log = logging.getLogger("tidegauge.cluster")
 
-HOST = "127.0.0.1"
 _FRONT = "front"
 _BACKLOG = 1024
 _FINISH_SECONDS = 10.0
@@ -43,12 +42,12 @@ class PortTakenError(OSError):
     """A port is in use: says which, and the setting that changes it."""
 
 
-def listen(port: int, *, what: str, setting: str) -> socket.socket:
-    """Return a listening loopback socket. Raises PortTakenError naming port and setting."""
+def listen(port: int, *, what: str, setting: str, address: str = "127.0.0.1") -> socket.socket:
+    """Return a listening socket. Raises PortTakenError naming port and setting."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((address, port))
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
@@ -65,9 +64,10 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
         asyncio.get_running_loop().add_signal_handler(which, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         # Ports first: a cluster that cannot serve must not start a replica, nor touch the state of the one that does.
-        front_socket = listen(settings.front_port, what="front", setting="TIDEGAUGE_APP_PORT")
+        address = settings.bind_address
+        front_socket = listen(settings.front_port, what="front", setting="TIDEGAUGE_APP_PORT", address=address)
         stack.callback(front_socket.close)
-        api_socket = listen(settings.api_port, what="cluster API", setting="TIDEGAUGE_CLUSTER_PORT")
+        api_socket = listen(settings.api_port, what="cluster API", setting="TIDEGAUGE_CLUSTER_PORT", address=address)
         stack.callback(api_socket.close)
         journal = _open_journal(settings, clock)
         refusals = _open_refusals(stack, settings, clock)
@@ -98,7 +98,7 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
         front_server = web.Server(front.answer, handler_cancellation=True, access_log=None)
         await _serve_on(stack, web.ServerRunner(front_server, shutdown_timeout=_FINISH_SECONDS), front_socket)
         stack.callback(api.stop)
-        log.info("front on %s:%d, API on %s:%d", HOST, settings.front_port, HOST, settings.api_port)
+        log.info("front on %s:%d, API on %s:%d", address, settings.front_port, address, settings.api_port)
         await _until(stop, fleet.run(), autoscaler.run())
 
 

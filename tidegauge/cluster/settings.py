@@ -29,6 +29,7 @@ class ClusterSettings:
     starting_limit: int
     collector_url: str | None
     replica_environ: Mapping[str, str]
+    bind_address: str = "127.0.0.1"
 
 
 def settings_from_environment(environ: Mapping[str, str] = os.environ) -> ClusterSettings:
@@ -47,6 +48,7 @@ def settings_from_environment(environ: Mapping[str, str] = os.environ) -> Cluste
         starting_limit=_whole_number(environ, "TIDEGAUGE_CLUSTER_STARTING", default=3, least=1, most=100),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         replica_environ=dict(environ),
+        bind_address=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
     )
 
 

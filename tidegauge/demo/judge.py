@@ -56,7 +56,7 @@ class Judge:
         offered, recorded = self._offered(), self._recorded()
         transitions = self._transitions()
         changes = self._floor_changes()
-        branches = self._simulated(recorded, offered, transitions, capacity)
+        branches = self._simulated(recorded, transitions, capacity)
         return summarise(
             speed=self.speed,
             window=window,
@@ -115,10 +115,13 @@ class Judge:
         stored = read_decisions(
             self.client, self.service.name, since=self.story.window_from, until=self.story.window_to, limit=10_000
         )
-        applied = [row.decision for row in stored if row.applied and row.decision.floor_after != row.decision.floor_before]
+        applied = [
+            row.decision for row in stored if row.applied and row.decision.floor_after != row.decision.floor_before
+        ]
         return [
             FloorChange(decision.at, decision.floor_before, decision.floor_after, "; ".join(decision.reasons))
             for decision in sorted(applied, key=lambda decision: decision.at)
+            if decision.floor_after != decision.floor_before
         ]
 
     def _forecast_peak(self) -> ForecastPeak | None:
@@ -158,9 +161,7 @@ class Judge:
         statuses = read_slo_statuses(self.client, self.service, now=self.story.window_to)
         return [SloOutcome(status.slo.name, status.slo.target, status.sli) for status in statuses]
 
-    def _simulated(
-        self, recorded: pd.DataFrame, offered: pd.DataFrame, transitions: pd.DataFrame, capacity: Capacity
-    ) -> Replay:
+    def _simulated(self, recorded: pd.DataFrame, transitions: pd.DataFrame, capacity: Capacity) -> Replay:
         scaling = scaling_of(self.service)
         forecaster = ForecasterSettings()
         played = recorded.rename(columns={"rps": "y"})
@@ -185,13 +186,13 @@ class Judge:
 def _start_delay(transitions: pd.DataFrame) -> timedelta:
     """Return the median time from starting to ready of the replicas in the window; two minutes if none started."""
     waits: list[timedelta] = []
-    starting: list[pd.Timestamp] = []
-    for row in transitions.itertuples():
-        if row.kind == "starting":
-            starting.append(row.at)
-        elif row.kind == "ready" and starting:
-            waits.append(row.at - starting.pop(0))
-    return timedelta(minutes=2) if not waits else pd.Series(waits).median().to_pytimedelta()
+    starting: list[datetime] = []
+    for at, kind in zip(transitions["at"].dt.to_pydatetime(), transitions["kind"], strict=True):
+        if kind == "starting":
+            starting.append(at)
+        elif kind == "ready" and starting:
+            waits.append(at - starting.pop(0))
+    return sorted(waits)[len(waits) // 2] if waits else timedelta(minutes=2)
 
 
 def _toll(

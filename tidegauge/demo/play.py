@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from tidegauge.demo.judge import Judge
 from tidegauge.demo.screen import Progress
 from tidegauge.demo.source import read_rates
 from tidegauge.demo.story import Story, tell_story
-from tidegauge.part import Part, StackError
+from tidegauge.part import StackError
 from tidegauge.ports import check_ports
 from tidegauge.settings import StackSettings, common_environment, read_secrets
 from tidegauge.stack import StackOf
@@ -153,9 +152,7 @@ class _Demo:
         request = BacktestRequest(ForecasterSettings(config=self._settings.config), speed=self._options.speed)
         service = self._catalog().service(SERVICE)
         with self._progress.bar("Backtest of the policy on the imported history") as tell:
-            verdict = run_policy_backtest(
-                client, service, now=self._story.window_from, request=request, progress=tell
-            )
+            verdict = run_policy_backtest(client, service, now=self._story.window_from, request=request, progress=tell)
         answer = "passed" if verdict.passed else "NOT passed, the forecaster will refuse to act"
         self._progress.say(f"Policy backtest {answer}: {verdict.reason}")
 
@@ -218,7 +215,3 @@ def _write_curve(story: Story, path: Path) -> None:
     """Write what the load generator plays: `timestamp,rps` by the demo's clock."""
     frame = story.curve.assign(timestamp=story.curve["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     frame.to_csv(path, index=False)
-
-
-Narrator = Callable[[str], None]
-__all__ = ["DemoOptions", "Part", "play_demo"]

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees of the demo: stages, bars, one line per moment, the outcome. Writes to stderr."""
+"""What the person at the terminal sees of the demo: stages, bars, a line per moment, the outcome; all on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from tidegauge.clock import Clock

@@ -1,0 +1,195 @@
+"""Starts the collector: the composition root. Settings, clock, spool, store and API are built here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import uvicorn
+
+from collector.api import CollectorParts, create_app
+from collector.catalog import CatalogError, read_catalog
+from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
+from collector.metrics import CollectorMetrics
+from collector.sources.spool import Spool, SpoolLockedError
+from collector.sources.writer import flush_once
+from collector.store_link import StoreLink
+from tidegauge.clock import clock_from_environment
+
+FLUSH_EVERY_SECONDS = 0.3
+LONGEST_PAUSE_SECONDS = 5.0
+PULL_EVERY_SECONDS = 15.0
+LAST_FLUSH_SECONDS = 3.0
+_FINISH_SECONDS = 5
+log = logging.getLogger("tidegauge.collector")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says."""
+
+    host: str
+    port: int
+    data: Path
+    config: Path
+    store: ClickHouseSettings
+
+
+class SettingsError(ValueError):
+    """An environment variable is not as expected."""
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of the environment. Raises SettingsError, StoreSettingsError."""
+    port = environ.get("TIDEGAUGE_COLLECTOR_PORT") or "9400"
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SettingsError(f"TIDEGAUGE_COLLECTOR_PORT: expected a port, got {port!r}")
+    return Settings(
+        host=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
+        port=int(port),
+        data=Path(environ.get("TIDEGAUGE_DATA") or ".tidegauge"),
+        config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
+        store=settings_from_environment(environ),
+    )
+
+
+def main() -> int:
+    """Run the collector until SIGTERM or SIGINT and return the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = read_settings(os.environ)
+        catalog = read_catalog(settings.config)
+        clock = clock_from_environment(os.environ)
+        listener = _listen(settings)
+        spool = Spool(settings.data / "spool")
+    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
+        log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
+        return 1
+    parts = CollectorParts(
+        spool=spool, store=StoreLink(settings.store), catalog=catalog, clock=clock, metrics=CollectorMetrics()
+    )
+    app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            http="httptools",
+            ws="none",
+            timeout_graceful_shutdown=_FINISH_SECONDS,
+        )
+    )
+    # uvicorn raises the signal again when it has finished: this is what it then reaches.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    log.info("serving on http://%s:%d", settings.host, settings.port)
+    server.run(sockets=[listener])
+    spool.close()
+    return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): another process has the port;"
+            " set TIDEGAUGE_COLLECTOR_PORT to a free one"
+        ) from error
+    return listener
+
+
+@asynccontextmanager
+async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
+    stopping = asyncio.Event()
+    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
+    if any(service.prometheus is not None for service in parts.catalog.services.values()):
+        jobs.append(asyncio.create_task(_pull(parts, stopping)))
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.wait(jobs, timeout=LAST_FLUSH_SECONDS)
+        parts.store.close()
+
+
+async def _open_store(parts: CollectorParts, stopping: asyncio.Event) -> None:
+    pause = 0.2
+    while not stopping.is_set():
+        try:
+            applied = await asyncio.to_thread(parts.store.open_once)
+        except MigrationError:
+            log.exception("the store's tables cannot be brought up to date; events stay in the spool")
+            pause = LONGEST_PAUSE_SECONDS
+        except StoreError as error:
+            log.warning("waiting for the store: %s", error)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+        else:
+            log.info("the store is there; migrations applied: %s", ", ".join(applied) or "none")
+            return
+        await _pause(stopping, pause)
+
+
+async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
+    """Flush while anything waits, and once more when stopping."""
+    pause, last = FLUSH_EVERY_SECONDS, False
+    while True:
+        if parts.store.ready:
+            pause = await _flush(parts, pause)
+        if last:
+            return
+        await _pause(stopping, pause)
+        last = stopping.is_set()
+
+
+async def _flush(parts: CollectorParts, pause: float) -> float:
+    """Run one tick and return the seconds to the next."""
+    try:
+        flushed = await asyncio.to_thread(flush_once, parts.spool, parts.store.client())
+    except StoreError as error:
+        parts.metrics.flush_failed()
+        log.warning("the store is away, events wait in the spool: %s", error)
+        return min(LONGEST_PAUSE_SECONDS, pause * 2)
+    except OSError:
+        parts.metrics.flush_failed()
+        log.exception("the spool cannot be read or written")
+        return LONGEST_PAUSE_SECONDS
+    parts.metrics.flushed(flushed)
+    return FLUSH_EVERY_SECONDS
+
+
+async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
+    from collector.pulls import pull_services_once  # loads the Prometheus client: only where there is such a service
+
+    watermarks: dict[str, datetime] = {}
+    while not stopping.is_set():
+        if parts.store.ready:
+            try:
+                client, now = parts.store.client(), parts.clock.now()
+                await asyncio.to_thread(pull_services_once, client, parts.catalog, now=now, watermarks=watermarks)
+            except (StoreError, ValueError) as error:
+                log.warning("a pull could not be stored and is repeated: %s", error)
+        await _pause(stopping, PULL_EVERY_SECONDS if parts.store.ready else 1.0)
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

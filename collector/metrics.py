@@ -1,0 +1,106 @@
+"""The collector's own metrics: what it took, stored and refused, what waits, and how fresh the record is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+
+from collector.sources.events import EventBatch
+from collector.sources.spool import Spool
+from collector.sources.writer import Flushed
+
+_MOST_CLIENTS = 10_000  # clients remembered; a client is one process of an observed app
+
+
+class CollectorMetrics:
+    """Counters since the start of this process; written by the API and the writer, read by GET /metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._acknowledged = Counter(
+            "tidegauge_events_acknowledged", "Events on disk.", ["service"], registry=self.registry
+        )
+        self._stored = Counter("tidegauge_events_stored", "Events the store has taken.", registry=self.registry)
+        self._dropped = Counter(
+            "tidegauge_events_dropped_by_clients", "Events clients had to drop.", ["service"], registry=self.registry
+        )
+        self._duplicates = Counter(
+            "tidegauge_batches_duplicate", "Batches that came again and were not stored twice.", registry=self.registry
+        )
+        self._refused = Counter(
+            "tidegauge_batches_refused", "Batches refused, by HTTP status.", ["status"], registry=self.registry
+        )
+        self._flush_failures = Counter(
+            "tidegauge_flush_failures", "Attempts to store that will be repeated.", registry=self.registry
+        )
+        self._dropped_by_client: dict[str, int] = {}
+
+    def acknowledged(self, batch: EventBatch) -> None:
+        """Count a batch that was put on disk, and what its client dropped since its last report."""
+        self._acknowledged.labels(batch.service).inc(batch.events)
+        before = self._dropped_by_client.pop(batch.client_id, 0)
+        if batch.dropped_total > before:
+            self._dropped.labels(batch.service).inc(batch.dropped_total - before)
+        self._dropped_by_client[batch.client_id] = max(before, batch.dropped_total)
+        if len(self._dropped_by_client) > _MOST_CLIENTS:
+            del self._dropped_by_client[next(iter(self._dropped_by_client))]  # the one not heard of for longest
+
+    def duplicate(self) -> None:
+        """Count a batch that was already known."""
+        self._duplicates.inc()
+
+    def refused(self, status: int) -> None:
+        """Count a batch that was not accepted."""
+        self._refused.labels(str(status)).inc()
+
+    def flushed(self, flushed: Flushed) -> None:
+        """Count what one tick of the writer stored."""
+        self._stored.inc(flushed.stored_events)
+
+    def flush_failed(self) -> None:
+        """Count a tick that has to be repeated."""
+        self._flush_failures.inc()
+
+
+def exposition(
+    metrics: CollectorMetrics, spool: Spool, *, watermarks: Mapping[str, datetime | None] | None, now: datetime
+) -> bytes:
+    """Return the text of GET /metrics. watermarks: by service; None when the store is away (then it says so)."""
+    present = CollectorRegistry()
+    present.register(_Present(spool, watermarks, now))
+    return generate_latest(metrics.registry) + generate_latest(present)
+
+
+class _Present:
+    """What is true at the moment of the scrape."""
+
+    def __init__(self, spool: Spool, watermarks: Mapping[str, datetime | None] | None, now: datetime) -> None:
+        self._state, self._watermarks, self._now = spool.state(), watermarks, now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges; what is not known is absent, never 0."""
+        state = self._state
+        yield _gauge("tidegauge_spool_bytes", "Bytes acknowledged and not stored yet.", state.size_bytes)
+        yield _gauge("tidegauge_spool_batches", "Batches acknowledged and not stored yet.", state.batches)
+        yield _gauge("tidegauge_dead_letter_batches", "Batches the store refused for good.", state.dead_letters)
+        age = 0.0
+        if state.oldest_received_us is not None:
+            age = max(0.0, self._now.timestamp() - state.oldest_received_us / 1e6)
+        yield _gauge("tidegauge_spool_oldest_seconds", "Age of the oldest batch not stored yet, by the clock.", age)
+        yield _gauge("tidegauge_store_up", "1 when the store answers.", 0 if self._watermarks is None else 1)
+        freshness = GaugeMetricFamily(
+            "tidegauge_record_freshness_seconds",
+            "Clock time since the newest recorded minute ended.",
+            labels=["service"],
+        )
+        for service, watermark in (self._watermarks or {}).items():
+            if watermark is not None:
+                freshness.add_metric([service], max(0.0, (self._now - watermark).total_seconds()))
+        yield freshness
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)

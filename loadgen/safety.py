@@ -1,0 +1,84 @@
+"""What a load generator may be pointed at, how hard and how long: it is an attack tool in the wrong hands.
+
+Loopback is always allowed; other hosts only by name. Checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+HOSTS_NAME = "TIDEGAUGE_LOAD_ALLOWED_HOSTS"
+RATE_NAME = "TIDEGAUGE_LOAD_MAX_RPS"
+MAX_RPS = 2000.0
+
+
+class UnsafeLoadError(ValueError):
+    """The run would leave its limits: says which, what is allowed and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may do. max_rps: requests per real second. max_duration: of one run, in real time."""
+
+    allowed_hosts: frozenset[str] = LOOPBACK
+    max_rps: float = MAX_RPS
+    max_duration: timedelta = timedelta(hours=4)
+
+
+def limits_from_environment(environ: Mapping[str, str]) -> Limits:
+    """Return the limits: TIDEGAUGE_LOAD_ALLOWED_HOSTS adds hosts (a,b), TIDEGAUGE_LOAD_MAX_RPS sets the rate."""
+    hosts = {host.strip().lower() for host in environ.get(HOSTS_NAME, "").split(",") if host.strip()}
+    text = environ.get(RATE_NAME) or str(MAX_RPS)
+    try:
+        max_rps = float(text)
+    except ValueError:
+        raise UnsafeLoadError(f"{RATE_NAME}: expected requests per second, got {text!r}") from None
+    if not max_rps > 0:
+        raise UnsafeLoadError(f"{RATE_NAME}: expected more than 0 requests per second, got {text!r}")
+    return Limits(LOOPBACK | hosts, max_rps)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where requests go, checked."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Return the target's address without a path."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+def check_target(url: str, limits: Limits) -> Target:
+    """Return the target. Raises UnsafeLoadError when the host is not allowed or the address is not plain http."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UnsafeLoadError(f"target: expected http://HOST[:PORT], got {url!r}: {error}") from error
+    if parts.scheme != "http" or not host or parts.path not in ("", "/") or parts.query or parts.username:
+        raise UnsafeLoadError(f"target: expected http://HOST[:PORT] and nothing more, got {url!r}")
+    if host not in limits.allowed_hosts:
+        allowed = ", ".join(sorted(limits.allowed_hosts))
+        raise UnsafeLoadError(f"target: expected a host of [{allowed}] (add yours to {HOSTS_NAME}), got {host!r}")
+    return Target(host, 80 if port is None else port)
+
+
+def check_rate(real_rps: float, limits: Limits) -> None:
+    """Raise UnsafeLoadError when the run would send more than the limit in a real second."""
+    if real_rps > limits.max_rps:
+        raise UnsafeLoadError(
+            f"rate: expected at most {limits.max_rps:g} requests per real second ({RATE_NAME}), got {real_rps:g}"
+        )
+
+
+def check_duration(duration: timedelta, limits: Limits) -> None:
+    """Raise UnsafeLoadError when the run would last longer than the limit, or no time at all."""
+    if not timedelta(0) < duration <= limits.max_duration:
+        raise UnsafeLoadError(f"duration: expected more than 0 and at most {limits.max_duration}, got {duration}")

@@ -1,0 +1,79 @@
+"""`python -m reference_app`: the composition root of one replica. It alone reads the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+
+from starlette.types import ASGIApp
+
+from collector.instrument import EventClient, RecordRequests
+from reference_app.app import SERVICE, create_app
+from reference_app.caches import SharedCache
+from reference_app.database import Databases, open_pool
+from reference_app.parts import Parts, parts_of
+from reference_app.server import serve
+from reference_app.settings import Settings, settings_from_environment
+from reference_app.supplier import FareSupplier, SupplierTerms
+from tidegauge.clock import Clock, clock_from_environment
+
+
+async def run(settings: Settings, clock: Clock) -> None:
+    """Build the parts and serve until a signal has been honoured."""
+    parts = _parts(settings, clock)
+    app = _recorded(create_app(parts, version=settings.version), settings, clock)
+    gc.collect()
+    gc.freeze()  # what start-up made stays: later collections need not walk it
+    await serve(app, port=settings.port, readiness=parts.readiness, drain_seconds=settings.drain_seconds)
+
+
+def _parts(settings: Settings, clock: Clock) -> Parts:
+    replica = None
+    if settings.replica_url:
+        replica = open_pool(settings.replica_url, name=f"{settings.instance} replica", read_only=True)
+    databases = Databases(
+        open_pool(settings.database_url, name=settings.instance),
+        replica,
+        max_lag_seconds=settings.replica_max_lag_seconds,
+    )
+    terms = SupplierTerms(
+        concurrency=settings.supplier_concurrency,
+        mean_latency_seconds=settings.supplier_latency_seconds,
+        queue=settings.supplier_queue,
+        wait_seconds=settings.supplier_wait_seconds,
+    )
+    supplier = FareSupplier(terms, seed=settings.supplier_seed, instance=settings.instance)
+    return parts_of(databases, SharedCache.at(settings.redis_url), supplier, now=clock.now)
+
+
+def _recorded(app: ASGIApp, settings: Settings, clock: Clock) -> ASGIApp:
+    if settings.collector_url is None:
+        return app
+    client = EventClient(settings.collector_url, service=SERVICE, instance=settings.instance)
+    return RecordRequests(
+        app,
+        client=client,
+        service=SERVICE,
+        instance=settings.instance,
+        version=settings.version,
+        clock=clock.now_seconds,
+    )
+
+
+def main() -> int:
+    """Serve as the environment says; return the exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings, clock = settings_from_environment(os.environ), clock_from_environment(os.environ)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    asyncio.run(run(settings, clock))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The seed: reproducible airports, flights and users, and what puts them into the database."""
