@@ -184,6 +184,7 @@ class Judge:
             spec=reactive_spec(scaling, speed=self.speed),
             start_delay=_start_delay(transitions),
             refresh=forecaster.refresh,
+            data_delay=forecaster.settle * self.speed,
             demand=recorded,
         )
 
