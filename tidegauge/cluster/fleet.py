@@ -155,15 +155,15 @@ class Fleet:
         status = await replica.process.wait()
         probing.cancel()
         await asyncio.wait({probing})
+        if not probing.cancelled() and (error := probing.exception()):
+            log.error("replica %s could not be probed", instance, exc_info=error)
         if replica.state != "draining":
             log.warning("replica %s ended by itself with status %d", instance, status)
         self._gone(replica)
 
     async def _until_ready(self, replica: Replica, process: asyncio.subprocess.Process) -> None:
         created = time.monotonic()
-        while replica.state == "starting" and not await self._is_ready(
-            replica, since_seconds=time.monotonic() - created
-        ):
+        while replica.state == "starting" and not await self._is_ready(replica, created):
             if time.monotonic() - created > self._settings.start_timeout_seconds:
                 log.error("replica %s was not ready in time: killing it", replica.backend.instance)
                 send(process, signal.SIGKILL)
