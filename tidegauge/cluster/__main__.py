@@ -107,7 +107,9 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
 def _open_journal(settings: ClusterSettings, clock: Clock) -> Journal:
     least = settings.scaling.min_replicas
     initial = ClusterState(floor=least, desired=least)
-    return Journal(settings.folder, initial=initial, now_seconds=clock.now_seconds)
+    journal = Journal(settings.folder, initial=initial, now_seconds=clock.now_seconds)
+    journal.note_lost()
+    return journal
 
 
 def _open_refusals(stack: contextlib.AsyncExitStack, settings: ClusterSettings, clock: Clock) -> Refusals:
