@@ -35,6 +35,8 @@ from tidegauge.settings import StackSettings
 
 SETTLE_SECONDS = 20.0
 MINUTE = timedelta(minutes=1)
+SYNC = timedelta(seconds=15)
+SIMULATION_SEED = 1998
 WARM_UP = timedelta(hours=1)  # of the demo's clock: what was decided before the window began belongs to it
 
 
@@ -185,8 +187,25 @@ class Judge:
             start_delay=_start_delay(transitions),
             refresh=forecaster.refresh,
             data_delay=forecaster.settle * self.speed,
-            demand=recorded,
+            demand=_in_quarter_minutes(recorded, window=(self.story.window_from, self.story.window_to)),
         )
+
+
+def _in_quarter_minutes(recorded: pd.DataFrame, *, window: tuple[datetime, datetime]) -> pd.DataFrame:
+    """Return the recorded minutes cut into what each sync of the autoscaler meets; a minute without a record is a gap.
+
+    Given how many arrivals a minute had, Poisson arrivals lie in it uniformly: so its quarters are a multinomial draw.
+    Without it the simulated autoscaler would see a smoother metric than the real one, and ask for fewer replicas.
+    """
+    parts = int(MINUTE / SYNC)
+    minutes = pd.date_range(window[0], window[1], freq=MINUTE, inclusive="left")
+    counts = recorded.set_index("ds")["rps"].reindex(minutes).to_numpy() * MINUTE.total_seconds()
+    known = np.isfinite(counts)
+    drawn = np.full((len(minutes), parts), np.nan)
+    rng = np.random.default_rng(SIMULATION_SEED)
+    drawn[known] = rng.multinomial(np.round(counts[known]).astype(int), np.full(parts, 1 / parts))
+    starts = pd.date_range(window[0], window[1], freq=SYNC, inclusive="left")
+    return pd.DataFrame({"ds": starts, "rps": drawn.ravel() / SYNC.total_seconds()})
 
 
 def _start_delay(transitions: pd.DataFrame) -> timedelta:
