@@ -1,80 +1,162 @@
-"""Is it healthy, what comes, are we ready: demand with its forecast, replicas with their floor, latency."""
+"""Is it healthy, what comes, are we ready: demand with its forecast, replicas with their floor, latency, SLOs."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import charts, queries
 from dashboard.context import View
-from dashboard.parts import draw_page, nothing, rps
+from dashboard.parts import draw_figure, draw_page, nothing, window_of
+from dashboard.scaling_tables import planned
+from dashboard.slo_tables import slo_table, worst_first
+from dashboard.words import NONE, minutes, percent, rps, window
+from forecaster.forecast.types import Forecast
 
 NEXT = timedelta(hours=1)
-RECENT = timedelta(minutes=5)
+RECENT = timedelta(minutes=15)
+MINUTE = timedelta(minutes=1)
+DOTS_UP_TO = timedelta(hours=3)
+DEFAULT_LEAD, DEFAULT_QUANTILE = timedelta(minutes=15), 0.95
 
 
 def draw(view: View) -> None:
-    """Draw the numbers of now, then the three curves."""
-    name, lead = view.service.name, _lead(view)
-    demand = queries.demand(name, view.since, view.until, view.step)
-    forecast = queries.latest_forecast(name, view.until)
-    states = queries.replica_states(name, view.since, view.until)
-    red = queries.red(name, view.since, view.until, view.step)
-    _numbers(view, demand, None if forecast is None else forecast.frame, states)
-    st.subheader("Demand and forecast")
-    if demand.empty:
+    """Draw the numbers of now, then demand, replicas, response times and SLOs."""
+    name = view.service.name
+    forecast = queries.latest_forecast(name, view.now)
+    states = queries.replica_states(name, view.since, view.now, view.step)
+    step = max(view.step, forecast.step) if forecast is not None else view.step
+    demand = queries.demand(name, view.since, view.until, step)
+    _draw_numbers(view, forecast, states)
+    st.subheader("Demand and forecast", anchor=False)
+    if demand.empty and forecast is None:
         nothing("demand")
     else:
-        known = queries.forecast_as_known(name, view.since, view.until, lead)
-        ahead = _ahead(view, None if forecast is None else forecast.frame)
-        st.altair_chart(charts.demand_chart(demand, known, ahead, now=view.until), width="stretch")
-        st.caption(
-            f"Band: 10 % to 95 %, as known {lead.total_seconds() / 60:g} minutes ahead; right of now: the newest."
-        )
-    left, right = st.columns(2)
+        _draw_demand(view, demand, forecast, step)
+    left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Replicas")
-        if states.empty:
-            nothing("state of the autoscaler")
-        else:
-            st.altair_chart(charts.replica_chart(states, demand), width="stretch")
+        st.subheader("Replicas", anchor=False)
+        _draw_replicas(view, states, demand, step)
     with right:
-        st.subheader("Response time")
+        st.subheader("Response time", anchor=False)
+        red = queries.red(name, view.since, view.until, view.step)
         if red.empty:
             nothing("recorded request")
         else:
-            st.altair_chart(charts.latency_chart(red, objective_seconds=None), width="stretch")
+            draw_figure(charts.latency_chart(red, step=view.step, window=window_of(view)), key="latency")
+            st.caption(f"Of all requests, per {window(view.step)}.")
+    if view.service.slos:
+        st.subheader("SLOs", anchor=False)
+        statuses = worst_first(queries.slo_statuses(view.service, view.minute))
+        st.dataframe(slo_table(statuses), hide_index=True, width="stretch", key="slos")
 
 
-def _lead(view: View) -> timedelta:
-    return view.service.scaling.lead if view.service.scaling is not None else timedelta(minutes=15)
+def _end(view: View) -> datetime:
+    """Return up to when figures look ahead: a third of what they look back."""
+    return view.now + (view.until - view.since) / 3
 
 
-def _ahead(view: View, frame: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the newest forecast over as much future as fits beside the past."""
-    if frame is None:
+def _draw_demand(view: View, demand: pd.DataFrame, forecast: Forecast | None, step: timedelta) -> None:
+    name, scaling = view.service.name, view.service.scaling
+    lead = scaling.lead if scaling is not None else DEFAULT_LEAD
+    quantile = scaling.quantile if scaling is not None else DEFAULT_QUANTILE
+    stored = queries.forecast_as_known(name, view.since, view.until, lead)
+    known = charts.per_step(charts.band_of(stored, quantile=quantile), step)
+    future = _between(forecast, view.now, _end(view))
+    ahead = charts.band_of(future, quantile=quantile)
+    dots = view.until - view.since <= DOTS_UP_TO and step > MINUTE
+    figure = charts.demand_chart(
+        demand,
+        minutes=queries.demand(name, view.since, view.minute, MINUTE) if dots else pd.DataFrame(),
+        known=known,
+        ahead=ahead,
+        step=step,
+        window=window_of(view),
+    )
+    draw_figure(figure, key="demand")
+    levels = charts.quantile_levels(future, quantile=quantile)
+    if forecast is None or levels is None:
+        st.caption(f"Demand per {window(step)}. There is no forecast yet.")
+        return
+    age = minutes(view.now - forecast.origin)
+    st.caption(
+        f"Demand per {window(step)}{', dots per minute' if dots else ''}. Band: demand stays between its edges with"
+        f" probability {levels[2] - levels[0]:.0%} ({levels[0]:g} to {levels[2]:g}); before now as it was known"
+        f" {window(lead)} ahead, after now the newest forecast ({forecast.model}, {age} old)."
+    )
+
+
+def _between(forecast: Forecast | None, start: datetime, end: datetime) -> pd.DataFrame:
+    """Return the steps of a forecast that touch [start, end), none without a forecast."""
+    if forecast is None:
         return pd.DataFrame()
-    end = view.until + (view.until - view.since) / 3
-    return frame[(frame["ds"] >= view.until - view.step) & (frame["ds"] < end)]
+    frame = forecast.frame
+    return frame[(frame["ds"] > start - forecast.step) & (frame["ds"] < end)]
 
 
-def _numbers(view: View, demand: pd.DataFrame, ahead: pd.DataFrame | None, states: pd.DataFrame) -> None:
-    recent = queries.red(view.service.name, view.until - 3 * RECENT, view.until, timedelta(minutes=1))
-    now_rps = float(demand["rps"].iloc[-3:].mean()) if len(demand) else None
+def _draw_replicas(view: View, states: pd.DataFrame, demand: pd.DataFrame, step: timedelta) -> None:
+    if view.service.scaling is None:
+        st.info(f"{view.service.name} is not scaled by Tidegauge: tidegauge.yaml has no scaling block for it.")
+        return
+    if states.empty:
+        nothing("state of the autoscaler")
+        return
+    last = queries.decisions(view.service.name, view.since, view.now, limit=1)
+    plan = planned(last[0], until=_end(view), now=view.now) if last else pd.DataFrame()
+    needed = charts.needed_replicas(states, demand, step=step)
+    draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view)), key="scale")
+    if last:
+        st.caption(f"Why {last[0].decision.floor_after}: {last[0].decision.reasons[0]}.")
+
+
+def _draw_numbers(view: View, forecast: Forecast | None, states: pd.DataFrame) -> None:
+    name = view.service.name
     cells = st.columns(6)
-    cells[0].metric("Demand, requests/s", rps(now_rps))
-    soon = None if ahead is None else ahead[(ahead["ds"] >= view.until) & (ahead["ds"] < view.until + NEXT)]
-    cells[1].metric("Peak within 1 h (p95)", rps(None if soon is None or soon.empty else float(soon["q0.95"].max())))
-    requests = int(recent["requests"].sum()) if len(recent) else 0
-    errors = f"{recent['errors'].sum() / requests:.2%}" if requests else "–"
-    cells[2].metric("Errors, 15 min", errors)
-    p95 = f"{recent['p95_seconds'].max() * 1000:,.0f} ms" if requests else "–"
-    cells[3].metric("Worst p95, 15 min", p95)
+    newest = queries.demand(name, view.minute - timedelta(minutes=5), view.minute, MINUTE)
+    cells[0].metric(
+        "Demand, requests/s", rps(None if newest.empty else float(newest["rps"].mean())), help="Mean of five minutes."
+    )
+    _draw_peak(cells[1], view, forecast)
+    recent = queries.red_totals(name, view.minute - RECENT, view.minute)
+    row = recent.iloc[0] if len(recent) and recent["requests"].iloc[0] else None
+    cells[2].metric(
+        "Errors",
+        NONE if row is None else percent(row["errors"] / row["requests"]),
+        help="Status 500 and up, 15 min.",
+    )
+    p95 = None if row is None or pd.isna(row["p95_seconds"]) else float(row["p95_seconds"])
+    cells[3].metric(
+        "p95, ms", NONE if p95 is None else f"{p95 * 1000:,.0f}", help="Of all requests of the last 15 minutes."
+    )
     last = states.iloc[-1] if len(states) else None
-    cells[4].metric("Replicas ready / desired", "–" if last is None else f"{last['ready']} / {last['desired']}")
-    cells[5].metric("Floor (operator's)", "–" if last is None else f"{last['floor']} ({last['operator_floor']})")
+    cells[4].metric(
+        "Replicas ready", NONE if last is None else f"{last['ready']} of {last['desired']}", help="Ready of desired."
+    )
+    cells[5].metric(
+        "Floor",
+        NONE if last is None else str(last["floor"]),
+        delta=None if last is None else f"operator's is {last['operator_floor']}",
+        delta_color="off",
+        delta_arrow="off",
+    )
+
+
+def _draw_peak(cell: DeltaGenerator, view: View, forecast: Forecast | None) -> None:
+    scaling = view.service.scaling
+    quantile = scaling.quantile if scaling is not None else DEFAULT_QUANTILE
+    said = f"Demand stays under it for the next hour, at each instant with probability {quantile:g}."
+    soon = charts.band_of(_between(forecast, view.now, view.now + NEXT), quantile=quantile)
+    if soon.empty:
+        cell.metric("Peak within 1 h", NONE, help=said)
+        return
+    at = soon["ds"][soon["high"] == soon["high"].max()].iloc[0]
+    delta = f"at {max(at, pd.Timestamp(view.now)):%H:%M}"
+    cell.metric(
+        "Peak within 1 h", rps(float(soon["high"].max())), delta=delta, delta_color="off", delta_arrow="off", help=said
+    )
 
 
 draw_page("Overview", draw)
