@@ -1,4 +1,8 @@
-"""The dashboard's composition root: `streamlit run dashboard/app.py`. Pages are files; this only lists them."""
+"""The dashboard's composition root: `streamlit run dashboard/app.py`. Pages are files; this only lists them.
+
+Their folder is not called `pages`: Streamlit would take one beside this file for its older kind of app, and run a page
+that a link names without what stands here.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from collector.catalog import CatalogError
 from dashboard.context import catalog, choose
 
 PAGES = {
-    "overview": ("pages/overview.py", "Overview", ":material/monitoring:"),
-    "slo": ("pages/slo.py", "SLO", ":material/verified:"),
-    "traffic": ("pages/traffic.py", "Traffic", ":material/traffic:"),
-    "scaling": ("pages/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
+    "overview": ("screens/overview.py", "Overview", ":material/monitoring:"),
+    "slo": ("screens/slo.py", "SLO", ":material/verified:"),
+    "traffic": ("screens/traffic.py", "Traffic", ":material/traffic:"),
+    "scaling": ("screens/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
 }
 
 

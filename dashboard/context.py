@@ -65,23 +65,27 @@ def client() -> Client:
 
 
 def choose() -> None:
-    """Draw the choices that every page obeys, in the sidebar, and keep them in the URL."""
-    _offer("service", "Service", sorted(catalog().services), None)
-    _offer("span", "Time range", list(SPANS), DEFAULT_SPAN)
+    """Draw the choices that every page obeys, in the sidebar; keep them in the URL and for `look`."""
+    service = _offered("service", "Service", sorted(catalog().services), None)
+    span = _offered("span", "Time range", list(SPANS), DEFAULT_SPAN)
+    # Not under a widget's key: Streamlit forgets those when their widget is not drawn, as in a fragment's own run.
+    st.session_state["chosen"] = (service, span)
 
 
-def _offer(name: str, label: str, options: list[str], default: str | None) -> None:
-    if st.session_state.get(name) not in options:  # first run, or the URL named something that is not there
+def _offered(name: str, label: str, options: list[str], default: str | None) -> str:
+    key = f"choice-{name}"
+    if st.session_state.get(key) not in options:  # first run, or the URL named something that is not there
         asked = st.query_params.get(name)
-        st.session_state[name] = asked if asked in options else default or options[0]
-    st.sidebar.selectbox(label, options, key=name)
-    st.query_params[name] = st.session_state[name]
+        st.session_state[key] = asked if asked in options else default or options[0]
+    chosen = str(st.sidebar.selectbox(label, options, key=key))
+    st.query_params[name] = chosen
+    return chosen
 
 
 def look() -> View:
     """Return the view that the viewer chose, as of now."""
-    span = SPANS[st.session_state["span"]]
-    return view_at(catalog().service(st.session_state["service"]), span, now=clock().now(), speed=clock().speed_now())
+    service, span = st.session_state["chosen"]
+    return view_at(catalog().service(service), SPANS[span], now=clock().now(), speed=clock().speed_now())
 
 
 def view_at(service: Service, span: timedelta, *, now: datetime, speed: float) -> View:

@@ -44,7 +44,6 @@ class Window:
     """The stretch of time that a figure shows, and the present in it."""
 
     since: datetime
-    until: datetime
     now: datetime
 
 
@@ -64,7 +63,7 @@ def layered(layers: list[Any], data: dict[str, pd.DataFrame], window: Window, *,
     edges = rows("window").mark_point(opacity=0).encode(x=time_axis())
     present = rows("present").mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=time_axis())
     shown = {
-        "window": pd.DataFrame({"ds": _instants([window.since, max(window.until, window.now)])}),
+        "window": pd.DataFrame({"ds": _instants([window.since, window.now])}),
         "present": pd.DataFrame({"ds": _instants([window.now])}),
     }
     return Figure(alt.layer(edges, *layers, present).properties(height=height), {**data, **shown})

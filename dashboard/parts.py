@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from collector.clickhouse import StoreError, StoreRefusedError
+from collector.clickhouse import StoreError, StoreUnavailableError
 from dashboard import queries
 from dashboard.context import SETTLE_REAL_SECONDS, View, clock, look
 from dashboard.figure import Figure, Window
@@ -17,7 +17,7 @@ from dashboard.words import minutes
 REFRESH_SECONDS = 5.0
 REFRESH_SECONDS_IN_A_DEMO = 2.0
 STALE_AFTER = timedelta(minutes=5)
-_NO_SUCH_TABLE = (60, 81)  # ClickHouse's codes: unknown table, unknown database
+MOST_OF_AN_ERROR = 300
 
 
 def draw_page(title: str, draw: Callable[[View], None]) -> None:
@@ -32,13 +32,12 @@ def draw_page(title: str, draw: Callable[[View], None]) -> None:
         try:
             _say_freshness(view)
             draw(view)
-        except StoreRefusedError as error:
-            if error.code not in _NO_SUCH_TABLE:
-                raise
-            st.warning("The record has no tables yet: the collector and the forecaster make them when they start.")
-        except StoreError as error:
+        except StoreUnavailableError as error:
             st.warning("The record does not answer, so nothing can be shown. This page comes back when it does.")
-            st.caption(str(error)[:300])
+            st.caption(str(error)[:MOST_OF_AN_ERROR])
+        except StoreError as error:
+            st.error("The record refuses what this page asks.")
+            st.caption(str(error)[:MOST_OF_AN_ERROR])
 
     body()
 
@@ -48,7 +47,7 @@ def time_line(now: datetime, *, zone: str | None, speed: float) -> str:
     parts = [f"{now:%d %b %Y, %H:%M:%S} UTC"]
     local = now.astimezone(ZoneInfo(zone)) if zone else now.astimezone(UTC)
     if local.utcoffset():
-        parts.append(f"{local:%H:%M:%S} at yours ({zone})")
+        parts.append(f"{local:%H:%M:%S} your time ({zone})")
     if speed > 1:
         parts.append(f"demo clock, {speed:g} times as fast as real time")
     return " · ".join([*parts, "all times below in UTC"])
@@ -71,9 +70,14 @@ def draw_figure(figure: Figure, *, key: str) -> None:
     st.vega_lite_chart(spec=figure.spec(), width="stretch", key=key)
 
 
-def window_of(view: View, *, until: datetime | None = None) -> Window:
-    """Return the stretch of time that the view's figures share; until: where a figure looks ahead."""
-    return Window(view.since, until or view.now, view.now)
+def window_of(view: View) -> Window:
+    """Return the stretch of time that the view's figures share; a forecast or a plan may reach beyond it."""
+    return Window(view.since, view.now)
+
+
+def look_ahead(view: View) -> datetime:
+    """Return up to when figures look ahead: a third of what they look back."""
+    return view.now + (view.until - view.since) / 3
 
 
 def nothing(what: str) -> None:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from collector.catalog import Cost
 from dashboard.words import NONE, clock_time, minutes
+from forecaster.forecast.types import Forecast
+from forecaster.scaling.plan import PLAN_SPAN
 from forecaster.store import StoredDecision
 
 
@@ -59,7 +61,10 @@ def plan_table(stored: StoredDecision) -> pd.DataFrame:
 
 
 def planned(stored: StoredDecision, *, now: datetime, until: datetime) -> pd.DataFrame:
-    """Return `ds, replicas`: the planned floors from now until an instant, each holding until the next."""
+    """Return `ds, replicas`: the planned floors from now until an instant, each holding until the next.
+
+    until: no later than the plan looks (see planned_until).
+    """
     steps = [(max(step.starts_at, now), step.floor) for step in stored.decision.plan if step.starts_at < until]
     if not steps:
         return pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "replicas": []})
@@ -67,6 +72,14 @@ def planned(stored: StoredDecision, *, now: datetime, until: datetime) -> pd.Dat
     times = pd.to_datetime(pd.Series([at for at, _ in steps]), utc=True).dt.as_unit("us")
     frame = pd.DataFrame({"ds": times, "replicas": [floor for _, floor in steps]})
     return frame.drop_duplicates("ds", keep="last", ignore_index=True)
+
+
+def planned_until(forecast: Forecast | None, *, now: datetime, until: datetime, lead: timedelta) -> datetime:
+    """Return up to when a plan on a forecast says anything: a lead before the forecast ends, and a day at most."""
+    if forecast is None or forecast.frame.empty:
+        return now
+    end = forecast.origin + len(forecast.frame) * forecast.step
+    return max(now, min(until, now + PLAN_SPAN, end - lead))
 
 
 def verdict_table(report: Mapping[str, Any], cost: Cost | None) -> pd.DataFrame:

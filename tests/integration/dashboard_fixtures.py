@@ -108,10 +108,9 @@ def _write_requests(
     client.insert_columns("request_events", columns, token="dashboard")
 
 
-def a_forecast(
-    service: str, origin: datetime, *, now: datetime, random: np.random.Generator, hours: int = 12
-) -> Forecast:
-    ticks = pd.date_range(origin, periods=hours * 12, freq=STEP)
+def a_forecast(service: str, origin: datetime, *, now: datetime, random: np.random.Generator) -> Forecast:
+    """What a model would have said at `origin`: twelve hours that widen with their distance."""
+    ticks = pd.date_range(origin, periods=144, freq=STEP)
     level = random.normal(1.0, 0.01)
     middle = np.array([rate(at.to_pydatetime(), now=now) for at in ticks]) * level
     width = 0.05 + 0.05 * np.sqrt(np.arange(len(ticks)) / 12)

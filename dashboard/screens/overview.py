@@ -10,8 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import charts, queries
 from dashboard.context import View
-from dashboard.parts import draw_figure, draw_page, nothing, window_of
-from dashboard.scaling_tables import planned
+from dashboard.parts import draw_figure, draw_page, look_ahead, nothing, window_of
+from dashboard.scaling_tables import planned, planned_until
 from dashboard.slo_tables import slo_table, worst_first
 from dashboard.words import NONE, minutes, percent, rps, window
 from forecaster.forecast.types import Forecast
@@ -39,7 +39,7 @@ def draw(view: View) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Replicas", anchor=False)
-        _draw_replicas(view, states, demand, step)
+        _draw_replicas(view, states, demand, forecast, step)
     with right:
         st.subheader("Response time", anchor=False)
         red = queries.red(name, view.since, view.until, view.step)
@@ -54,18 +54,13 @@ def draw(view: View) -> None:
         st.dataframe(slo_table(statuses), hide_index=True, width="stretch", key="slos")
 
 
-def _end(view: View) -> datetime:
-    """Return up to when figures look ahead: a third of what they look back."""
-    return view.now + (view.until - view.since) / 3
-
-
 def _draw_demand(view: View, demand: pd.DataFrame, forecast: Forecast | None, step: timedelta) -> None:
     name, scaling = view.service.name, view.service.scaling
     lead = scaling.lead if scaling is not None else DEFAULT_LEAD
     quantile = scaling.quantile if scaling is not None else DEFAULT_QUANTILE
     stored = queries.forecast_as_known(name, view.since, view.until, lead)
     known = charts.per_step(charts.band_of(stored, quantile=quantile), step)
-    future = _between(forecast, view.now, _end(view))
+    future = _between(forecast, view.now, look_ahead(view))
     ahead = charts.band_of(future, quantile=quantile)
     dots = view.until - view.since <= DOTS_UP_TO and step > MINUTE
     figure = charts.demand_chart(
@@ -97,15 +92,19 @@ def _between(forecast: Forecast | None, start: datetime, end: datetime) -> pd.Da
     return frame[(frame["ds"] > start - forecast.step) & (frame["ds"] < end)]
 
 
-def _draw_replicas(view: View, states: pd.DataFrame, demand: pd.DataFrame, step: timedelta) -> None:
-    if view.service.scaling is None:
+def _draw_replicas(
+    view: View, states: pd.DataFrame, demand: pd.DataFrame, forecast: Forecast | None, step: timedelta
+) -> None:
+    scaling = view.service.scaling
+    if scaling is None:
         st.info(f"{view.service.name} is not scaled by Tidegauge: tidegauge.yaml has no scaling block for it.")
         return
     if states.empty:
         nothing("state of the autoscaler")
         return
     last = queries.decisions(view.service.name, view.since, view.now, limit=1)
-    plan = planned(last[0], until=_end(view), now=view.now) if last else pd.DataFrame()
+    end = planned_until(forecast, now=view.now, until=look_ahead(view), lead=scaling.lead)
+    plan = planned(last[0], until=end, now=view.now) if last else pd.DataFrame()
     needed = charts.needed_replicas(states, demand, step=step)
     draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view)), key="scale")
     if last:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pandas as pd
 import streamlit as st
 
 from dashboard import charts, queries
 from dashboard.context import View, clock
-from dashboard.parts import draw_figure, draw_page, nothing, window_of
-from dashboard.scaling_tables import decision_table, plan_table, planned, verdict_table
+from dashboard.parts import draw_figure, draw_page, look_ahead, nothing, window_of
+from dashboard.scaling_tables import decision_table, plan_table, planned, planned_until, verdict_table
 from dashboard.words import NONE, clock_time, rps
 from forecaster.store import StoredDecision
 
-TABLE_HEIGHT = 420
+TABLE_HEIGHT, ROWS_IN_SIGHT = 420, 8
 
 
 def draw(view: View) -> None:
@@ -27,7 +29,7 @@ def draw(view: View) -> None:
     if states.empty:
         nothing("state of the autoscaler")
     else:
-        _draw_replicas(view, states, newest)
+        _draw_replicas(view, states, newest, view.service.scaling.lead)
     _draw_why(newest)
     st.subheader("Decisions", anchor=False)
     _draw_decisions(view)
@@ -69,11 +71,13 @@ def _draw_numbers(states: pd.DataFrame, newest: StoredDecision | None) -> None:
     )
 
 
-def _draw_replicas(view: View, states: pd.DataFrame, newest: StoredDecision | None) -> None:
-    demand = queries.demand(view.service.name, view.since, view.until, view.step)
-    ahead = view.now + (view.until - view.since) / 3
-    plan = planned(newest, now=view.now, until=ahead) if newest is not None else pd.DataFrame()
-    needed = charts.needed_replicas(states, demand, step=view.step)
+def _draw_replicas(view: View, states: pd.DataFrame, newest: StoredDecision | None, lead: timedelta) -> None:
+    forecast = queries.latest_forecast(view.service.name, view.now)
+    step = max(view.step, forecast.step) if forecast is not None else view.step
+    demand = queries.demand(view.service.name, view.since, view.until, step)
+    end = planned_until(forecast, now=view.now, until=look_ahead(view), lead=lead)
+    plan = planned(newest, now=view.now, until=end) if newest is not None else pd.DataFrame()
+    needed = charts.needed_replicas(states, demand, step=step)
     draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view)), key="scale")
 
 
@@ -93,7 +97,7 @@ def _draw_decisions(view: View) -> None:
     if not found:
         nothing("change of the floor" if changes_only else "decision")
         return
-    with st.container(height=TABLE_HEIGHT, border=False):
+    with st.container(height=TABLE_HEIGHT if len(found) > ROWS_IN_SIGHT else "content", border=False):
         st.table(decision_table(found), hide_index=True, border="horizontal")
     if len(found) == queries.MOST_DECISIONS:
         st.caption(f"The newest {queries.MOST_DECISIONS} of this time range.")
