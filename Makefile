@@ -3,6 +3,7 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
+export PIP_ROOT_USER_ACTION := ignore
 TIDEGAUGE := .venv/bin/tidegauge
 
 # The demo's settings, each of them optional: make demo HEADLESS=1 MINUTES=8 OUT=out TRACE=file.csv SPEED=60
@@ -51,4 +52,6 @@ clean: ## Remove the environment and all state of the embedded stack
 
 # uv comes through pip where it is missing; into a folder of the project, so that no system package is touched.
 .uv/bin/uv:
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
+	@for pip in '$(PYTHON) -m pip' pip3 pip; do \
+	  $$pip --version >/dev/null 2>&1 && exec $$pip install --quiet --disable-pip-version-check --target .uv uv; \
+	done; echo 'make: neither uv nor pip was found: install one of them' >&2; exit 1

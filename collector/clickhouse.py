@@ -64,10 +64,16 @@ class ClickHouseSettings:
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> ClickHouseSettings:
-    """Return the settings of TIDEGAUGE_CLICKHOUSE_URL, _USER, _PASSWORD, _DATABASE. Raises StoreSettingsError."""
+    """Return the settings of TIDEGAUGE_CLICKHOUSE_URL, _USER, _PASSWORD, _DATABASE. Raises StoreSettingsError.
+
+    Without a URL it is the embedded store, on TIDEGAUGE_CLICKHOUSE_PORT if that is set.
+    """
     known = ClickHouseSettings()
+    port = environ.get("TIDEGAUGE_CLICKHOUSE_PORT") or "8123"
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise StoreSettingsError(f"TIDEGAUGE_CLICKHOUSE_PORT: expected a port, got {port!r}")
     settings = ClickHouseSettings(
-        url=environ.get("TIDEGAUGE_CLICKHOUSE_URL") or known.url,
+        url=environ.get("TIDEGAUGE_CLICKHOUSE_URL") or f"http://127.0.0.1:{port}",
         user=environ.get("TIDEGAUGE_CLICKHOUSE_USER") or known.user,
         password=environ.get("TIDEGAUGE_CLICKHOUSE_PASSWORD", known.password),
         database=environ.get("TIDEGAUGE_CLICKHOUSE_DATABASE") or known.database,

@@ -38,7 +38,7 @@ class Settings:
     decide: timedelta = timedelta(minutes=1)
     observe: timedelta = timedelta(seconds=30)
     heartbeat: timedelta = timedelta(minutes=5)
-    settle: timedelta = timedelta(seconds=2)
+    settle: timedelta = timedelta(seconds=1.5)
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:
@@ -49,7 +49,7 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         config=Path(environ.get("TIDEGAUGE_CONFIG") or plain.config),
         host=environ.get("TIDEGAUGE_BIND_ADDRESS") or plain.host,
         port=read.port("TIDEGAUGE_FORECASTER_PORT", plain.port),
-        cluster_url=environ.get("TIDEGAUGE_CLUSTER_URL") or plain.cluster_url,
+        cluster_url=environ.get("TIDEGAUGE_CLUSTER_URL") or read.own_url("TIDEGAUGE_CLUSTER_PORT", plain.cluster_url),
         step=read.span("TIDEGAUGE_FORECAST_STEP", plain.step),
         horizon=read.span("TIDEGAUGE_FORECAST_HORIZON", plain.horizon),
         history=read.span("TIDEGAUGE_FORECAST_HISTORY", plain.history),
@@ -101,6 +101,10 @@ class _Reader:
         if not text.isdecimal() or not 0 <= int(text) <= 65535:
             raise SettingsError(f"{name}: expected a port from 0 to 65535, got {text!r}")
         return int(text)
+
+    def own_url(self, port_name: str, default: str) -> str:
+        """Return the URL of a part of the embedded stack, on another port if that is set."""
+        return f"http://127.0.0.1:{self.port(port_name, 0)}" if self.environ.get(port_name) else default
 
     def _parsed(self, name: str, parse: Callable[[str], _Parsed]) -> _Parsed:
         try:

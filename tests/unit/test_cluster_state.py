@@ -44,6 +44,24 @@ def test_transitions_come_back_in_order_and_from_an_instant_on(tmp_path):
     ]
 
 
+def test_replicas_that_the_log_left_alive_are_noted_as_lost_once(tmp_path):
+    journal = journal_in(tmp_path)
+    for instance, kinds in {
+        "app-1": ["starting", "ready"],
+        "app-2": ["starting"],
+        "app-3": ["starting", "ready", "draining"],
+        "app-4": ["starting", "ready", "draining", "stopped"],
+        "app-5": ["starting", "lost"],
+    }.items():
+        for kind in kinds:
+            journal.note(kind, Counts(3, 2), instance)
+    for _ in range(2):  # the second start finds that it was told
+        journal = journal_in(tmp_path, lambda: 2_000.0)
+        journal.note_lost()
+    told = [(t.kind, t.instance, t.current, t.ready) for t in journal.since(2_000.0)]
+    assert told == [("lost", "app-1", 0, 0), ("lost", "app-2", 0, 0), ("lost", "app-3", 0, 0)]
+
+
 def test_half_a_last_line_costs_that_line_only_and_the_next_is_whole(tmp_path):
     journal = journal_in(tmp_path)
     journal.note("floor", Counts(2, 2))

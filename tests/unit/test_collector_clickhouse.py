@@ -23,6 +23,15 @@ def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:
     assert "geheim" not in str(refusal.value)
 
 
+def test_the_embedded_store_is_asked_on_the_port_that_was_set_for_it() -> None:
+    assert settings_from_environment({}).url == "http://127.0.0.1:8123"
+    moved = {"TIDEGAUGE_CLICKHOUSE_PORT": "8124"}
+    assert settings_from_environment(moved).url == "http://127.0.0.1:8124"
+    assert settings_from_environment({**moved, "TIDEGAUGE_CLICKHOUSE_URL": "http://h:1"}).url == "http://h:1"
+    with pytest.raises(StoreSettingsError, match="TIDEGAUGE_CLICKHOUSE_PORT: expected a port, got 'x'"):
+        settings_from_environment({"TIDEGAUGE_CLICKHOUSE_PORT": "x"})
+
+
 @pytest.mark.parametrize("name", ["a-b", "a b", "a;drop", "1a"])
 def test_a_database_name_that_is_no_identifier_is_refused(name: str) -> None:
     with pytest.raises(StoreSettingsError, match="TIDEGAUGE_CLICKHOUSE_DATABASE"):

@@ -27,10 +27,17 @@ def test_every_span_and_level_can_be_set() -> None:
     assert settings.port == 0
 
 
+def test_the_local_cluster_is_asked_on_the_port_that_was_set_for_it() -> None:
+    moved = {"TIDEGAUGE_CLUSTER_PORT": "8011"}
+    assert settings_from_environment(moved).cluster_url == "http://127.0.0.1:8011"
+    assert settings_from_environment({**moved, "TIDEGAUGE_CLUSTER_URL": "http://h:1"}).cluster_url == "http://h:1"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("TIDEGAUGE_FORECASTER_PORT", "ninety"),
+        ("TIDEGAUGE_CLUSTER_PORT", "eighty"),
         ("TIDEGAUGE_FORECAST_STEP", "5"),
         ("TIDEGAUGE_FORECAST_QUANTILES", "0.9,0.5"),
     ],

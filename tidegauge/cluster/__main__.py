@@ -76,7 +76,9 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
         front = Front(rotation=rotation, session=session, refusals=refusals, settings=front_settings)
         fleet = Fleet(
             service=settings.service,
-            settings=ReplicaSettings(settings.command, settings.replica_environ),
+            settings=ReplicaSettings(
+                settings.command, settings.replica_environ, least_start_seconds=settings.least_start_seconds
+            ),
             rotation=rotation,
             probe=http_probe(session),
             note=journal.note,
@@ -105,7 +107,9 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
 def _open_journal(settings: ClusterSettings, clock: Clock) -> Journal:
     least = settings.scaling.min_replicas
     initial = ClusterState(floor=least, desired=least)
-    return Journal(settings.folder, initial=initial, now_seconds=clock.now_seconds)
+    journal = Journal(settings.folder, initial=initial, now_seconds=clock.now_seconds)
+    journal.note_lost()
+    return journal
 
 
 def _open_refusals(stack: contextlib.AsyncExitStack, settings: ClusterSettings, clock: Clock) -> Refusals:

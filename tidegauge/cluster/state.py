@@ -102,6 +102,13 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
 
+    def note_lost(self) -> None:
+        """Note as lost whichever replicas the log left alive: they died with the process that had started them."""
+        last = {transition.instance: transition.kind for transition in self._transitions}
+        for instance, kind in last.items():
+            if instance is not None and kind not in ("stopped", "lost"):
+                self.note("lost", Counts(current=0, ready=0), instance)
+
     def since(self, epoch_seconds: float) -> list[Transition]:
         """Return the kept transitions at or after an instant of the clock in use, oldest first."""
         return [transition for transition in self._transitions if transition.at >= epoch_seconds]

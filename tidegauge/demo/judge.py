@@ -35,6 +35,7 @@ from tidegauge.settings import StackSettings
 
 SETTLE_SECONDS = 20.0
 MINUTE = timedelta(minutes=1)
+WARM_UP = timedelta(hours=1)  # of the demo's clock: what was decided before the window began belongs to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,11 @@ class Judge:
 
     def _floor_changes(self) -> list[FloorChange]:
         stored = read_decisions(
-            self.client, self.service.name, since=self.story.window_from, until=self.story.window_to, limit=10_000
+            self.client,
+            self.service.name,
+            since=self.story.window_from - WARM_UP,
+            until=self.story.window_to,
+            limit=10_000,
         )
         applied = [
             row.decision for row in stored if row.applied and row.decision.floor_after != row.decision.floor_before
@@ -179,6 +184,7 @@ class Judge:
             spec=reactive_spec(scaling, speed=self.speed),
             start_delay=_start_delay(transitions),
             refresh=forecaster.refresh,
+            data_delay=forecaster.settle * self.speed,
             demand=recorded,
         )
 

@@ -11,10 +11,11 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import yaml
 
@@ -26,6 +27,7 @@ from forecaster.settings import Settings as ForecasterSettings
 from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
 from tidegauge.clock import Clock
 from tidegauge.demo.judge import Judge
+from tidegauge.demo.patience import patiently
 from tidegauge.demo.screen import Progress
 from tidegauge.demo.source import read_rates
 from tidegauge.demo.story import Story, tell_story
@@ -41,6 +43,8 @@ WARM_UP_SECONDS = 12.0  # of real time between the stack's start and the window'
 KEPT_HISTORY = timedelta(days=70)
 SEED = 1998
 KEEP = {"lock", "stack.json", "logs"}
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,17 @@ async def play_demo(settings: StackSettings, options: DemoOptions, progress: Pro
             return 130
         if not await supervisor.unless_stopped(demo.run_window()):
             return 130
-        summary = await demo.finish()
+        if not await supervisor.unless_stopped(demo.finish()):
+            return 130
         if not options.headless:
             progress.say("The window has been played; the stack goes on in real time. Ctrl-C stops everything.")
             await supervisor.stop_asked.wait()
         progress.say("Stopping.")
-    return 0 if summary["events"]["stored"] > 0 else 1
+    return 0 if demo.stored > 0 else 1
+
+
+class _StoppingError(Exception):
+    """The stack ends: whatever a thread is at, it gives up, since the process waits for its threads."""
 
 
 class _Demo:
@@ -99,6 +108,7 @@ class _Demo:
         self._shipped_config = settings.config
         self._history_rows = 0
         self._clock = Clock()
+        self.stored = 0
 
     async def prepare(self) -> None:
         """Make the state anew, start the servers, import the history and put the policy to the proof."""
@@ -123,17 +133,20 @@ class _Demo:
         environment = {**os.environ, **common_environment(self._settings, self._clock)}
         return connect(settings_from_environment(environment))
 
+    def _patiently(self, work: Callable[[], _Answer]) -> _Answer:
+        return patiently(work, stopping=self._supervisor.stop_asked.is_set)
+
     def _import_and_prove(self) -> None:
-        client = self._client()
+        client = self._patiently(self._client)
         try:
-            migrate(client, collector_schema(), owner="collector")
-            migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
-            self._import(client)
-            self._prove(client)
+            self._patiently(lambda: self._import(client))
+            self._patiently(lambda: self._prove(client))
         finally:
             client.close()
 
     def _import(self, client: Client) -> None:
+        migrate(client, collector_schema(), owner="collector")
+        migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
         story = self._story
         history = story.history[story.history["timestamp"] >= story.window_from - KEPT_HISTORY]
         frame = history.rename(columns={"timestamp": "ds"}).reset_index(drop=True)
@@ -152,7 +165,13 @@ class _Demo:
         request = BacktestRequest(ForecasterSettings(config=self._settings.config), speed=self._options.speed)
         service = self._catalog().service(SERVICE)
         with self._progress.bar("Backtest of the policy on the imported history") as tell:
-            verdict = run_policy_backtest(client, service, now=self._story.window_from, request=request, progress=tell)
+
+            def told(share: float) -> None:
+                if self._supervisor.stop_asked.is_set():
+                    raise _StoppingError
+                tell(share)
+
+            verdict = run_policy_backtest(client, service, now=self._story.window_from, request=request, progress=told)
         answer = "passed" if verdict.passed else "NOT passed, the forecaster will refuse to act"
         self._progress.say(f"Policy backtest {answer}: {verdict.reason}")
 
@@ -174,24 +193,24 @@ class _Demo:
         self._progress.say(f"Playing {options.length} from {story.window_from:%H:%M} to {story.window_to:%H:%M} UTC")
         await self._progress.follow(self._settings, self._clock, story)
 
-    async def finish(self) -> dict[str, Any]:
+    async def finish(self) -> None:
         """Stop the load if nobody is watching, let the record settle, and write the summary."""
         if self._options.headless:
             await self._supervisor.stop("load")
         judge = Judge(
-            client=self._client(),
+            client=await asyncio.to_thread(self._patiently, self._client),
             service=self._catalog().service(SERVICE),
             story=self._story,
             settings=self._settings,
             speed=self._options.speed,
             history_rows=self._history_rows,
         )
-        summary = await asyncio.to_thread(judge.summarise, settled=self._options.headless)
+        summary = await asyncio.to_thread(self._patiently, lambda: judge.summarise(settled=self._options.headless))
         self._options.out.mkdir(parents=True, exist_ok=True)
         path = self._options.out / "summary.json"
         path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         self._progress.outcome(summary, path)
-        return summary
+        self.stored = summary["events"]["stored"]
 
 
 def collector_schema() -> Path:
