@@ -48,6 +48,7 @@ class Judge:
     service: Service
     story: Story
     settings: StackSettings
+    forecaster: ForecasterSettings
     speed: float
     history_rows: int
 
@@ -170,12 +171,11 @@ class Judge:
 
     def _simulated(self, recorded: pd.DataFrame, transitions: pd.DataFrame, capacity: Capacity) -> Replay:
         scaling = scaling_of(self.service)
-        forecaster = ForecasterSettings()
         played = recorded.rename(columns={"rps": "y"})
         history = self.story.history.rename(columns={"timestamp": "ds", "value": "y"})
         history = history.assign(y=history["y"] / self.story.step.total_seconds())
         rows = pd.concat([history[["ds", "y"]], played[["ds", "y"]]], ignore_index=True)
-        step = max(forecaster.step, self.story.step)
+        step = max(self.forecaster.step, self.story.step)
         coarse = rows.set_index("ds")["y"].resample(step, origin="epoch").mean().dropna()
         series = clean_series(self.service.name, coarse.rename_axis("ds").reset_index(), step=step)
         return replay(
@@ -185,8 +185,8 @@ class Judge:
             capacity=capacity,
             spec=reactive_spec(scaling, speed=self.speed),
             start_delay=_start_delay(transitions),
-            refresh=forecaster.refresh,
-            data_delay=forecaster.settle * self.speed,
+            refresh=self.forecaster.refresh,
+            data_delay=self.forecaster.settle * self.speed,
             demand=_in_quarter_minutes(recorded, window=(self.story.window_from, self.story.window_to)),
         )
 
