@@ -17,6 +17,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from collector.alerts.api import add_alerts
 from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
@@ -60,6 +61,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     _add_events(app, parts)
     _add_observations(app, parts)
     _add_reads(app, parts)
+    add_alerts(app, open_client=parts.store.client, clock=parts.clock)
     _add_own_state(app, parts)
     return app
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collector.alerts.commands import mount as mount_alerts
+from collector.terminal import config_path, fail, open_store
+
 if TYPE_CHECKING:
     from collector.catalog import Service
-    from collector.clickhouse import Client
     from collector.sources.files import ImportedSeries
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,6 +26,7 @@ def mount(app: typer.Typer) -> None:
     slo = typer.Typer(help="Service level objectives.", no_args_is_help=True)
     slo.command("status")(slo_status)
     app.add_typer(slo, name="slo")
+    mount_alerts(app)
 
 
 def import_file(
@@ -46,7 +48,7 @@ def import_file(
         if shift_to_end_at is not None:
             series = shifted_to_end_at(series, _instant(shift_to_end_at))
         rows = import_series(
-            _store(),
+            open_store(),
             service,
             series,
             source=file.name,
@@ -54,7 +56,7 @@ def import_file(
             on_progress=_progress if len(series.frame) > 50_000 else None,
         )
     except (ImportRefusedError, StoreError) as error:
-        _fail(f"{file}: {error}")
+        fail(f"{file}: {error}")
     _warn_if_unknown(service)
     _print_import(file, service, series, rows, as_json=as_json)
 
@@ -93,7 +95,7 @@ def slo_status(
     from tidegauge.clock import clock_from_environment
 
     try:
-        services, client, now = _services(service), _store(), clock_from_environment(os.environ).now()
+        services, client, now = _services(service), open_store(), clock_from_environment(os.environ).now()
         documents = [
             slo_document(
                 each.name,
@@ -103,7 +105,7 @@ def slo_status(
             for each in services
         ]
     except (CatalogError, StoreError) as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         typer.echo(json.dumps(documents[0] if service is not None else documents))
         return
@@ -114,28 +116,15 @@ def slo_status(
 def _services(name: str | None) -> list[Service]:
     from collector.catalog import read_catalog
 
-    catalog = read_catalog(_config())
+    catalog = read_catalog(config_path())
     return list(catalog.services.values()) if name is None else [catalog.service(name)]
-
-
-def _config() -> Path:
-    return Path(os.environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml")
-
-
-def _store() -> Client:
-    from collector.clickhouse import connect, migrate, settings_from_environment
-    from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
-
-    client = connect(settings_from_environment(os.environ))
-    migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
-    return client
 
 
 def _warn_if_unknown(service: str) -> None:
     from collector.catalog import CatalogError, read_catalog
 
     try:
-        read_catalog(_config()).service(service)
+        read_catalog(config_path()).service(service)
     except CatalogError as error:
         typer.echo(f"warning: {error}", err=True)
 
@@ -151,8 +140,3 @@ def _instant(text: str) -> datetime:
 
 def _progress(done: int, total: int) -> None:
     typer.echo(f"{done} of {total} rows", err=True)
-
-
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
-    raise typer.Exit(1)
