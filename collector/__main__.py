@@ -8,16 +8,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import uvicorn
 
-from collector.alerts.evaluate import SETTLE_SECONDS, Memory, evaluate_once, newest_minute
-from collector.alerts.state import Notice
+from collector.alerts.jobs import alert_jobs
+from collector.alerts.outbox import OUTBOX_PATH, Outbox
+from collector.alerts.receivers import resolve_receivers
 from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
@@ -30,7 +31,6 @@ from tidegauge.clock import clock_from_environment
 FLUSH_EVERY_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 PULL_EVERY_SECONDS = 15.0
-EVALUATE_EVERY_SECONDS = 5.0  # a look whether a minute has ended; the demo's clock ends many in it
 LAST_FLUSH_SECONDS = 3.0
 _FINISH_SECONDS = 5
 log = logging.getLogger("tidegauge.collector")
@@ -73,12 +73,20 @@ def main() -> int:
         catalog = read_catalog(settings.config)
         clock = clock_from_environment(os.environ)
         listener = _listen(settings)
+        receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         spool = Spool(settings.data / "spool")
+        outbox = Outbox(settings.data / OUTBOX_PATH)
     except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
         return 1
     parts = CollectorParts(
-        spool=spool, store=StoreLink(settings.store), catalog=catalog, clock=clock, metrics=CollectorMetrics()
+        spool=spool,
+        store=StoreLink(settings.store),
+        catalog=catalog,
+        clock=clock,
+        metrics=CollectorMetrics(),
+        outbox=outbox,
+        receivers=receivers,
     )
     app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
     server = uvicorn.Server(
@@ -118,7 +126,7 @@ def _listen(settings: Settings) -> socket.socket:
 async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
-    jobs.append(asyncio.create_task(_watch(parts, stopping)))
+    jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
     try:
@@ -186,37 +194,6 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
             except (StoreError, ValueError) as error:
                 log.warning("a pull could not be stored and is repeated: %s", error)
         await _pause(stopping, PULL_EVERY_SECONDS if parts.store.ready else 1.0)
-
-
-async def _watch(parts: CollectorParts, stopping: asyncio.Event) -> None:
-    """Evaluate the alerts of each ended minute."""
-    memory = Memory()
-    while not stopping.is_set():
-        try:
-            await asyncio.to_thread(_evaluate, parts, memory)
-        except StoreError as error:
-            log.warning("alerts could not be stored; they are with the next evaluation: %s", error)
-        await _pause(stopping, EVALUATE_EVERY_SECONDS)
-
-
-def _evaluate(parts: CollectorParts, memory: Memory) -> None:
-    clock, oldest_us = parts.clock, parts.spool.state().oldest_received_us
-    now, age = clock.now(), None
-    if oldest_us is not None:
-        age = timedelta(seconds=clock.read_real() - clock.real_at(oldest_us / 1e6))
-    evaluate_once(
-        parts.store.client() if parts.store.ready else None,
-        parts.catalog,
-        memory,
-        minute=newest_minute(now, settle=timedelta(seconds=SETTLE_SECONDS * clock.speed_now())),
-        spool_age=age,
-        tell=_log_notices,
-    )
-
-
-def _log_notices(notices: Sequence[Notice], _: datetime) -> None:
-    for notice in notices:
-        log.warning("alert %s (%s): %s", notice.reason, notice.alert.severity, notice.alert.summary)
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

@@ -6,7 +6,7 @@ Blocking work runs in threads: accepting batches in one of its own, so that a sl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -18,6 +18,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from collector.alerts.api import add_alerts
+from collector.alerts.outbox import Outbox
+from collector.alerts.receivers import Receiver
 from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
@@ -51,6 +53,8 @@ class CollectorParts:
     catalog: Catalog
     clock: Clock
     metrics: CollectorMetrics
+    outbox: Outbox
+    receivers: Sequence[Receiver] = ()
     intake: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="intake"))
 
 

@@ -1,10 +1,10 @@
-"""The collector's commands: `tidegauge import` and `tidegauge slo status`. Heavy imports stay inside the functions."""
+"""The collector's commands: `tidegauge import`, `tidegauge slo status|backtest`. Heavy imports stay inside them."""
 
 from __future__ import annotations
 
 import json
 import os
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,7 @@ def mount(app: typer.Typer) -> None:
     app.command("import")(import_file)
     slo = typer.Typer(help="Service level objectives.", no_args_is_help=True)
     slo.command("status")(slo_status)
+    slo.command("backtest")(slo_backtest)
     app.add_typer(slo, name="slo")
     mount_alerts(app)
 
@@ -111,6 +112,46 @@ def slo_status(
         return
     for document in documents:
         typer.echo("\n".join(slo_lines(document)))
+
+
+def slo_backtest(
+    service: Annotated[str, typer.Argument(help="A service of tidegauge.yaml.")],
+    days: Annotated[float, typer.Option("--days", min=0.01, max=90, help="How much history, up to now.")] = 7,
+    name: Annotated[str | None, typer.Option("--slo", help="One SLO; all when absent.")] = None,
+    significant: Annotated[
+        float, typer.Option("--significant", min=0, max=1, help="Share of the budget that an incident spends.")
+    ] = 0.02,
+    as_json: _Json = False,
+) -> None:
+    """Replay the alert policy over the record: alerts, detection and reset time, precision, recall."""
+    from collector.alerts.backtest import LOOKBACK, Minutes, backtest, backtest_document, backtest_lines
+    from collector.catalog import CatalogError, read_catalog
+    from collector.clickhouse import StoreError
+    from collector.slo.store import read_slo_minutes
+    from tidegauge.clock import clock_from_environment
+
+    try:
+        catalog, client = read_catalog(config_path()), open_store()
+        watched = catalog.service(service)
+        chosen = [slo for slo in watched.slos if name in (None, slo.name)]
+        if not chosen:
+            fail(f"{service}: expected one of the SLOs {', '.join(slo.name for slo in watched.slos) or '(none)'}")
+        until = datetime.fromtimestamp(clock_from_environment(os.environ).now_seconds() // 60 * 60, UTC)
+        since = datetime.fromtimestamp((until - timedelta(days=days)).timestamp() // 60 * 60, UTC)
+        results = []
+        for slo in chosen:
+            columns = read_slo_minutes(client, service, slo, since=since - LOOKBACK, until=until)
+            policy = catalog.alerts.policy
+            results.append(
+                backtest(watched, slo, Minutes(*columns), policy, since=since, until=until, significant=significant)
+            )
+    except (CatalogError, StoreError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps([backtest_document(each) for each in results]))
+        return
+    for each in results:
+        typer.echo("\n".join(backtest_lines(each)))
 
 
 def _services(name: str | None) -> list[Service]:

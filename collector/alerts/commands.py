@@ -1,17 +1,24 @@
-"""`tidegauge alerts list|ack|silence`. The collector reads acknowledgements and silences at its next evaluation."""
+"""`tidegauge alerts list|ack|silence|deliveries|replay|enable`.
+
+The collector reads acknowledgements and silences at its next evaluation, and the outbox all the time.
+"""
 
 from __future__ import annotations
 
 import getpass
 import json
 import os
+import time
 import uuid
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collector.terminal import fail, open_store
+from collector.terminal import data_folder, fail, open_store
+
+if TYPE_CHECKING:
+    from collector.alerts.outbox import Outbox
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -22,6 +29,9 @@ def mount(app: typer.Typer) -> None:
     alerts.command("list")(alerts_list)
     alerts.command("ack")(alerts_ack)
     alerts.command("silence")(alerts_silence)
+    alerts.command("deliveries")(alerts_deliveries)
+    alerts.command("replay")(alerts_replay)
+    alerts.command("enable")(alerts_enable)
     app.add_typer(alerts, name="alerts")
 
 
@@ -88,6 +98,51 @@ def alerts_silence(
     except StoreError as error:
         fail(str(error))
     typer.echo(f"{service}/{name} is silenced until {silence.ends_at.isoformat()} ({silence.silence_id})")
+
+
+def alerts_deliveries(
+    most: Annotated[int, typer.Option("--most", min=1, help="How many, newest first.")] = 20, as_json: _Json = False
+) -> None:
+    """Show what was sent to receivers, what waits, and what came back."""
+    from dataclasses import asdict
+
+    outbox = _outbox()
+    deliveries = outbox.deliveries(most=most)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in deliveries]))
+        return
+    for each in deliveries:
+        answer = (
+            "not tried yet" if each.last_detail is None else f"{each.last_status or 'no answer'} {each.last_detail}"
+        )
+        typer.echo(f"{each.state} {each.message_id} to {each.receiver}: {each.attempts} attempts; {answer.strip()}")
+    for name in outbox.disabled():
+        typer.echo(f"{name} is disabled: it answered 410; `tidegauge alerts enable {name}`")
+    if not deliveries:
+        typer.echo("nothing was sent yet")
+
+
+def alerts_replay(message_id: Annotated[str, typer.Argument(help="As `alerts deliveries` shows it.")]) -> None:
+    """Send a message again, with the id it had."""
+    if not _outbox().replay(message_id, now=time.time()):
+        fail(f"{message_id}: expected a message of the outbox; `tidegauge alerts deliveries` shows them")
+    typer.echo(f"{message_id} is sent again")
+
+
+def alerts_enable(receiver: Annotated[str, typer.Argument(help="Its name in tidegauge.yaml.")]) -> None:
+    """Send to a receiver again that had answered 410."""
+    if not _outbox().enable(receiver):
+        fail(f"{receiver}: expected a receiver that is disabled")
+    typer.echo(f"{receiver} is sent to again")
+
+
+def _outbox() -> Outbox:
+    from collector.alerts.outbox import OUTBOX_PATH, Outbox
+
+    path = data_folder() / OUTBOX_PATH
+    if not path.exists():
+        fail(f"{path}: expected the outbox of a collector that has run (TIDEGAUGE_DATA)")
+    return Outbox(path)
 
 
 def _duration(text: str) -> timedelta:

@@ -1,10 +1,11 @@
-"""The `alerts` block of tidegauge.yaml: thresholds of the rules. What they mean is decided by the rules."""
+"""The `alerts` block of tidegauge.yaml: thresholds of the rules, and who is told. What they mean is decided there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
+from collector.alerts.receivers import ReceiverSettings, read_receivers
 from collector.checked_yaml import Block
 
 
@@ -29,11 +30,12 @@ class AlertSettings:
     """The whole block."""
 
     policy: AlertPolicy = AlertPolicy()
+    receivers: tuple[ReceiverSettings, ...] = ()
 
 
 def read_alert_settings(block: Block) -> AlertSettings:
     """Check the `alerts` block. Raises CatalogError."""
-    block.only("repeat", "least_requests", "least_bad", "missing_after", "silence_after", "spool_age")
+    block.only("repeat", "least_requests", "least_bad", "missing_after", "silence_after", "spool_age", "receivers")
     known = AlertPolicy()
     return AlertSettings(
         AlertPolicy(
@@ -43,7 +45,8 @@ def read_alert_settings(block: Block) -> AlertSettings:
             missing_after=block.optional("missing_after", Block.duration) or known.missing_after,
             silence_after=block.optional("silence_after", Block.duration) or known.silence_after,
             spool_age=block.optional("spool_age", Block.duration) or known.spool_age,
-        )
+        ),
+        block.optional("receivers", read_receivers) or (),
     )
 
 

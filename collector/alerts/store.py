@@ -87,7 +87,8 @@ def write_alerts(client: Client, alerts: Sequence[Alert], *, now: datetime) -> N
         "notifications": [each.notifications for each in alerts],
         "summary": [each.summary for each in alerts],
     }
-    client.insert_columns("alert_changes", {**shared, "at": [at] * len(alerts)}, token=f"alert-changes/{identity}")
+    changes: dict[str, list[Any]] = {**shared, "at": [at] * len(alerts)}
+    client.insert_columns("alert_changes", changes, token=f"alert-changes/{identity}")
     state: dict[str, list[Any]] = {
         "kind": [each.kind for each in alerts],
         "started_at": [_micros(each.started_at) for each in alerts],
@@ -97,7 +98,8 @@ def write_alerts(client: Client, alerts: Sequence[Alert], *, now: datetime) -> N
         "details": [json.dumps(dict(each.details), sort_keys=True) for each in alerts],
         "version": [at] * len(alerts),
     }
-    client.insert_columns("alerts", {**shared, **state}, token=f"alerts/{identity}")
+    state.update(shared)
+    client.insert_columns("alerts", state, token=f"alerts/{identity}")
 
 
 def read_last_evaluated(client: Client) -> datetime | None:
@@ -108,7 +110,7 @@ def read_last_evaluated(client: Client) -> datetime | None:
 
 def write_last_evaluated(client: Client, now: datetime) -> None:
     """Remember that alerts were evaluated at `now`."""
-    columns = {"name": ["alerts"], "evaluated_at": [_micros(now)]}
+    columns: dict[str, list[Any]] = {"name": ["alerts"], "evaluated_at": [_micros(now)]}
     client.insert_columns("alert_evaluations", columns, token=f"evaluation/{_micros(now)}")
 
 

@@ -116,3 +116,29 @@ def read_classic(client: Client, service: str, rule: ClassicRule, *, now: dateti
 
 def _minute(now: datetime) -> int:
     return int(now.astimezone(UTC).timestamp()) // 60 * 60
+
+
+def read_slo_minutes(client: Client, service: str, slo: Slo, *, since: datetime, until: datetime) -> list[list[int]]:
+    """Return three columns: start of each recorded minute in [since, until) (epoch seconds), its valid and good.
+
+    Valid and good as in read_slo_counts. A minute without any valid request is absent.
+    """
+    scope, parameters = ["service = {service:String}"], {"service": service}
+    values: dict[str, Any] = {"since": int(since.timestamp()), "until": int(until.timestamp())}
+    for name, value in (("route", slo.route), ("region", slo.region)):
+        if value is not None:
+            scope.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
+    valid, good = "sum(requests)", "sumIf(requests, status < 500)"
+    if slo.threshold is not None:
+        scope.append("status < 500")
+        values["bucket"] = threshold_bucket(slo.threshold)
+        valid = "sum(arraySum(mapValues(histogram)))"
+        good = "sum(arraySum(mapValues(mapFilter((bucket, n) -> bucket <= {bucket:UInt16}, histogram))))"
+    rows = client.query_rows(
+        f"SELECT toUnixTimestamp(minute) AS start, {valid} AS valid, {good} FROM red_1m"  # noqa: S608 - our own text
+        f" WHERE {' AND '.join(scope)} AND minute >= fromUnixTimestamp({{since:Int64}})"
+        " AND minute < fromUnixTimestamp({until:Int64}) GROUP BY start HAVING valid > 0 ORDER BY start",
+        {**parameters, **values},
+    )
+    return [[int(row[column]) for row in rows] for column in range(3)]

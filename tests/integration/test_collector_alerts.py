@@ -23,6 +23,8 @@ from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
 from collector.instrument import Event
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
+from collector.slo.objectives import Counts
+from collector.slo.store import read_slo_counts, read_slo_minutes
 from tests.integration.collector_fixtures import CATALOG, start_collector, until
 from tests.integration.store_fixtures import shared_store_url as shared_store_url
 
@@ -165,3 +167,29 @@ def test_errors_of_a_service_fire_an_alert_of_the_collector(shared_store_url: st
         until(fires, why="an alert on the errors, or on the data that stopped, is told")
     finally:
         collector.kill()
+
+
+def test_the_backtest_counts_what_the_live_evaluation_counts(
+    client: Client, shared_store_url: str, tmp_path: Path
+) -> None:
+    start = start_of_minute() - 40 * MINUTE
+    watched = catalog().service("shop")
+    for number in range(40):
+        add_minute(client, start + number * MINUTE, good=90, bad=10 if number >= 20 else 0)
+    now = start + 40 * MINUTE
+    live = read_slo_counts(client, "shop", watched.slos, now=now - timedelta(microseconds=1))[0]
+    starts, valid, good = read_slo_minutes(client, "shop", watched.slos[0], since=start, until=now)
+    for window in (timedelta(minutes=5), timedelta(minutes=30)):
+        inside = [index for index, each in enumerate(starts) if each >= (now - window).timestamp()]
+        assert live[window] == Counts(sum(valid[i] for i in inside), sum(good[i] for i in inside))
+    config = tmp_path / "tidegauge.yaml"
+    config.write_text(CATALOG)
+    environment = {
+        "TIDEGAUGE_CONFIG": str(config),
+        "TIDEGAUGE_CLICKHOUSE_URL": shared_store_url,
+        "TIDEGAUGE_CLICKHOUSE_DATABASE": client.database,
+    }
+    code, output = run(["slo", "backtest", "shop", "--slo", "availability", "--days", "0.1", "--json"], environment)
+    assert code == 0
+    assert [each["severity"] for each in json.loads(output)[0]["judgements"]] == ["page", "ticket"]
+    assert run(["slo", "backtest", "shop", "--slo", "unknown"], environment)[0] == 1
