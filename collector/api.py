@@ -24,6 +24,7 @@ from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
 from collector.metrics import CollectorMetrics, exposition
+from collector.otlp_api import add_traces
 from collector.record.store import (
     read_demand,
     read_watermark,
@@ -63,6 +64,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     app = FastAPI(title="Tidegauge collector", lifespan=lifespan, docs_url=None, redoc_url=None)
     _answer_errors(app)
     _add_events(app, parts)
+    add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     _add_observations(app, parts)
     _add_reads(app, parts)
     add_alerts(app, open_client=parts.store.client, clock=parts.clock)
