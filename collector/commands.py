@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.spool_commands import mount as mount_spool
 from collector.terminal import config_path, fail, open_store
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def mount(app: typer.Typer) -> None:
     slo.command("backtest")(slo_backtest)
     app.add_typer(slo, name="slo")
     mount_alerts(app)
+    mount_spool(app)
 
 
 def import_file(
