@@ -42,51 +42,56 @@ def read_slo_counts(
     Valid for availability: every request; for latency: every answered one (status < 500) whose duration is known, for a
     fast refusal is no fast answer.
     """
-    cells = [(index, window) for index, slo in enumerate(slos) for window in (*BURN_WINDOWS, slo.window)]
-    sql, parameters = slo_counts_query(service, slos, now=now)
-    values = client.query_rows(sql, parameters)[0]
-    counts: list[dict[timedelta, Counts]] = [{} for _ in slos]
-    for position, (index, window) in enumerate(cells):
-        counts[index][window] = Counts(valid=int(values[2 * position]), good=int(values[2 * position + 1]))
-    return counts
+    windows = sorted({window for slo in slos for window in (*BURN_WINDOWS, slo.window)})
+    starts, boundary, end = _window_starts(windows, now)
+    rows = client.query_rows(
+        _COUNTS,
+        {
+            "service": service,
+            "starts": sorted(set(starts.values())),
+            "since": min(*starts.values(), boundary),
+            "boundary": boundary,
+            "until": end,
+        },
+    )
+    ranks = {start: rank for rank, start in enumerate(sorted(set(starts.values())), 1)}
+    return [
+        {window: _counted(slo, rows, since_rank=ranks[starts[window]]) for window in (*BURN_WINDOWS, slo.window)}
+        for slo in slos
+    ]
 
 
-def slo_counts_query(service: str, slos: Sequence[Slo], *, now: datetime) -> tuple[str, dict[str, Any]]:
-    """Return the SQL and its parameters: for each SLO and window, in order, valid and good."""
+def _window_starts(windows: Sequence[timedelta], now: datetime) -> tuple[dict[timedelta, int], int, int]:
+    """Return where each window starts, where the hours end and the minutes begin, and the end (epoch seconds)."""
     end = _minute(now) + 60
     boundary = (end - int(_MINUTES_FOR.total_seconds())) // 3600 * 3600
-    longest = max(int(window.total_seconds()) for slo in slos for window in (*BURN_WINDOWS, slo.window))
-    parameters: dict[str, Any] = {
-        "service": service,
-        "since": min((end - longest) // 3600 * 3600, boundary),
-        "boundary": boundary,
-        "until": end,
-    }
-    columns: list[str] = []
-    for index, slo in enumerate(slos):
-        scope = ["1"]
-        for name, value in (("route", slo.route), ("region", slo.region)):
-            if value is not None:
-                scope.append(f"{name} = {{{name}_{index}:String}}")
-                parameters[f"{name}_{index}"] = value
-        valid, good = "sumIf(requests, {where})", "sumIf(requests, {where} AND status < 500)"
-        if slo.threshold is not None:
-            parameters[f"bucket_{index}"] = threshold_bucket(slo.threshold)
-            scope.append("status < 500")
-            within = f"mapFilter((bucket, n) -> bucket <= {{bucket_{index}:UInt16}}, histogram)"
-            valid = "sumIf(arraySum(mapValues(histogram)), {where})"  # whose duration is known
-            good = f"sumIf(arraySum(mapValues({within})), {{where}})"
-        for window in (*BURN_WINDOWS, slo.window):
-            start = end - int(window.total_seconds())
-            if start < boundary:
-                start = start // 3600 * 3600
-            where = " AND ".join((*scope, f"at >= fromUnixTimestamp({start})"))
-            columns += [valid.replace("{where}", where), good.replace("{where}", where)]
-    return _COUNTS.replace("/*columns*/", ",\n  ".join(columns)), parameters
+    starts = {window: end - int(window.total_seconds()) for window in windows}
+    floored = {window: start if start >= boundary else start // 3600 * 3600 for window, start in starts.items()}
+    return floored, boundary, end
 
 
+def _counted(slo: Slo, rows: Sequence[tuple[Any, ...]], *, since_rank: int) -> Counts:
+    """Return the counts of one SLO in the window whose start has this rank among all starts."""
+    valid = good = 0
+    last = None if slo.threshold is None else threshold_bucket(slo.threshold)
+    for rank, route, region, answered, requests, histogram in rows:
+        if rank < since_rank or slo.route not in (None, route) or slo.region not in (None, region):
+            continue
+        if last is None:
+            valid += requests
+            good += requests if answered else 0
+        elif answered:  # whose duration is known
+            valid += sum(histogram.values())
+            good += sum(count for bucket, count in histogram.items() if bucket <= last)
+    return Counts(valid=valid, good=good)
+
+
+# Windows all end together, so a row belongs to those that start at or before it: `rank` counts them; one small group
+# per rank, route and region is all that leaves the store.
 _COUNTS = """
-WITH rows AS (
+SELECT arrayCount(start -> toUnixTimestamp(at) >= start, {starts:Array(Int64)}) AS rank, route, region,
+  status < 500 AS answered, sum(requests), sumMap(histogram)
+FROM (
   SELECT hour AS at, route, region, status, requests, histogram FROM red_1h
   WHERE service = {service:String}
     AND hour >= fromUnixTimestamp({since:Int64}) AND hour < fromUnixTimestamp({boundary:Int64})
@@ -95,8 +100,7 @@ WITH rows AS (
   WHERE service = {service:String}
     AND minute >= fromUnixTimestamp({boundary:Int64}) AND minute < fromUnixTimestamp({until:Int64})
 )
-SELECT /*columns*/
-FROM rows"""
+GROUP BY rank, route, region, answered"""
 
 
 def read_classic(client: Client, service: str, rule: ClassicRule, *, now: datetime) -> list[ClassicStatus]:
