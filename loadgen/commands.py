@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from loadgen.capacity_command import capacity
 from loadgen.scenario_commands import mount_scenarios, run_file
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def mount(app: typer.Typer) -> None:
     load = typer.Typer(help="Send load with an open model, and see what users would have got.", no_args_is_help=True)
     load.command("run")(run)
     load.command("shape")(shape)
+    load.command("capacity")(capacity)
     mount_scenarios(load)
     app.add_typer(load, name="load")
 
