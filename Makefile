@@ -15,10 +15,10 @@ TRACE ?=
 DATA ?= .tidegauge
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check unit format clean
+.PHONY: help demo up test check unit bench-loadgen format clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: .venv/.synced ## Import history, play a day's peak in minutes on the embedded stack, scale ahead of it
 	@$(TIDEGAUGE) demo --data '$(DATA)' --minutes '$(MINUTES)' --speed '$(SPEED)' \
@@ -38,6 +38,9 @@ check: .venv/.synced ## Lint, types and the architecture's contracts
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
+
+bench-loadgen: .venv/.synced ## Measure the load generator beside others; writes out/loadgen-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.loadgen --out out/loadgen-benchmark.json
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .

@@ -103,7 +103,7 @@ class CapacityFound:
 def capacity_scenario(scenario: Scenario) -> Scenario:
     """Return the file's first scenario's journeys as an open and a closed part, whose curves the search sets itself.
 
-    Users think for no time in the closed part of the ceiling only if the journeys say so.
+    Users of the ceiling think as the journeys say: for a ceiling, take journeys without a pause.
     """
     journeys = scenario.parts[0].journeys
     still = ((0.0, 0.0), (1.0, 0.0))

@@ -19,6 +19,7 @@ from typing import Any
 from loadgen.journeys import SPREAD, Draw, Request, draws_from_plan, fill_body
 
 MISSING = object()
+NEVER_ASKED = Random(0)  # noqa: S311 - nothing is drawn from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Journey:
     weight: float
     values: tuple[str, ...]
     steps: tuple[Step, ...]
+    is_random: bool
+    is_unique: bool
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class Iteration:
 
     def pause_seconds(self, step: Step) -> float:
         """Return how long the user thinks after this step."""
-        return self.random.uniform(*step.think_seconds)
+        return self.random.uniform(*step.think_seconds) if step.think_seconds[1] > 0 else 0.0
 
 
 def look_up(value: Any, path: str, random: Random) -> Any:
@@ -145,8 +148,10 @@ class Iterations:
     namespace: uuid.UUID
 
     def _begin(self, part: int, number: int) -> tuple[Journey, Random]:
-        random = Random((number * SPREAD) ^ (self.seed * 1009 + part))  # noqa: S311 - to be repeatable, not secret
         indices, cumulative = self.parts[part]
+        if len(indices) == 1 and not self.journeys[indices[0]].is_random:
+            return self.journeys[indices[0]], NEVER_ASKED  # seeding one costs as much as the rest of a plain request
+        random = Random((number * SPREAD) ^ (self.seed * 1009 + part))  # noqa: S311 - to be repeatable, not secret
         return self.journeys[indices[bisect(cumulative, random.random() * cumulative[-1])]], random
 
     def first_route(self, part: int, number: int) -> int:
@@ -157,7 +162,8 @@ class Iterations:
         """Return the iteration with that number of a scenario; dates are drawn ahead of `today`."""
         journey, random = self._begin(part, number)
         values = {name: self.draws[name].pick(random, today) for name in journey.values}
-        values["unique"] = uuid.uuid5(self.namespace, f"{part}:{number}")
+        if journey.is_unique:
+            values["unique"] = uuid.uuid5(self.namespace, f"{part}:{number}")
         return Iteration(journey, values, random)
 
 
@@ -165,15 +171,20 @@ def iterations_from_plan(
     plan: Mapping[str, Any], parts: Sequence[Sequence[int]], *, seed: int, run_id: str
 ) -> Iterations:
     """Return the iterations of `scenario_file`'s plain JSON; parts: the indices of the journeys of each scenario."""
-    journeys = tuple(
-        Journey(journey["weight"], tuple(journey["values"]), tuple(_step(step) for step in journey["steps"]))
-        for journey in plan["journeys"]
-    )
+    journeys = tuple(_journey(journey) for journey in plan["journeys"])
     weighted = tuple((tuple(part), tuple(accumulate(journeys[index].weight for index in part))) for part in parts)
     return Iterations(
         tuple(plan["routes"]), journeys, draws_from_plan(plan["draws"]), weighted, seed,
         uuid.uuid5(uuid.NAMESPACE_URL, run_id),
     )  # fmt: skip
+
+
+def _journey(journey: Mapping[str, Any]) -> Journey:
+    steps = tuple(_step(step) for step in journey["steps"])
+    is_random = bool(journey["values"]) or any(step.takes or step.think_seconds[1] > 0 for step in steps)
+    return Journey(
+        journey["weight"], tuple(journey["values"]), steps, is_random, is_unique="{unique" in json.dumps(journey)
+    )
 
 
 def _step(step: Mapping[str, Any]) -> Step:

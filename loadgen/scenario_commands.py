@@ -6,7 +6,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def mount_scenarios(load: typer.Typer) -> None:
     """Add the commands around scenario files."""
     load.command("schema")(schema)
+    load.command("list")(list_runs)
+    load.command("show")(show)
+    load.command("compare")(compare)
 
 
 def runs_folder() -> Path:
@@ -40,6 +43,47 @@ def schema() -> None:
     from loadgen.scenario_file import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def read_run(name: str) -> dict[str, Any]:
+    """Return load.json of a run: a directory, or the name of one under TIDEGAUGE_DATA/load. Raises ValueError."""
+    for folder in (Path(name), runs_folder() / name):
+        if (folder / "load.json").is_file():
+            found: dict[str, Any] = json.loads((folder / "load.json").read_text(encoding="utf-8"))
+            return found
+    raise ValueError(f"expected a run: a directory with load.json, or a name of `tidegauge load list`; got {name!r}")
+
+
+def list_runs(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the runs kept under TIDEGAUGE_DATA/load, the newest first."""
+    runs = [read_run(str(path.parent)) for path in runs_folder().glob("*/load.json")]
+    runs.sort(key=lambda run: str(run["started_at"]), reverse=True)
+    if as_json:
+        typer.echo(json.dumps(runs, indent=1))
+        return
+    for run in runs:
+        verdict = run.get("verdict", {}).get("status", run["status"])
+        typer.echo(f"{run['started_at']}  {verdict:<8}{run.get('sent', 0):>9} sent  {run['run_id']}")
+
+
+def show(run: Annotated[str, typer.Argument(help="a directory, or a name of `tidegauge load list`")]) -> None:
+    """Print everything that is known of a run, as JSON."""
+    try:
+        typer.echo(json.dumps(read_run(run), indent=1))
+    except ValueError as error:
+        fail(error, 2)
+
+
+def compare(before: Annotated[str, typer.Argument()], after: Annotated[str, typer.Argument()]) -> None:
+    """Print what differs between two runs, and whether chance alone would make such a difference."""
+    from loadgen.comparison import compare_lines
+
+    try:
+        typer.echo("\n".join(compare_lines(read_run(before), read_run(after))))
+    except KeyError as error:
+        fail(ValueError(f"expected two finished runs of scenarios, one has no {error}"), 2)
+    except ValueError as error:
+        fail(error, 2)
 
 
 def collector_url() -> str | None:

@@ -29,7 +29,7 @@ from loadgen.thresholds import Judged, Verdict, WindowWatch, judge, select, verd
 TICK_SECONDS = 0.1
 AHEAD_SECONDS = 2.0
 DRAIN_SECONDS = 5.0
-BEGIN_SECONDS = 0.3
+BEGIN_SECONDS = 1.0  # what is due first is planned before it begins
 PRESSURE = Path("/proc/pressure/cpu")
 
 
