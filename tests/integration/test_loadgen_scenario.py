@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from collector.api_models import LoadRunIn
+from loadgen.recorded_run import play_recorded
 from loadgen.safety import Target
 from loadgen.scenario_file import parse_scenario
 from loadgen.scenario_run import RunPlan, RunResult, play
@@ -108,3 +110,18 @@ async def test_a_scenario_that_is_wrong_is_misuse_and_says_where(tmp_path: Path)
     code, _, err = await cli("run", str(file), "--target", "http://127.0.0.1:1", folder=tmp_path)
     assert code == 2
     assert f"{file}:9: scenarios.a.duration: expected this key, got none" in err
+
+
+async def test_the_collector_is_told_of_every_request_in_its_own_words(tmp_path: Path) -> None:
+    async with serving(always_ok) as tiny, serving(always_ok) as collector:
+        scenario = parse_scenario(JOURNEY + OPEN, name="tiny.yaml")
+        plan = RunPlan(scenario, Target("127.0.0.1", tiny.port), "told", size=1)
+        result = await play_recorded(
+            plan, asyncio.Event(), out=tmp_path, collector_url=f"http://127.0.0.1:{collector.port}",
+            show=lambda _progress: None,
+        )  # fmt: skip
+    reports = [LoadRunIn.model_validate_json(body) for body in collector.bodies]
+    assert sum(sum(report.seconds.intended) for report in reports) == result.overall.intended
+    assert {report.run_id for report in reports} == {"told"}
+    assert reports[-1].status == "finished"
+    assert reports[-1].summary["verdict"]["status"] == result.verdict.status
