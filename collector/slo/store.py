@@ -88,18 +88,18 @@ def _counted(slo: Slo, rows: Sequence[tuple[Any, ...]], *, since_rank: int) -> C
     return Counts(valid=valid, good=good)
 
 
-def _sums_of(index: int, slo: Slo, parameters: dict[str, Any]) -> tuple[str, str, str]:
+def _sums_of(slo: Slo, parameters: dict[str, Any]) -> tuple[str, str, str]:
     """Return (scope, valid, good) of an SLO, the last two as sums over `{where}`; adds what they name to parameters."""
     scope = ["1"]
     for name, value in (("route", slo.route), ("region", slo.region)):
         if value is not None:
-            scope.append(f"{name} = {{{name}_{index}:String}}")
-            parameters[f"{name}_{index}"] = value
+            scope.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
     valid, good = "sumIf(requests, {where})", "sumIf(requests, {where} AND status < 500)"
     if slo.threshold is not None:
-        parameters[f"bucket_{index}"] = threshold_bucket(slo.threshold)
+        parameters["last_bucket"] = threshold_bucket(slo.threshold)
         scope.append("status < 500")
-        within = f"mapFilter((bucket, n) -> bucket <= {{bucket_{index}:UInt16}}, histogram)"
+        within = "mapFilter((bucket, n) -> bucket <= {last_bucket:UInt16}, histogram)"
         valid = "sumIf(arraySum(mapValues(histogram)), {where})"  # whose duration is known
         good = f"sumIf(arraySum(mapValues({within})), {{where}})"
     return " AND ".join(scope), valid, good
@@ -139,7 +139,7 @@ def read_sli_series(
         "since": int(since.timestamp()),
         "until": int(until.timestamp()),
     }
-    scope, valid, good = _sums_of(0, slo, parameters)
+    scope, valid, good = _sums_of(slo, parameters)
     sql = f"""
     SELECT toInt64(intDiv(toUnixTimestamp({column}), {{step:UInt32}}) * {{step:UInt32}}) AS start,
       {valid.replace("{where}", scope)} AS valid, {good.replace("{where}", scope)} AS good
