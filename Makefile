@@ -14,8 +14,12 @@ OUT ?=
 TRACE ?=
 DATA ?= .tidegauge
 
+# The benchmarks': where the traces are, and where figures go
+TRACES ?= ../shared/traces
+JSON ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check unit bench-record bench-loadgen format clean
+.PHONY: help demo up test check unit bench-forecast bench-record bench-loadgen format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,6 +42,9 @@ check: .venv/.synced ## Lint, types and the architecture's contracts
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
+
+bench-forecast: .venv/.synced ## Score the forecasts on real traces (TRACES=folder) beside the naive baselines
+	@.venv/bin/python -m benchmarks.forecast --traces '$(TRACES)' $(if $(JSON),--json '$(JSON)')
 
 bench-record: .venv/.synced ## Measure the record: events/s, memory, bytes per event, burn windows of 100 SLOs
 	@.venv/bin/python -m benchmarks.record
