@@ -8,12 +8,15 @@ they are set anew. What a tick does is in `tick`.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -47,6 +50,8 @@ class Ticker:
         self.memories = {service.name: Memory() for service in services}
         self._services = tuple(services)
         self._ticks = {tick.name: tick for tick in self._kinds()}
+        self._under_way = {name: threading.Lock() for name in self._ticks}
+        self._stopping = threading.Event()
         self._speed = world.clock.speed_now()
         self._held: dict[tuple[str, str], str] = {}
         # Its warnings say that a tick is still running when the next is due: here that is the design, not news.
@@ -67,12 +72,22 @@ class Ticker:
 
     def stop(self) -> None:
         """Begin no further tick, and return when those under way are done."""
+        self._stopping.set()
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+            # Not wait=True: it would wait holding the lock that a tick needs to set its timers anew.
+            self._scheduler.shutdown(wait=False)
+        for under_way in self._under_way.values():
+            with under_way:
+                pass
 
     def run_tick(self, name: str) -> None:
         """Run one kind of tick for every service; one that fails is logged, counted, and hinders no other."""
-        tick = self._ticks[name]
+        with self._under_way[name]:
+            if not self._stopping.is_set():
+                self._run_for_all(self._ticks[name])
+
+    def _run_for_all(self, tick: Tick) -> None:
+        name = tick.name
         for service in self._services:
             try:
                 with self._metrics.timed(name):
@@ -105,8 +120,9 @@ class Ticker:
             return
         _log.info("the clock has changed its speed", before=self._speed, after=speed)
         self._speed = speed
-        for tick in self._ticks.values():
-            self._scheduler.reschedule_job(tick.name, trigger=self._trigger(tick))
+        with suppress(JobLookupError):  # stopped meanwhile
+            for tick in self._ticks.values():
+                self._scheduler.reschedule_job(tick.name, trigger=self._trigger(tick))
 
     def _trigger(self, tick: Tick) -> IntervalTrigger:
         return IntervalTrigger(seconds=interval_seconds(tick, self._world.clock), timezone=UTC)

@@ -188,6 +188,28 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
         ticker.stop()
 
 
+def test_stopping_while_a_tick_sets_the_timers_anew_does_not_hang() -> None:
+    real = [NOW.timestamp()]
+    clock = Clock(start=real[0] - 3600, real_start=real[0], speed=60, read_real=lambda: real[0])
+    world = replace(a_world(FakeStore(), MemoryCluster({"app": HPA})), clock=clock)
+    ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
+    begun, done = threading.Event(), threading.Event()
+
+    def run_until_stopped(*_: object) -> None:
+        begun.set()
+        ticker._stopping.wait(10)
+        real[0] += 62  # the demo catches up: the timers are to be set anew, on a scheduler that is being shut down
+        done.set()
+
+    ticker._ticks["observe"] = replace(ticker._ticks["observe"], run=run_until_stopped)
+    ticker.start()
+    assert begun.wait(10)
+
+    ticker.stop()
+
+    assert done.is_set()  # stop returns when what was under way is done
+
+
 def test_a_failing_tick_is_counted_and_does_not_end_the_loop() -> None:
     store, cluster = FakeStore(), MemoryCluster({"app": HPA})
     world = a_world(store, cluster)
