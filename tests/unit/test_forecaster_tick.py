@@ -1,5 +1,6 @@
 """The spine when parts of the world fail, and the small decisions inside it; a working world is an integration test."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
