@@ -183,7 +183,8 @@ async def test_a_taken_port_is_named_with_its_setting_before_anything_starts(tmp
         settings = StackSettings(data=tmp_path, postgres_port=other.getsockname()[1])
         async with Supervisor(tmp_path) as supervisor:
             stack = StackOf(settings, read_secrets(tmp_path), Clock())
-            expected = rf"port {settings.postgres_port} for postgres-primary: it is in use; choose another with TIDEGAUGE_POSTGRES_PORT"
+            taken = f"port {settings.postgres_port} for postgres-primary: it is in use"
+            expected = f"{taken}; choose another with TIDEGAUGE_POSTGRES_PORT"
             with pytest.raises(StackError, match=expected):
                 await supervisor.start([stack.postgres_primary()])
         assert not (tmp_path / "postgres").exists()
