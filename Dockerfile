@@ -1,6 +1,6 @@
 # One image for every part of ours; docker-compose.yml gives each its command.
 FROM python:3.12.11-slim-bookworm AS build
-RUN pip install --no-cache-dir uv==0.8.22
+RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /app
 COPY pyproject.toml uv.lock README.md ./
 COPY collector collector

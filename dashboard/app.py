@@ -1,25 +1,42 @@
-"""The dashboard's composition root: `streamlit run dashboard/app.py`. Pages are files; this only lists them."""
+"""The dashboard's composition root: `streamlit run dashboard/app.py`. Pages are files; this only lists them.
+
+Their folder is not called `pages`: Streamlit would take one beside this file for its older kind of app, and run a page
+that a link names without what stands here.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from collector.catalog import CatalogError
+from dashboard.context import catalog, choose
+
 PAGES = {
-    "overview": ("pages/overview.py", "Overview", ":material/monitoring:"),
-    "slo": ("pages/slo.py", "SLO", ":material/verified:"),
-    "traffic": ("pages/traffic.py", "Traffic", ":material/traffic:"),
-    "scaling": ("pages/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
+    "overview": ("screens/overview.py", "Overview", ":material/monitoring:"),
+    "slo": ("screens/slo.py", "SLO", ":material/verified:"),
+    "traffic": ("screens/traffic.py", "Traffic", ":material/traffic:"),
+    "scaling": ("screens/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
 }
 
 
 def main() -> None:
-    """Draw the page that the URL names."""
-    st.set_page_config(page_title="Tidegauge", page_icon=":material/waves:", layout="wide")
+    """Draw the page that the URL names, beneath the choices that all pages share."""
+    st.set_page_config(page_title="Tidegauge", page_icon="🌊", layout="wide")
     pages = [
         st.Page(path, title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (path, title, icon) in PAGES.items()
     ]
-    st.navigation(pages).run()
+    page = st.navigation(pages)
+    try:
+        known = catalog().services
+    except CatalogError as error:
+        st.error(f"tidegauge.yaml cannot be read: {error}")
+        return
+    if not known:
+        st.info("tidegauge.yaml names no service yet: there is nothing to watch.")
+        return
+    choose()
+    page.run()
 
 
 main()

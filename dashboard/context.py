@@ -1,4 +1,4 @@
-"""What every page stands on: one connection to the record, the catalog, the clock, and what the viewer chose.
+"""What every page stands on: the record, the catalog, the clock, and what the viewer chose.
 
 The choice lives in the URL, so that a view can be shared. Pages read through `dashboard.queries` and draw with
 `dashboard.charts`; nothing here decides anything.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import streamlit as st
@@ -27,58 +27,80 @@ SPANS: dict[str, timedelta] = {
 }
 DEFAULT_SPAN = "9 h"
 MOST_POINTS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """Shared by all viewers; the client is safe to use from several threads."""
-
-    client: Client
-    catalog: Catalog
-    clock: Clock
+STEPS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 120, 360, 1440))
+SETTLE_REAL_SECONDS = 3.0  # how long a request may take into the record: a step is drawn when it ended so long ago
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the viewer looks at: one service over [since, until) of the clock in use, `step` wide per point."""
+    """What the viewer looks at: one service over [since, until) of the clock in use, `step` wide per point.
+
+    now: the present. minute: the end of the newest minute that is whole in the record. until: the same of a step.
+    """
 
     service: Service
+    now: datetime
+    minute: datetime
     since: datetime
     until: datetime
     step: timedelta
 
 
 @st.cache_resource
-def platform() -> Platform:
-    """Return the connections, built once per process from the environment."""
-    return Platform(
-        client=connect(settings_from_environment(os.environ)),
-        catalog=read_catalog(Path(os.environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml")),
-        clock=clock_from_environment(os.environ),
-    )
+def catalog() -> Catalog:
+    """Return tidegauge.yaml, read once per process. Raises CatalogError."""
+    return read_catalog(Path(os.environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"))
 
 
-def choose() -> tuple[str, str]:
-    """Draw the sidebar's choices and return (service name, span label), kept in the URL."""
-    names = sorted(platform().catalog.services)
-    service = st.query_params.get("service", names[0])
-    span = st.query_params.get("span", DEFAULT_SPAN)
-    with st.sidebar:
-        service = st.selectbox("Service", names, index=names.index(service) if service in names else 0)
-        labels = list(SPANS)
-        span = st.selectbox("Time range", labels, index=labels.index(span if span in labels else DEFAULT_SPAN))
-    st.query_params.update({"service": service, "span": span})
-    return service, span
+@st.cache_resource
+def clock() -> Clock:
+    """Return the clock in use."""
+    return clock_from_environment(os.environ)
 
 
-def look(service: str, span: str) -> View:
-    """Return the view of a choice as of now, with a step that keeps every curve under MOST_POINTS points."""
-    here = platform()
-    until = here.clock.now()
-    return View(here.catalog.service(service), until - SPANS[span], until, step_for(SPANS[span]))
+@st.cache_resource
+def client() -> Client:
+    """Return the connections to the record, shared by all viewers and threads. Raises StoreError while it is away."""
+    return connect(settings_from_environment(os.environ))
+
+
+def choose() -> None:
+    """Draw the choices that every page obeys, in the sidebar; keep them in the URL and for `look`."""
+    service = _offered("service", "Service", sorted(catalog().services), None)
+    span = _offered("span", "Time range", list(SPANS), DEFAULT_SPAN)
+    # Not under a widget's key: Streamlit forgets those when their widget is not drawn, as in a fragment's own run.
+    st.session_state["chosen"] = (service, span)
+
+
+def _offered(name: str, label: str, options: list[str], default: str | None) -> str:
+    key = f"choice-{name}"
+    if st.session_state.get(key) not in options:  # first run, or the URL named something that is not there
+        asked = st.query_params.get(name)
+        st.session_state[key] = asked if asked in options else default or options[0]
+    chosen = str(st.sidebar.selectbox(label, options, key=key))
+    st.query_params[name] = chosen
+    return chosen
+
+
+def look() -> View:
+    """Return the view that the viewer chose, as of now."""
+    service, span = st.session_state["chosen"]
+    return view_at(catalog().service(service), SPANS[span], now=clock().now(), speed=clock().speed_now())
+
+
+def view_at(service: Service, span: timedelta, *, now: datetime, speed: float) -> View:
+    """Return the view over the newest `span` that ends with a whole step; speed: clock seconds per real second."""
+    step = step_for(span)
+    settled = now - timedelta(seconds=SETTLE_REAL_SECONDS * speed)
+    until = _floored(settled, step)
+    return View(service, now, _floored(settled, timedelta(minutes=1)), until - span, until, step)
+
+
+def _floored(moment: datetime, step: timedelta) -> datetime:
+    epoch = datetime.fromtimestamp(0, UTC)
+    return epoch + (moment - epoch) // step * step
 
 
 def step_for(span: timedelta) -> timedelta:
     """Return the narrowest of the usual steps that keeps a span under MOST_POINTS points."""
-    steps = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 360, 1440)]
-    return next((step for step in steps if span / step <= MOST_POINTS), steps[-1])
+    return next((step for step in STEPS if span / step <= MOST_POINTS), STEPS[-1])

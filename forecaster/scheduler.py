@@ -115,16 +115,14 @@ class Ticker:
         settings = self._world.settings
         return (
             # Asked more often than it is due, since it is due when the record has a new step, not when a timer says.
-            Tick("refresh", min(settings.refresh, settings.decide), 1.0, self._refresh),
-            Tick("decide", settings.decide, 1.0, self._decide),
+            Tick("plan", settings.decide, 0.5, self._plan),
             Tick("observe", settings.observe, 0.5, self._observe),
         )
 
-    def _refresh(self, service: Service, memory: Memory) -> None:
+    def _plan(self, service: Service, memory: Memory) -> None:
+        """Forecast, and decide at once on what is new: every second between the two is taken from the lead."""
         forecast = refresh_once(self._world, service, memory)
         self._tell_held("forecast", service, forecast.reason if isinstance(forecast, NoForecast) else None)
-
-    def _decide(self, service: Service, memory: Memory) -> None:
         if service.scaling is None or not decision_is_due(self._world, memory):
             return
         decided = decide_once(self._world, service, memory)

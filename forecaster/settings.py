@@ -38,7 +38,7 @@ class Settings:
     decide: timedelta = timedelta(minutes=1)
     observe: timedelta = timedelta(seconds=30)
     heartbeat: timedelta = timedelta(minutes=5)
-    settle: timedelta = timedelta(seconds=2)
+    settle: timedelta = timedelta(seconds=1.5)
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:

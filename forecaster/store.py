@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +126,24 @@ def write_decision(client: Client, stored: StoredDecision) -> None:
 
 
 def read_decisions(
-    client: Client, service: str, *, since: datetime | None = None, until: datetime | None = None, limit: int = 100
+    client: Client,
+    service: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+    changes_only: bool = False,
 ) -> list[StoredDecision]:
-    """Return at most `limit` decisions with since <= decided_at < until, newest first."""
+    """Return at most `limit` decisions with since <= decided_at < until, newest first.
+
+    changes_only: leave out those that kept the floor.
+    """
+    changed = " AND floor_after != floor_before" if changes_only else ""
     rows = client.query_rows(
         f"SELECT {_DECISION_COLUMNS} FROM decisions WHERE service = {{service:String}}"  # noqa: S608 (a constant)
         " AND decided_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
         " AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
-        " ORDER BY decided_at DESC, id LIMIT {limit:UInt32}",
+        f"{changed} ORDER BY decided_at DESC, id LIMIT {{limit:UInt32}}",
         {"service": service, "limit": limit, **_between(since, until)},
     )
     return [_decision(row) for row in rows]
@@ -166,18 +176,22 @@ def write_replica_states(client: Client, states: Sequence[ReplicaState]) -> None
     client.insert_columns("replica_states", columns, token=f"replicas/{token}")
 
 
-def read_replica_states(client: Client, service: str, *, since: datetime, until: datetime) -> pd.DataFrame:
-    """Return what was seen of the autoscaler with since <= ts < until.
+def read_replica_states(
+    client: Client, service: str, *, since: datetime, until: datetime, step: timedelta | None = None
+) -> pd.DataFrame:
+    """Return what was seen of the autoscaler with since <= ts < until; with a step, the last of each step only.
 
     Columns: ts, operator_floor, floor, ceiling, desired, current, ready, capacity_rps (NaN when nobody knew it). A row
     holds until the next one; there is one at least every clock minute, so a longer silence means that nobody looked.
     """
-    return client.query_frame(
+    newest_first = client.query_frame(
         "SELECT ts, operator_floor, floor, ceiling, desired, current, ready, capacity_rps FROM replica_states"
         " WHERE service = {service:String} AND ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC') ORDER BY ts",
-        {"service": service, **_between(since, until)},
+        " AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        " ORDER BY ts DESC LIMIT 1 BY intDiv(toUnixTimestamp64Milli(ts), {step:Int64})",
+        {"service": service, "step": _milliseconds(step), **_between(since, until)},
     )
+    return newest_first.iloc[::-1].reset_index(drop=True)
 
 
 def write_backtest(client: Client, backtest: StoredBacktest) -> None:
@@ -238,3 +252,7 @@ def _decision(row: tuple[Any, ...]) -> StoredDecision:
 def _between(since: datetime | None, until: datetime | None) -> dict[str, int]:
     far_ahead = datetime(2200, 1, 1, tzinfo=UTC)
     return {"since": epoch_milliseconds(since) if since else 0, "until": epoch_milliseconds(until or far_ahead)}
+
+
+def _milliseconds(step: timedelta | None) -> int:
+    return 1 if step is None else max(1, int(step.total_seconds() * 1000))

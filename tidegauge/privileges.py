@@ -22,7 +22,8 @@ from tidegauge.tether import die_with_parent, prctl, read_death_signal
 ACCOUNT_NAMES = ("postgres", "nobody")  # a database's own account where there is one
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_NO_SETUID_FIXUP = 4  # without it access(2), by which PostgreSQL looks at its programs, forgets the capability
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -73,18 +74,23 @@ def become(account: Account, *, paths: Iterable[Path]) -> None:
     """
     blocked = [path for path in paths if not can_enter(account, path)]
     death_signal = read_death_signal()
-    if blocked:
-        prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setgid(account.group_id)
-    os.setuid(account.user_id)
     if blocked:
-        _keep_searching(account, blocked[0])
+        _become_searching(account, blocked[0])
+    else:
+        os.setuid(account.user_id)
     if death_signal:
         die_with_parent(death_signal)
 
 
-def _keep_searching(account: Account, blocked: Path) -> None:
+def _become_searching(account: Account, blocked: Path) -> None:
+    refusal = PermissionError(f"user {account.name!r} may not enter a directory above {blocked}")
+    try:
+        prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP)
+    except OSError:
+        raise refusal from None
+    os.setuid(account.user_id)
     for capability in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE):  # the second is what a plain container grants
         try:
             _set_capability(capability)
@@ -92,11 +98,11 @@ def _keep_searching(account: Account, blocked: Path) -> None:
         except OSError:
             continue
         return
-    raise PermissionError(f"user {account.name!r} may not enter a directory above {blocked}")
+    raise refusal
 
 
 def _set_capability(capability: int) -> None:
-    """Keep one capability alone: permitted, effective and inheritable (capset(2))."""
+    """Keep one capability and no other: permitted, effective and inheritable."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     bit = 1 << capability
     data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)

@@ -64,7 +64,7 @@ class StackOf:
 
     def postgres_replica(self) -> Part:
         """Return the streaming replica: ready when it follows."""
-        setting = "TIDEGAUGE_POSTGRES_PORT (the replica has the port after it, so this port less one)"
+        setting = "TIDEGAUGE_POSTGRES_PORT (the replica has the port after it)"
         part = self._postgres("postgres-replica", self.settings.replica, setting)
         return replace(part, depends_on=("postgres-primary",))
 

@@ -17,6 +17,7 @@ RedDimension = Literal["route", "region", "version", "cache_level"]
 QUANTILES = {"p50_seconds": 0.5, "p95_seconds": 0.95, "p99_seconds": 0.99}
 _DIMENSIONS = ("route", "region", "version", "cache_level")
 _HOUR = 3600
+_BY_THE_HOUR_FROM = timedelta(days=3)
 
 
 def read_red(
@@ -55,6 +56,31 @@ def read_red(
         "until": int(until.timestamp()),
     }
     return _red_frame(client.query_rows(sql, parameters), step_seconds, by)
+
+
+def read_red_totals(
+    client: Client, service: str, *, since: datetime, until: datetime, by: RedDimension | None = None
+) -> pd.DataFrame:
+    """Return the columns of read_red over the whole of [since, until): one row, or one per value of `by`.
+
+    Quantiles are those of all requests in it, not a mean of parts. From three days on a start within an hour counts
+    from the hour's begin. ds is since; no row where nothing was recorded.
+    """
+    if by is not None and by not in _DIMENSIONS:
+        raise ValueError(f"expected by to be one of {', '.join(_DIMENSIONS)} or None, got {by!r}")
+    table, column = ("red_1h", "hour") if until - since >= _BY_THE_HOUR_FROM else ("red_1m", "minute")
+    start = int(since.timestamp())
+    if column == "hour":
+        start = start // _HOUR * _HOUR
+    sql = f"""
+    SELECT {{since:Int64}} AS start, {by or "''"} AS dimension, sum(requests) AS n,
+      sumIf(requests, status >= 500) AS failed, sum(duration_us_sum) AS duration_us, sumMap(histogram) AS buckets
+    FROM {table}
+    WHERE service = {{service:String}}
+      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}})
+    GROUP BY dimension ORDER BY dimension"""  # noqa: S608 - names from the two tuples above, never input
+    parameters = {"service": service, "since": start, "until": int(until.timestamp())}
+    return _red_frame(client.query_rows(sql, parameters), int(until.timestamp()) - start, by)
 
 
 def _red_frame(rows: list[tuple[Any, ...]], step_seconds: int, by: str | None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from collector.record.demand import (
 )
 from collector.record.histogram import bucket_of, quantile_from_histogram, upper_edge
 from collector.record.ingest import IngestCounts, read_ingest_counts
-from collector.record.red import RedDimension, read_red
+from collector.record.red import RedDimension, read_red, read_red_totals
 from collector.record.runs import (
     Capacity,
     LoadRun,
@@ -50,6 +50,7 @@ __all__ = [
     "read_load_seconds",
     "read_markers",
     "read_red",
+    "read_red_totals",
     "read_watermark",
     "upper_edge",
     "write_capacity",

@@ -132,6 +132,16 @@ def status_of(slo: Slo, counts_by_window: Mapping[timedelta, Counts]) -> SloStat
     )
 
 
+def burning_pairs(status: SloStatus) -> tuple[BurnPair, ...]:
+    """Return the pairs whose factor the burn rate exceeds over both windows; a window without requests exceeds none."""
+    rates = status.burn_rates
+    return tuple(
+        pair
+        for pair in BURN_PAIRS
+        if all(rate is not None and rate > pair.factor for rate in (rates[pair.long], rates[pair.short]))
+    )
+
+
 def classic_status(rule: ClassicRule, totals: RouteTotals) -> ClassicStatus | None:
     """Judge one route by the classic rule; None when it had no requests."""
     if not totals.requests:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pandas as pd
+
 from collector.catalog import ClassicRule, Service, Slo
 from collector.clickhouse import Client
 from collector.slo.objectives import (
@@ -64,25 +66,31 @@ def slo_counts_query(service: str, slos: Sequence[Slo], *, now: datetime) -> tup
     }
     columns: list[str] = []
     for index, slo in enumerate(slos):
-        scope = ["1"]
-        for name, value in (("route", slo.route), ("region", slo.region)):
-            if value is not None:
-                scope.append(f"{name} = {{{name}_{index}:String}}")
-                parameters[f"{name}_{index}"] = value
-        valid, good = "sumIf(requests, {where})", "sumIf(requests, {where} AND status < 500)"
-        if slo.threshold is not None:
-            parameters[f"bucket_{index}"] = threshold_bucket(slo.threshold)
-            scope.append("status < 500")
-            within = f"mapFilter((bucket, n) -> bucket <= {{bucket_{index}:UInt16}}, histogram)"
-            valid = "sumIf(arraySum(mapValues(histogram)), {where})"  # whose duration is known
-            good = f"sumIf(arraySum(mapValues({within})), {{where}})"
+        scope, valid, good = _counted(index, slo, parameters)
         for window in (*BURN_WINDOWS, slo.window):
             start = end - int(window.total_seconds())
             if start < boundary:
                 start = start // 3600 * 3600
-            where = " AND ".join((*scope, f"at >= fromUnixTimestamp({start})"))
+            where = f"{scope} AND at >= fromUnixTimestamp({start})"
             columns += [valid.replace("{where}", where), good.replace("{where}", where)]
     return _COUNTS.replace("/*columns*/", ",\n  ".join(columns)), parameters
+
+
+def _counted(index: int, slo: Slo, parameters: dict[str, Any]) -> tuple[str, str, str]:
+    """Return (scope, valid, good) of an SLO, the last two as sums over `{where}`; adds what they name to parameters."""
+    scope = ["1"]
+    for name, value in (("route", slo.route), ("region", slo.region)):
+        if value is not None:
+            scope.append(f"{name} = {{{name}_{index}:String}}")
+            parameters[f"{name}_{index}"] = value
+    valid, good = "sumIf(requests, {where})", "sumIf(requests, {where} AND status < 500)"
+    if slo.threshold is not None:
+        parameters[f"bucket_{index}"] = threshold_bucket(slo.threshold)
+        scope.append("status < 500")
+        within = f"mapFilter((bucket, n) -> bucket <= {{bucket_{index}:UInt16}}, histogram)"
+        valid = "sumIf(arraySum(mapValues(histogram)), {where})"  # whose duration is known
+        good = f"sumIf(arraySum(mapValues({within})), {{where}})"
+    return " AND ".join(scope), valid, good
 
 
 _COUNTS = """
@@ -97,6 +105,39 @@ WITH rows AS (
 )
 SELECT /*columns*/
 FROM rows"""
+
+
+def read_sli_series(
+    client: Client, service: str, slo: Slo, *, since: datetime, until: datetime, step: timedelta
+) -> pd.DataFrame:
+    """Return `ds, valid, good, sli` of one SLO per step in [since, until): what counts is as in read_slo_counts.
+
+    A step (of whole minutes) without a valid request has no row.
+    """
+    step_seconds = int(step.total_seconds())
+    if step_seconds < 60 or step_seconds % 60:
+        raise ValueError(f"expected a step of whole minutes, got {step}")
+    table, column = ("red_1h", "hour") if step_seconds % 3600 == 0 else ("red_1m", "minute")
+    parameters: dict[str, Any] = {
+        "service": service,
+        "step": step_seconds,
+        "since": int(since.timestamp()),
+        "until": int(until.timestamp()),
+    }
+    scope, valid, good = _counted(0, slo, parameters)
+    sql = f"""
+    SELECT toInt64(intDiv(toUnixTimestamp({column}), {{step:UInt32}}) * {{step:UInt32}}) AS start,
+      {valid.replace("{where}", scope)} AS valid, {good.replace("{where}", scope)} AS good
+    FROM {table}
+    WHERE service = {{service:String}}
+      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}})
+    GROUP BY start HAVING valid > 0 ORDER BY start"""  # noqa: S608 - fixed names and placeholders, never input
+    rows = client.query_rows(sql, parameters)
+    starts = pd.to_datetime(pd.Series([row[0] for row in rows], dtype="int64"), unit="s", utc=True)
+    counts = {
+        name: pd.Series([row[index] for row in rows], dtype="int64") for index, name in ((1, "valid"), (2, "good"))
+    }
+    return pd.DataFrame({"ds": starts.dt.as_unit("us"), **counts, "sli": counts["good"] / counts["valid"]})
 
 
 def read_classic(client: Client, service: str, rule: ClassicRule, *, now: datetime) -> list[ClassicStatus]:

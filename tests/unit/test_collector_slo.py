@@ -12,6 +12,7 @@ from collector.slo.objectives import (
     RouteTotals,
     budget_left,
     burn_rate,
+    burning_pairs,
     classic_status,
     good_in_histogram,
     sli,
@@ -98,3 +99,18 @@ def test_an_empty_histogram_has_no_quantile() -> None:
     assert quantile_from_histogram({}, 0.5) is None
     assert quantile_from_histogram({3: 0}, 0.5) is None
     assert upper_edge(0) == US
+
+
+def test_a_pair_burns_only_while_both_its_windows_are_above_its_factor() -> None:
+    # Budget 0.1 %. An hour at 2 % bad burns at 20, above 14.4; its 5 minutes at 1 % burn at 10: it is over already.
+    slo = Slo("a", "availability", 0.999, timedelta(days=30))
+    windows = {window: Counts(1000, 1000) for window in (*BURN_WINDOWS, slo.window)}
+    hour, minutes = timedelta(hours=1), timedelta(minutes=5)
+
+    over = status_of(slo, {**windows, hour: Counts(1000, 980), minutes: Counts(1000, 990)})
+    burning = status_of(slo, {**windows, hour: Counts(1000, 980), minutes: Counts(1000, 980)})
+    silent = status_of(slo, {**windows, hour: Counts(1000, 980), minutes: Counts(0, 0)})
+
+    assert burning_pairs(over) == ()
+    assert [pair.factor for pair in burning_pairs(burning)] == [14.4]
+    assert burning_pairs(silent) == ()

@@ -56,9 +56,9 @@ def test_lead_is_from_ready_to_the_minute_demand_passes_what_the_floor_before_ca
 
 
 def test_a_raise_that_came_too_late_has_a_negative_lead():
-    judged = judge_changes([raised(1, 1, 2)], demand(5, 15, 15, 15), transitions((0, 1, 1), (3, 2, 2)), capacity_rps=10)
+    judged = judge_changes([raised(2, 1, 2)], demand(5, 15, 15, 15), transitions((0, 1, 1), (3, 2, 2)), capacity_rps=10)
 
-    # Needed from minute 1 on, at the moment of the decision; ready at minute 3.
+    # Needed since minute 1, before the decision of minute 2; ready at minute 3.
     assert least_lead(judged) == -2 * MINUTE
 
 
@@ -78,11 +78,25 @@ def test_a_raise_answers_only_for_the_time_until_the_floor_goes_down_again():
     assert [change.needed_at for change in judged] == [None, None, at(4)]
 
 
-def test_replicas_that_the_reactive_loop_already_had_count_as_ready_at_once():
-    judged = judge_changes([raised(1, 2, 4)], demand(5, 5, 25), transitions((0, 5, 5)), capacity_rps=10)
+def test_replicas_that_the_reactive_loop_already_had_count_from_when_they_were_ready():
+    judged = judge_changes(
+        [raised(2, 2, 4)], demand(5, 5, 5, 5, 25), transitions((0, 2, 2), (1, 5, 5)), capacity_rps=10
+    )
 
+    # Five were ready from minute 1 on; 25 > 2 x 10 comes at minute 4.
     assert judged[0].ready_at == at(1)
-    assert least_lead(judged) == MINUTE
+    assert least_lead(judged) == 3 * MINUTE
+
+
+def test_replicas_that_were_ready_once_but_not_any_more_do_not_count():
+    judged = judge_changes(
+        [raised(2, 2, 4)],
+        demand(5, 5, 5, 5, 25),
+        transitions((0, 5, 5), (1, 2, 2), (3, 4, 4)),
+        capacity_rps=10,
+    )
+
+    assert judged[0].ready_at == at(3)
 
 
 def test_the_peak_is_the_highest_mean_over_the_width():

@@ -42,20 +42,22 @@ def at(result: SimulationResult, second: int) -> tuple[int, int]:
 def test_a_doubling_of_demand_is_followed_as_worked_out_by_hand() -> None:
     # 20 rps for a minute, then 40; two replicas, target 10, two minutes to start, capacity 12.
     result = run([20.0, 40.0, 40.0, 40.0, 40.0])
-    # 75 s: the last minute's mean is (45 * 20 + 15 * 40) / 60 = 25, 12.5 each, ratio 1.25: ceil(2.5) = 3
+    # 75 s: the mean of what has been is (60 * 20 + 15 * 40) / 75 = 24, 12 each, ratio 1.2: ceil(2.4) = 3
     assert at(result, 60) == (2, 2)
     assert at(result, 75) == (3, 2)
-    # 90 s: mean 30, 15 each of 2 ready; counting the one that starts 1.5 * 2 / 3 = 1.0: nothing to do
-    assert at(result, 90) == (3, 2)
-    # 105 s: mean 35, 17.5 each; 1.75 * 2 / 3 = 1.17: ceil(1.75 * 2) = 4
-    assert at(result, 105) == (4, 2)
-    # 120 s on: 40 rps, 2.0 * 2 / 4 = 1.0. Ready at 75 + 120 = 195 s and 105 + 120 = 225 s.
+    # 120 s: mean 30, 15 each of 2 ready; counting the one that starts 1.5 * 2 / 3 = 1.0: nothing to do
+    assert at(result, 120) == (3, 2)
+    # 135 s: mean of the last two minutes (45 * 20 + 75 * 40) / 120 = 32.5; 1.625 * 2 / 3 = 1.08: within the tolerance
+    assert at(result, 135) == (3, 2)
+    # 150 s: mean 35, 17.5 each; 1.75 * 2 / 3 = 1.17: ceil(1.75 * 2) = 4
+    assert at(result, 150) == (4, 2)
+    # 195 s on: 40 rps, 1.33 * 3 / 4 = 1.0. Ready at 75 + 120 = 195 s and 150 + 120 = 270 s.
     assert at(result, 195) == (4, 3)
-    assert at(result, 225) == (4, 4)
-    # 40 rps need 4 replicas (48); 3 carry 36: under-provisioned from 60 s to 225 s
-    assert result.under_provisioned_seconds == pytest.approx(165.0)
-    # 2 until 75 s, 3 until 105 s, 4 until 300 s: 150 + 90 + 780
-    assert result.replica_seconds == pytest.approx(1020.0)
+    assert at(result, 270) == (4, 4)
+    # 40 rps need 4 replicas (48); 3 carry 36: under-provisioned from 60 s to 270 s
+    assert result.under_provisioned_seconds == pytest.approx(210.0)
+    # 2 until 75 s, 3 until 150 s, 4 until 300 s: 150 + 225 + 600
+    assert result.replica_seconds == pytest.approx(975.0)
 
 
 def test_a_floor_set_before_the_rise_leaves_nobody_under_provisioned() -> None:

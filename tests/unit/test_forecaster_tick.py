@@ -176,13 +176,12 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
     ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
     ticker.start()
     try:
-        seconds = {"refresh": 1.0, "decide": 1.0, "observe": 0.5}
+        seconds = {"plan": 1.0, "observe": 0.5}
         assert ticker.intervals() == {name: timedelta(seconds=value) for name, value in seconds.items()}
         real[0] += 62
         ticker.run_tick("observe")
         assert ticker.intervals() == {
-            "refresh": timedelta(minutes=1),
-            "decide": timedelta(minutes=1),
+            "plan": timedelta(minutes=1),
             "observe": timedelta(seconds=30),
         }
     finally:
@@ -195,14 +194,14 @@ def test_a_failing_tick_is_counted_and_does_not_end_the_loop() -> None:
     metrics = ForecasterMetrics(world.clock, world.settings)
     ticker = Ticker(world, [SERVICE], metrics)
     store.error = StoreUnavailableError("connection refused")
-    ticker.run_tick("decide")
+    ticker.run_tick("plan")
     store.error = RuntimeError("a bug")
-    ticker.run_tick("decide")
+    ticker.run_tick("plan")
     store.error = None
-    ticker.run_tick("decide")
+    ticker.run_tick("plan")
     text = metrics.text().decode()
-    assert 'tidegauge_tick_errors_total{error="StoreUnavailableError",tick="decide"} 1.0' in text
-    assert 'tidegauge_tick_errors_total{error="RuntimeError",tick="decide"} 1.0' in text
+    assert 'tidegauge_tick_errors_total{error="StoreUnavailableError",tick="plan"} 1.0' in text
+    assert 'tidegauge_tick_errors_total{error="RuntimeError",tick="plan"} 1.0' in text
     assert 'tidegauge_decisions_total{outcome="no_plan",service="shop"} 1.0' in text
     # Nothing is known: so the own SLO was checked and not kept, and no age or wanted floor is told.
     assert 'tidegauge_slo_checks_total{objective="forecast_age",result="valid",service="shop"} 1.0' in text

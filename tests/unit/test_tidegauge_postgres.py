@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegauge import postgres, valkey
+from tidegauge.postgres_tools import find_installation
 from tidegauge.privileges import Account, can_enter
 
 
@@ -46,7 +47,7 @@ def test_valkey_without_a_password_is_misuse(capsys):
 
 
 def test_the_wheel_holds_postgres_18_and_valkey():
-    assert (postgres.find_installation() / "bin" / "pg_basebackup").exists()
+    assert (find_installation() / "bin" / "pg_basebackup").exists()
     assert valkey.find_program().exists()
 
 

@@ -76,7 +76,9 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
         front = Front(rotation=rotation, session=session, refusals=refusals, settings=front_settings)
         fleet = Fleet(
             service=settings.service,
-            settings=ReplicaSettings(settings.command, settings.replica_environ),
+            settings=ReplicaSettings(
+                settings.command, settings.replica_environ, least_start_seconds=settings.least_start_seconds
+            ),
             rotation=rotation,
             probe=http_probe(session),
             note=journal.note,

@@ -13,17 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Protocol
 
 from collector.catalog import Scaling
-from forecaster.scaling.hpa import HpaReading, HpaSpec, recommend
+from forecaster.scaling.hpa import METRIC_WINDOW, HpaReading, HpaSpec, recommend
 from tidegauge.clock import Clock
 from tidegauge.cluster.state import ClusterState, Counts, Journal
 
 log = logging.getLogger(__name__)
 
-METRIC_WINDOW = timedelta(seconds=60)
 _SHORTEST_SLEEP_SECONDS = 0.005
 
 

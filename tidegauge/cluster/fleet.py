@@ -155,14 +155,16 @@ class Fleet:
         status = await replica.process.wait()
         probing.cancel()
         await asyncio.wait({probing})
+        if not probing.cancelled() and (error := probing.exception()):
+            log.error("replica %s could not be probed", instance, exc_info=error)
         if replica.state != "draining":
             log.warning("replica %s ended by itself with status %d", instance, status)
         self._gone(replica)
 
     async def _until_ready(self, replica: Replica, process: asyncio.subprocess.Process) -> None:
-        deadline = time.monotonic() + self._settings.start_timeout_seconds
-        while replica.state == "starting" and not await self._probe(replica.backend.port):
-            if time.monotonic() > deadline:
+        created = time.monotonic()
+        while replica.state == "starting" and not await self._is_ready(replica, created):
+            if time.monotonic() - created > self._settings.start_timeout_seconds:
                 log.error("replica %s was not ready in time: killing it", replica.backend.instance)
                 send(process, signal.SIGKILL)
                 return
@@ -174,6 +176,10 @@ class Fleet:
             self._rotation.add(replica.backend)
             self._tell("ready", replica)
             self._wake.set()
+
+    async def _is_ready(self, replica: Replica, created: float) -> bool:
+        early = time.monotonic() - created < self._settings.least_start_seconds
+        return not early and await self._probe(replica.backend.port)
 
     def _drain(self, replica: Replica) -> None:
         """Take a replica out of the rotation at once; it ends when the requests it holds are answered."""

@@ -30,10 +30,15 @@ Probe = Callable[[int], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSettings:
-    """How a replica is run. Spans are real seconds; `environ` is passed through with port and instance name added."""
+    """How a replica is run. Spans are real seconds; `environ` is passed through with port and instance name added.
+
+    least_start_seconds: no replica is ready sooner after its creation. Here a process is up in a second; in a cluster
+    a pod has to be scheduled, its image pulled and its probe passed first, and the lead must be seen to bridge that.
+    """
 
     command: tuple[str, ...]
     environ: Mapping[str, str]
+    least_start_seconds: float = 0.0
     ready_poll_seconds: float = 0.1
     start_timeout_seconds: float = 60.0
     drain_seconds: float = 30.0

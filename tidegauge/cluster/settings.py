@@ -30,6 +30,7 @@ class ClusterSettings:
     collector_url: str | None
     replica_environ: Mapping[str, str]
     bind_address: str = "127.0.0.1"
+    least_start_seconds: float = 2.0
 
 
 def settings_from_environment(environ: Mapping[str, str] = os.environ) -> ClusterSettings:
@@ -45,10 +46,11 @@ def settings_from_environment(environ: Mapping[str, str] = os.environ) -> Cluste
         api_port=_whole_number(environ, "TIDEGAUGE_CLUSTER_PORT", default=8010, least=1, most=65_535),
         folder=Path(environ.get("TIDEGAUGE_DATA", ".tidegauge")) / "cluster",
         command=_command(environ, "TIDEGAUGE_CLUSTER_COMMAND"),
-        starting_limit=_whole_number(environ, "TIDEGAUGE_CLUSTER_STARTING", default=3, least=1, most=100),
+        starting_limit=_whole_number(environ, "TIDEGAUGE_CLUSTER_STARTING", default=5, least=1, most=100),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         replica_environ=dict(environ),
         bind_address=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
+        least_start_seconds=_seconds(environ, "TIDEGAUGE_CLUSTER_START_SECONDS", default=2.0),
     )
 
 
@@ -63,6 +65,17 @@ def _whole_number(environ: Mapping[str, str], name: str, *, default: int, least:
     if not least <= number <= most:
         raise SettingsError(f"{name}: expected a whole number {least}..{most}, got {text!r}")
     return number
+
+
+def _seconds(environ: Mapping[str, str], name: str, *, default: float) -> float:
+    text = environ.get(name, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 60:
+        raise SettingsError(f"{name}: expected seconds 0..60, got {text!r}")
+    return seconds
 
 
 def _command(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -35,6 +35,9 @@ from tidegauge.settings import StackSettings
 
 SETTLE_SECONDS = 20.0
 MINUTE = timedelta(minutes=1)
+SYNC = timedelta(seconds=15)
+SIMULATION_SEED = 1998
+WARM_UP = timedelta(hours=1)  # of the demo's clock: what was decided before the window began belongs to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Judge:
     service: Service
     story: Story
     settings: StackSettings
+    forecaster: ForecasterSettings
     speed: float
     history_rows: int
 
@@ -113,7 +117,11 @@ class Judge:
 
     def _floor_changes(self) -> list[FloorChange]:
         stored = read_decisions(
-            self.client, self.service.name, since=self.story.window_from, until=self.story.window_to, limit=10_000
+            self.client,
+            self.service.name,
+            since=self.story.window_from - WARM_UP,
+            until=self.story.window_to,
+            limit=10_000,
         )
         applied = [
             row.decision for row in stored if row.applied and row.decision.floor_after != row.decision.floor_before
@@ -163,12 +171,11 @@ class Judge:
 
     def _simulated(self, recorded: pd.DataFrame, transitions: pd.DataFrame, capacity: Capacity) -> Replay:
         scaling = scaling_of(self.service)
-        forecaster = ForecasterSettings()
         played = recorded.rename(columns={"rps": "y"})
         history = self.story.history.rename(columns={"timestamp": "ds", "value": "y"})
         history = history.assign(y=history["y"] / self.story.step.total_seconds())
         rows = pd.concat([history[["ds", "y"]], played[["ds", "y"]]], ignore_index=True)
-        step = max(forecaster.step, self.story.step)
+        step = max(self.forecaster.step, self.story.step)
         coarse = rows.set_index("ds")["y"].resample(step, origin="epoch").mean().dropna()
         series = clean_series(self.service.name, coarse.rename_axis("ds").reset_index(), step=step)
         return replay(
@@ -178,9 +185,27 @@ class Judge:
             capacity=capacity,
             spec=reactive_spec(scaling, speed=self.speed),
             start_delay=_start_delay(transitions),
-            refresh=forecaster.refresh,
-            demand=recorded,
+            refresh=self.forecaster.refresh,
+            data_delay=self.forecaster.settle * self.speed,
+            demand=_in_quarter_minutes(recorded, window=(self.story.window_from, self.story.window_to)),
         )
+
+
+def _in_quarter_minutes(recorded: pd.DataFrame, *, window: tuple[datetime, datetime]) -> pd.DataFrame:
+    """Return the recorded minutes cut into what each sync of the autoscaler meets; a minute without a record is a gap.
+
+    Given how many arrivals a minute had, Poisson arrivals lie in it uniformly: so its quarters are a multinomial draw.
+    Without it the simulated autoscaler would see a smoother metric than the real one, and ask for fewer replicas.
+    """
+    parts = int(MINUTE / SYNC)
+    minutes = pd.date_range(window[0], window[1], freq=MINUTE, inclusive="left")
+    counts = recorded.set_index("ds")["rps"].reindex(minutes).to_numpy() * MINUTE.total_seconds()
+    known = np.isfinite(counts)
+    drawn = np.full((len(minutes), parts), np.nan)
+    rng = np.random.default_rng(SIMULATION_SEED)
+    drawn[known] = rng.multinomial(np.round(counts[known]).astype(int), np.full(parts, 1 / parts))
+    starts = pd.date_range(window[0], window[1], freq=SYNC, inclusive="left")
+    return pd.DataFrame({"ds": starts, "rps": drawn.ravel() / SYNC.total_seconds()})
 
 
 def _start_delay(transitions: pd.DataFrame) -> timedelta:

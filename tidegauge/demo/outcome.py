@@ -30,9 +30,10 @@ class FloorChange:
 
 @dataclass(frozen=True, slots=True)
 class JudgedChange:
-    """A floor change and what came: needed_at, when demand first passed what floor_before carries; None = never did.
+    """A floor change and what came of it.
 
-    ready_at: when floor_after replicas were ready; None = never, or the floor went down.
+    needed_at: when demand passed what floor_before carries (before the change, if it had already); None = never did.
+    ready_at: since when floor_after replicas were ready, whoever asked for them; None = never, or the floor went down.
     """
 
     change: FloorChange
@@ -95,8 +96,8 @@ def judge_changes(
         judged.append(
             JudgedChange(
                 change,
-                needed_at=_first(demand["ds"], demand["rps"] > change.floor_before * capacity_rps, change.at, until),
-                ready_at=_first_ready(transitions, change),
+                needed_at=_needed_at(demand, above=change.floor_before * capacity_rps, at=change.at, until=until),
+                ready_at=_ready_at(transitions, change),
             )
         )
     return tuple(judged)
@@ -115,21 +116,32 @@ def peak(demand: pd.DataFrame, *, width: timedelta) -> tuple[datetime, float]:
     return pd.Timestamp(mean.index[at]).to_pydatetime(), float(mean.iloc[at])
 
 
-def _first(times: pd.Series, holds: pd.Series, since: datetime, until: datetime | None) -> datetime | None:
-    inside = holds & (times + MINUTE > since)
-    if until is not None:
-        inside &= times < until
-    hits = times[inside]
-    return None if hits.empty else max(pd.Timestamp(hits.iloc[0]), pd.Timestamp(since)).to_pydatetime()
+def _needed_at(demand: pd.DataFrame, *, above: float, at: datetime, until: datetime | None) -> datetime | None:
+    """Return the start of the first stretch of demand above a rate that is under way at `at` or begins after it."""
+    starts = _stretches(demand["ds"], demand["rps"] > above)
+    for start, end in starts:
+        if (end is None or end > at) and (until is None or start < until):
+            return start
+    return None
 
 
-def _first_ready(transitions: pd.DataFrame, change: FloorChange) -> datetime | None:
-    """Return when floor_after replicas were ready: at once, if the reactive loop already had as many."""
-    before = transitions[transitions["at"] <= change.at]
-    if not before.empty and int(before["ready"].iloc[-1]) >= change.floor_after:
-        return change.at
-    after = transitions[(transitions["at"] > change.at) & (transitions["ready"] >= change.floor_after)]
-    return None if after.empty else pd.Timestamp(after["at"].iloc[0]).to_pydatetime()
+def _ready_at(transitions: pd.DataFrame, change: FloorChange) -> datetime | None:
+    """Return the start of the first stretch with floor_after ready replicas that is under way or begins afterwards."""
+    stretches = _stretches(transitions["at"], transitions["ready"] >= change.floor_after)
+    return next((start for start, end in stretches if end is None or end > change.at), None)
+
+
+def _stretches(times: pd.Series, holds: pd.Series) -> list[tuple[datetime, datetime | None]]:
+    """Return (start, end) of every stretch in which something holds; end None = to the last row."""
+    found: list[tuple[datetime, datetime | None]] = []
+    start: datetime | None = None
+    for at, held in zip(times.dt.to_pydatetime(), holds, strict=True):
+        if held and start is None:
+            start = at
+        elif not held and start is not None:
+            found.append((start, at))
+            start = None
+    return found if start is None else [*found, (start, None)]
 
 
 def _in_force(times: pd.Series, values: pd.Series, instants: pd.DatetimeIndex) -> npt.NDArray[np.float64]:

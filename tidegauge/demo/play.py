@@ -23,7 +23,7 @@ from collector.catalog import Catalog, read_catalog
 from collector.clickhouse import Client, connect, migrate, settings_from_environment
 from collector.sources.files import ImportedSeries, import_series
 from forecaster.policy_check import BacktestRequest, run_policy_backtest
-from forecaster.settings import Settings as ForecasterSettings
+from forecaster.settings import settings_from_environment as settings_from
 from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
 from tidegauge.clock import Clock
 from tidegauge.demo.judge import Judge
@@ -43,6 +43,14 @@ WARM_UP_SECONDS = 12.0  # of real time between the stack's start and the window'
 KEPT_HISTORY = timedelta(days=70)
 SEED = 1998
 KEEP = {"lock", "stack.json", "logs"}
+PROOF = timedelta(days=2)  # how much of the history the policy is replayed on: one forecast per minute of it
+# A ramp of half an hour is half a minute here: so a forecast and a decision every minute of the demo, which looks no
+# further ahead than its window. What is set in the environment wins.
+FORECASTER = {
+    "TIDEGAUGE_FORECAST_STEP": "1m",
+    "TIDEGAUGE_FORECAST_REFRESH": "1m",
+    "TIDEGAUGE_FORECAST_HORIZON": "8h",
+}
 
 _Answer = TypeVar("_Answer")
 
@@ -72,7 +80,8 @@ async def play_demo(settings: StackSettings, options: DemoOptions, progress: Pro
         rates, source=source, length=options.length, peak_rps=options.peak_rps / options.speed, ends_at=ends_at
     )
     progress.say(f"Traffic: {story.source}. Its peak becomes {options.peak_rps:g} requests per real second.")
-    async with Supervisor(settings.data, on_event=progress.hear) as supervisor:
+    environment = {**FORECASTER, **os.environ}
+    async with Supervisor(settings.data, environment=environment, on_event=progress.hear) as supervisor:
         supervisor.listen_to_signals()
         demo = _Demo(settings, options, story, supervisor, progress)
         if not await supervisor.unless_stopped(demo.prepare()):
@@ -108,6 +117,9 @@ class _Demo:
         self._shipped_config = settings.config
         self._history_rows = 0
         self._clock = Clock()
+        self._forecaster = settings_from(  # as the forecaster itself will read them
+            {**FORECASTER, **os.environ, "TIDEGAUGE_CONFIG": str(self._settings.config)}
+        )
         self.stored = 0
 
     async def prepare(self) -> None:
@@ -162,7 +174,7 @@ class _Demo:
             )
 
     def _prove(self, client: Client) -> None:
-        request = BacktestRequest(ForecasterSettings(config=self._settings.config), speed=self._options.speed)
+        request = BacktestRequest(self._forecaster, speed=self._options.speed, window=PROOF)
         service = self._catalog().service(SERVICE)
         with self._progress.bar("Backtest of the policy on the imported history") as tell:
 
@@ -202,6 +214,7 @@ class _Demo:
             service=self._catalog().service(SERVICE),
             story=self._story,
             settings=self._settings,
+            forecaster=self._forecaster,
             speed=self._options.speed,
             history_rows=self._history_rows,
         )

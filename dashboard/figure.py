@@ -1,0 +1,127 @@
+"""What every figure is made of: the palette, one time axis in UTC, gaps that stay gaps, data apart from the drawing.
+
+A figure's drawing never changes with its data, so a page that refreshes redraws no frame: only the rows are new.
+What is drawn from what is in `dashboard.charts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+# Okabe and Ito's: told apart by eyes of all kinds, on white and on black.
+BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#b5a800",
+)  # fmt: skip
+GREY = "#8c8c8c"
+CATEGORIES = [BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY]
+HEIGHT = 270
+_DAY_OR_TIME = (
+    "utchours(datum.value) == 0 && utcminutes(datum.value) == 0"
+    " ? utcFormat(datum.value, '%d %b') : utcFormat(datum.value, '%H:%M')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing and the rows it is drawn from, by name. Times in column `ds`, aware UTC."""
+
+    chart: alt.LayerChart | alt.FacetChart
+    data: Mapping[str, pd.DataFrame]
+
+    def spec(self) -> dict[str, Any]:
+        """Return the Vega-Lite document, with the rows as frames under `datasets`."""
+        return {**self.chart.to_dict(), "datasets": {name: _with_time(frame) for name, frame in self.data.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The stretch of time that a figure shows, and the present in it."""
+
+    since: datetime
+    now: datetime
+
+
+def rows(name: str) -> alt.Chart:
+    """Return an empty chart on the rows of a name."""
+    return alt.Chart(alt.NamedData(name))
+
+
+def time_axis() -> alt.X:
+    """Return the x channel: UTC, days named at midnight, hours between."""
+    axis = alt.Axis(labelExpr=_DAY_OR_TIME, labelOverlap=True, tickCount=9, grid=False)
+    return alt.X("ds:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
+def layered(layers: list[Any], data: dict[str, pd.DataFrame], window: Window, *, height: int = HEIGHT) -> Figure:
+    """Return the figure of some layers over a window, with a line at the present."""
+    edges = rows("window").mark_point(opacity=0).encode(x=time_axis())
+    present = rows("present").mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=time_axis())
+    shown = {
+        "window": pd.DataFrame({"ds": _instants([window.since, window.now])}),
+        "present": pd.DataFrame({"ds": _instants([window.now])}),
+    }
+    return Figure(alt.layer(edges, *layers, present).properties(height=height), {**data, **shown})
+
+
+def colours(domain: list[str], palette: list[str], *, columns: int = 4, symbol: str = "stroke") -> alt.Color:
+    """Return a colour channel on column `what`, with its legend above the figure."""
+    return alt.Color("what:N", scale=alt.Scale(domain=domain, range=palette), legend=_legend(columns, symbol))
+
+
+def dashes(domain: list[str], patterns: list[list[int]], *, columns: int = 4) -> alt.StrokeDash:
+    """Return a dash channel on column `what` that shares the legend of `colours`."""
+    return alt.StrokeDash("what:N", scale=alt.Scale(domain=domain, range=patterns), legend=_legend(columns, "stroke"))
+
+
+def _legend(columns: int, symbol: str) -> alt.Legend:
+    return alt.Legend(
+        title=None,
+        orient="top",
+        direction="horizontal",
+        columns=columns,
+        labelLimit=260,
+        symbolType=symbol,
+        symbolStrokeWidth=2.5 if symbol == "stroke" else 0,
+        symbolSize=200 if symbol == "stroke" else 120,
+        symbolOpacity=1,
+    )
+
+
+def line(**options: Any) -> dict[str, Any]:
+    """Return the options of a line that breaks at gaps and shows a lone point."""
+    width = options.get("strokeWidth", 1.8)
+    points = alt.OverlayMarkDef(size=width * width, filled=True)
+    return {"invalid": "break-paths-show-path-domains", "point": points, "strokeWidth": width, **options}
+
+
+def with_gaps(frame: pd.DataFrame, step: timedelta, *, by: str | None = None) -> pd.DataFrame:
+    """Return the rows with one empty row wherever a step is missing, so that no line crosses what nobody knows.
+
+    frame: `ds, [by,] ...`, ascending by ds.
+    """
+    if frame.empty:
+        return frame
+    times = frame["ds"] if by is None else frame.groupby(by)["ds"]
+    missing = times.shift(-1) - frame["ds"] > 1.5 * step
+    keep = ["ds"] if by is None else ["ds", by]
+    holes = frame.loc[missing, keep]
+    holes = holes.assign(ds=holes["ds"] + step)
+    return pd.concat([frame, holes], ignore_index=True).sort_values("ds", kind="stable", ignore_index=True)
+
+
+def _instants(moments: list[datetime]) -> pd.Series:
+    return pd.Series(pd.to_datetime(pd.Series(moments), utc=True)).dt.as_unit("ms")
+
+
+def _with_time(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with a column `time` to be read in a tooltip, which knows no UTC of its own."""
+    if "ds" not in frame or frame.empty:
+        return frame
+    ds = frame["ds"].dt.tz_convert("UTC").dt.as_unit("ms")
+    return frame.assign(ds=ds, time=ds.dt.strftime("%d %b %H:%M UTC"))
