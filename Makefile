@@ -14,11 +14,15 @@ OUT ?=
 TRACE ?=
 DATA ?= .tidegauge
 
+# The benchmarks': where the traces are, and where figures go
+TRACES ?= ../shared/traces
+JSON ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check unit format clean
+.PHONY: help demo up test check unit bench-forecast bench-record bench-loadgen format clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: .venv/.synced ## Import history, play a day's peak in minutes on the embedded stack, scale ahead of it
 	@$(TIDEGAUGE) demo --data '$(DATA)' --minutes '$(MINUTES)' --speed '$(SPEED)' \
@@ -38,6 +42,15 @@ check: .venv/.synced ## Lint, types and the architecture's contracts
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
+
+bench-forecast: .venv/.synced ## Score the forecasts on real traces (TRACES=folder) beside the naive baselines
+	@.venv/bin/python -m benchmarks.forecast --traces '$(TRACES)' $(if $(JSON),--json '$(JSON)')
+
+bench-record: .venv/.synced ## Measure the record: events/s, memory, bytes per event, burn windows of 100 SLOs
+	@.venv/bin/python -m benchmarks.record
+
+bench-loadgen: .venv/.synced ## Measure the load generator beside others; writes out/loadgen-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.loadgen --out out/loadgen-benchmark.json
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import uvicorn
 
+from collector.alerts.jobs import alert_jobs
+from collector.alerts.outbox import OUTBOX_PATH, Outbox
+from collector.alerts.receivers import resolve_receivers
 from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
@@ -70,12 +73,20 @@ def main() -> int:
         catalog = read_catalog(settings.config)
         clock = clock_from_environment(os.environ)
         listener = _listen(settings)
+        receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         spool = Spool(settings.data / "spool")
+        outbox = Outbox(settings.data / OUTBOX_PATH)
     except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
         return 1
     parts = CollectorParts(
-        spool=spool, store=StoreLink(settings.store), catalog=catalog, clock=clock, metrics=CollectorMetrics()
+        spool=spool,
+        store=StoreLink(settings.store),
+        catalog=catalog,
+        clock=clock,
+        metrics=CollectorMetrics(),
+        outbox=outbox,
+        receivers=receivers,
     )
     app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
     server = uvicorn.Server(
@@ -115,6 +126,7 @@ def _listen(settings: Settings) -> socket.socket:
 async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
+    jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
     try:

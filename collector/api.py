@@ -6,7 +6,7 @@ Blocking work runs in threads: accepting batches in one of its own, so that a sl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -17,10 +17,14 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from collector.alerts.api import add_alerts
+from collector.alerts.outbox import Outbox
+from collector.alerts.receivers import Receiver
 from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
 from collector.metrics import CollectorMetrics, exposition
+from collector.otlp_api import add_traces
 from collector.record.store import (
     read_demand,
     read_watermark,
@@ -50,6 +54,8 @@ class CollectorParts:
     catalog: Catalog
     clock: Clock
     metrics: CollectorMetrics
+    outbox: Outbox
+    receivers: Sequence[Receiver] = ()
     intake: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="intake"))
 
 
@@ -58,8 +64,10 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     app = FastAPI(title="Tidegauge collector", lifespan=lifespan, docs_url=None, redoc_url=None)
     _answer_errors(app)
     _add_events(app, parts)
+    add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     _add_observations(app, parts)
     _add_reads(app, parts)
+    add_alerts(app, open_client=parts.store.client, clock=parts.clock)
     _add_own_state(app, parts)
     return app
 

@@ -6,12 +6,13 @@ the numbers mean is decided by those who use them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
+from collector.alerts.settings import AlertSettings, read_alert_settings
 from collector.checked_yaml import Block, CatalogError, read_root
 
 Mode = Literal["observe", "recommend", "act"]
@@ -119,9 +120,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All watched services, by name."""
+    """All watched services, by name, and how alerts are raised."""
 
     services: dict[str, Service]
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def service(self, name: str) -> Service:
         """Return a service; raises CatalogError naming the known ones."""
@@ -144,10 +146,11 @@ def read_catalog(path: Path) -> Catalog:
 def parse_catalog(text: str, *, name: str) -> Catalog:
     """Check the text of a catalog; `name` is the file named in errors. Raises CatalogError."""
     root = read_root(text, name=name)
-    root.only("version", "services")
+    root.only("version", "services", "alerts")
     if root.required("version").whole_number() != 1:
         root.required("version").refuse("1, the only version there is")
-    return Catalog({key: _service(key, block) for key, block in root.required("services").entries().items()})
+    services = {key: _service(key, block) for key, block in root.required("services").entries().items()}
+    return Catalog(services, root.optional("alerts", read_alert_settings) or AlertSettings())
 
 
 def _positive(block: Block) -> float:

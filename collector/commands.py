@@ -1,19 +1,21 @@
-"""The collector's commands: `tidegauge import` and `tidegauge slo status`. Heavy imports stay inside the functions."""
+"""The collector's commands: `tidegauge import`, `tidegauge slo status|backtest`. Heavy imports stay inside them."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collector.alerts.commands import mount as mount_alerts
+from collector.spool_commands import mount as mount_spool
+from collector.terminal import config_path, fail, open_store
+
 if TYPE_CHECKING:
     from collector.catalog import Service
-    from collector.clickhouse import Client
     from collector.sources.files import ImportedSeries
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -24,7 +26,10 @@ def mount(app: typer.Typer) -> None:
     app.command("import")(import_file)
     slo = typer.Typer(help="Service level objectives.", no_args_is_help=True)
     slo.command("status")(slo_status)
+    slo.command("backtest")(slo_backtest)
     app.add_typer(slo, name="slo")
+    mount_alerts(app)
+    mount_spool(app)
 
 
 def import_file(
@@ -46,7 +51,7 @@ def import_file(
         if shift_to_end_at is not None:
             series = shifted_to_end_at(series, _instant(shift_to_end_at))
         rows = import_series(
-            _store(),
+            open_store(),
             service,
             series,
             source=file.name,
@@ -54,7 +59,7 @@ def import_file(
             on_progress=_progress if len(series.frame) > 50_000 else None,
         )
     except (ImportRefusedError, StoreError) as error:
-        _fail(f"{file}: {error}")
+        fail(f"{file}: {error}")
     _warn_if_unknown(service)
     _print_import(file, service, series, rows, as_json=as_json)
 
@@ -93,7 +98,7 @@ def slo_status(
     from tidegauge.clock import clock_from_environment
 
     try:
-        services, client, now = _services(service), _store(), clock_from_environment(os.environ).now()
+        services, client, now = _services(service), open_store(), clock_from_environment(os.environ).now()
         documents = [
             slo_document(
                 each.name,
@@ -103,7 +108,7 @@ def slo_status(
             for each in services
         ]
     except (CatalogError, StoreError) as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         typer.echo(json.dumps(documents[0] if service is not None else documents))
         return
@@ -111,31 +116,58 @@ def slo_status(
         typer.echo("\n".join(slo_lines(document)))
 
 
+def slo_backtest(
+    service: Annotated[str, typer.Argument(help="A service of tidegauge.yaml.")],
+    days: Annotated[float, typer.Option("--days", min=0.01, max=90, help="How much history, up to now.")] = 7,
+    name: Annotated[str | None, typer.Option("--slo", help="One SLO; all when absent.")] = None,
+    significant: Annotated[
+        float, typer.Option("--significant", min=0, max=1, help="Share of the budget that an incident spends.")
+    ] = 0.02,
+    as_json: _Json = False,
+) -> None:
+    """Replay the alert policy over the record: alerts, detection and reset time, precision, recall."""
+    from collector.alerts.backtest import LOOKBACK, Minutes, backtest, backtest_document, backtest_lines
+    from collector.catalog import CatalogError, read_catalog
+    from collector.clickhouse import StoreError
+    from collector.slo.store import read_slo_minutes
+    from tidegauge.clock import clock_from_environment
+
+    try:
+        catalog, client = read_catalog(config_path()), open_store()
+        watched = catalog.service(service)
+        chosen = [slo for slo in watched.slos if name in (None, slo.name)]
+        if not chosen:
+            fail(f"{service}: expected one of the SLOs {', '.join(slo.name for slo in watched.slos) or '(none)'}")
+        until = datetime.fromtimestamp(clock_from_environment(os.environ).now_seconds() // 60 * 60, UTC)
+        since = datetime.fromtimestamp((until - timedelta(days=days)).timestamp() // 60 * 60, UTC)
+        results = []
+        for slo in chosen:
+            columns = read_slo_minutes(client, service, slo, since=since - LOOKBACK, until=until)
+            policy = catalog.alerts.policy
+            results.append(
+                backtest(watched, slo, Minutes(*columns), policy, since=since, until=until, significant=significant)
+            )
+    except (CatalogError, StoreError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps([backtest_document(each) for each in results]))
+        return
+    for each in results:
+        typer.echo("\n".join(backtest_lines(each)))
+
+
 def _services(name: str | None) -> list[Service]:
     from collector.catalog import read_catalog
 
-    catalog = read_catalog(_config())
+    catalog = read_catalog(config_path())
     return list(catalog.services.values()) if name is None else [catalog.service(name)]
-
-
-def _config() -> Path:
-    return Path(os.environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml")
-
-
-def _store() -> Client:
-    from collector.clickhouse import connect, migrate, settings_from_environment
-    from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
-
-    client = connect(settings_from_environment(os.environ))
-    migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
-    return client
 
 
 def _warn_if_unknown(service: str) -> None:
     from collector.catalog import CatalogError, read_catalog
 
     try:
-        read_catalog(_config()).service(service)
+        read_catalog(config_path()).service(service)
     except CatalogError as error:
         typer.echo(f"warning: {error}", err=True)
 
@@ -151,8 +183,3 @@ def _instant(text: str) -> datetime:
 
 def _progress(done: int, total: int) -> None:
     typer.echo(f"{done} of {total} rows", err=True)
-
-
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
-    raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from collector.clickhouse import Client
 from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.models import LearntHours, forecast_demand
+from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import read_history, read_known
 from forecaster.instants import floored, text_of
@@ -91,6 +92,35 @@ def answer_from_record(
     rows = read_history(client, service.name, since=since, until=until, step=known.step)
     series = clean_series(service.name, rows, step=known.step, until=until)
     return Answer(service.name, known.step, "requests/s", _forecasts(series, floors, question))
+
+
+def skill_from_csv(
+    path: Path, *, origins: int, horizon: timedelta, progress: Callable[[float], None] | None = None
+) -> SkillReport:
+    """Score forecasts of a file against what came. Raises ValueError naming what was expected."""
+    imported = read_csv(path)
+    series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
+    return backtest_forecast(series, origins=origins, horizon=horizon, progress=progress)
+
+
+def skill_from_record(
+    client: Client,
+    service: Service,
+    *,
+    origins: int,
+    horizon: timedelta,
+    clock: Clock,
+    settings: Settings,
+    progress: Callable[[float], None] | None = None,
+) -> SkillReport:
+    """Score forecasts of a service against the record. Raises AskedAmissError, DemandError, SkillError, StoreError."""
+    known = read_known(client, service.name, finest=settings.step)
+    if known is None:
+        raise AskedAmissError(f"expected demand of {service.name!r} in the record, got none recorded or imported yet")
+    until = min(floored(clock.now() - settings.settle * clock.speed_now(), known.step), known.end)
+    rows = read_history(client, service.name, since=known.first, until=until, step=known.step)
+    series = clean_series(service.name, rows, step=known.step, until=until)
+    return backtest_forecast(series, origins=origins, horizon=horizon, progress=progress)
 
 
 def _forecasts(

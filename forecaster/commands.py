@@ -1,4 +1,4 @@
-"""`tidegauge forecast | plan | backtest policy | scale ...`: the edge where words from a shell become values.
+"""`tidegauge forecast | plan | backtest policy|forecast | scale ...`: the edge where words from a shell become values.
 
 Results go to stdout, complaints as one line to stderr; exit 0 done, 1 failed, 2 misused. The heavy imports stay inside
 the functions, so that `tidegauge --help` is quick.
@@ -47,6 +47,12 @@ _BACKTEST_HELP = """Play the scaling policy on the past, against the autoscaler 
 tidegauge backtest policy reference-app --window 7d
 tidegauge backtest policy --csv traffic.csv --peak-replicas 20
 """
+_SKILL_HELP = """Score past forecasts by what came, beside the naive baselines. Ratios under 1 beat the yardstick.
+
+\b
+tidegauge backtest forecast reference-app
+tidegauge backtest forecast --csv traffic.csv --origins 12 --horizon 24h --json
+"""
 _STATUS_HELP = """Say how a service's autoscaler and its forecaster stand.
 
 \b
@@ -64,8 +70,8 @@ def mount(app: typer.Typer) -> None:
     app.command("forecast", help=_FORECAST_HELP)(forecast)
     app.command("plan", help=_PLAN_HELP)(plan)
     backtest = typer.Typer(no_args_is_help=True, help="Judge on the past, with the code that runs live.")
-    backtest.callback()(_nothing)
     backtest.command("policy", help=_BACKTEST_HELP)(backtest_policy)
+    backtest.command("forecast", help=_SKILL_HELP)(backtest_forecasts)
     app.add_typer(backtest, name="backtest")
     scale = typer.Typer(no_args_is_help=True, help="What was decided about replicas, and how they stand.")
     scale.command("status", help=_STATUS_HELP)(scale_status)
@@ -171,6 +177,44 @@ def backtest_policy(
     raise typer.Exit(0 if verdict.passed else 1)
 
 
+def backtest_forecasts(
+    service: OneService = None,
+    csv: CsvFile = None,
+    origins: Annotated[int, typer.Option(help="Instants of the last third to forecast from.", min=1)] = 12,
+    horizon: Annotated[str, typer.Option(help="How far ahead each forecast goes, such as 24h.")] = "24h",
+    as_json: AsJson = False,
+) -> None:
+    """Answer `tidegauge backtest forecast`."""
+    from forecaster.answers import skill_from_csv, skill_from_record
+    from forecaster.screen import show_skill
+    from forecaster.settings import parse_span
+    from forecaster.shapes import plain_json
+
+    with _told():
+        _exactly_one(service, csv)
+        span = _named("--horizon", parse_span, horizon)
+        if csv is not None:
+            with _progress() as progress:
+                report = skill_from_csv(csv, origins=origins, horizon=span, progress=progress)
+        else:
+            catalog, settings = _configuration()
+            known = catalog.service(service or "")
+            with _world(settings) as world, _progress() as progress:
+                report = skill_from_record(
+                    world.client,
+                    known,
+                    origins=origins,
+                    horizon=span,
+                    clock=world.clock,
+                    settings=settings,
+                    progress=progress,
+                )
+    if as_json:
+        _print_json(plain_json(report))
+    else:
+        show_skill(_console(), report)
+
+
 def scale_status(service: ServiceName, as_json: AsJson = False) -> None:
     """Answer `tidegauge scale status`."""
     from forecaster.overview import overview_json
@@ -209,10 +253,6 @@ def scale_history(
         _print_json({"service": known.name, "decisions": [stored_decision_json(stored) for stored in found]})
     else:
         show_decisions(_console(), known.name, found)
-
-
-def _nothing() -> None:
-    """Keep `backtest` a group while it has one command."""
 
 
 @contextmanager

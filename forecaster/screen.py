@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forecaster.answers import Answer
+from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
 from forecaster.scaling.backtest import PolicyBacktest
@@ -97,6 +98,31 @@ def show_backtest(console: Console, name: str, verdict: PolicyBacktest) -> None:
     title = f"{name}, {text_of(start)} to {text_of(end)}"
     console.print(_table(title, ("policy", "under-provisioned s", "replica-hours"), rows))
     console.print(f"{'passed' if verdict.passed else 'not passed'}: {verdict.reason}")
+
+
+def show_skill(console: Console, report: SkillReport) -> None:
+    """Print each model's scores as ratios to the yardstick, and how much of the truth lay under its quantiles."""
+    levels = list(report.models[0].coverage)
+
+    def ratio(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = [
+        (
+            skill.model,
+            ratio(skill.relative_mase),
+            ratio(skill.relative_wql),
+            ratio(skill.relative_mase_near),
+            *(f"{skill.coverage[level]:.1%}" for level in levels),
+        )
+        for skill in report.models
+    ]
+    title = (
+        f"{report.series}: {report.points:,} truths up to {report.horizon} after {len(report.origins)} origins,"
+        f" errors as ratios to {report.yardstick}"
+    )
+    headings = ("model", "error", "quantile loss", "error to 1 h", *(f"under q{level}" for level in levels))
+    console.print(_table(title, headings, rows))
 
 
 def _forecast_view(forecast: Forecast, *, unit: str) -> RenderableType:

@@ -166,7 +166,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     """Return everything that a decision may look at, now. Reads only. Raises StoreError."""
     scaling = scaling_of(service)
     now = world.clock.now()
-    watermark = record.read_watermark(world.client, service.name)
+    known = record.read_demand_span(world.client, service.name)
     backtest = store.read_latest_backtest(world.client, service.name)
     measured = record.read_capacities(world.client, service.name, limit=1)
     memory.capacity = capacity_in_use(scaling, measured, speed=world.clock.speed_now(), now=now)
@@ -178,7 +178,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         forecast=memory.forecast or NoForecast(service.name, now, "no forecast has been made yet"),
         capacity=memory.capacity,
         hpa=_read_hpa(world.actuator, scaling.name),
-        metric_at=min(watermark, now) if watermark else None,
+        metric_at=min(known[1], now) if known else None,
         last_lowered_at=memory.changes.lowered_at,
         last_raised_at=memory.changes.raised_at,
         backtest_passed=backtest is not None and backtest.passed,

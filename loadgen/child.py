@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from loadgen.protocol import LENGTH, Results, parse_frame
+from loadgen.protocol import LENGTH, Message, parse_frame
 
 LARGEST_BACKLOG_BYTES = 4_000_000
 PATIENCE_SECONDS = 3.0
@@ -27,7 +27,7 @@ class Child(Protocol):
     def say(self, line: Mapping[str, Any]) -> None:
         """Send one line; never waits. A child that is gone, or hears nothing any more, does not hear it."""
 
-    def messages(self) -> AsyncIterator[Results | dict[str, Any]]:
+    def messages(self) -> AsyncIterator[Message]:
         """Yield what it tells until it is gone."""
 
     def kill(self) -> None:
@@ -38,7 +38,7 @@ class Child(Protocol):
 
 
 class ChildProcess:
-    """`python -m loadgen.worker` as a subprocess in a session of its own.
+    """`python -m loadgen.worker` (or another module) as a subprocess in a session of its own.
 
     A Ctrl-C at the terminal thus reaches the parent alone, which then drains; the child ends when its stdin does.
     """
@@ -47,10 +47,10 @@ class ChildProcess:
         self._process = process
 
     @classmethod
-    async def start(cls, plan: Mapping[str, Any]) -> ChildProcess:
-        """Start a child and give it its plan."""
+    async def start(cls, plan: Mapping[str, Any], module: str = "loadgen.worker") -> ChildProcess:
+        """Start a child (`python -m module`) and give it its plan."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadgen.worker",
+            sys.executable, "-m", module,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         child = cls(process)
@@ -72,7 +72,7 @@ class ChildProcess:
             return
         stdin.write(json.dumps(line).encode() + b"\n")
 
-    async def messages(self) -> AsyncIterator[Results | dict[str, Any]]:
+    async def messages(self) -> AsyncIterator[Message]:
         """Yield results and statuses until the child closes its end, as it does by dying."""
         stdout = self._process.stdout
         while stdout is not None:

@@ -1,4 +1,7 @@
-"""`tidegauge load ...`: a short run with a constant arrival rate, and the own shape. Heavy imports stay inside."""
+"""`tidegauge load ...`: its commands, the quick run at a constant rate, and the own shape. Heavy imports stay inside.
+
+What plays a scenario file stands in `scenario_commands`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from loadgen.capacity_command import capacity
+from loadgen.scenario_commands import mount_scenarios, run_file
 
 if TYPE_CHECKING:
     from loadgen.trial import Trial
@@ -30,29 +36,48 @@ def mount(app: typer.Typer) -> None:
     load = typer.Typer(help="Send load with an open model, and see what users would have got.", no_args_is_help=True)
     load.command("run")(run)
     load.command("shape")(shape)
+    load.command("capacity")(capacity)
+    mount_scenarios(load)
     app.add_typer(load, name="load")
 
 
 def run(
-    target: Annotated[str, typer.Option(help="http://HOST:PORT")],
-    rps: Annotated[float, typer.Option(min=0.001, help="arrivals per second")],
-    duration: Annotated[str, typer.Option(help="such as 30s or 5m")],
-    arrivals: Annotated[Literal["poisson", "uniform"], typer.Option()] = "poisson",
-    seed: Annotated[int, typer.Option(min=0, help="the same seed: the same arrivals")] = 0,
+    scenario: Annotated[str | None, typer.Argument(help="a scenario file, or the name of a shipped one")] = None,
+    target: Annotated[str | None, typer.Option(help="http://HOST:PORT; goes before the file's")] = None,
+    rps: Annotated[float | None, typer.Option(min=0.001, help="arrivals per second, without a file")] = None,
+    duration: Annotated[str | None, typer.Option(help="such as 30s or 5m, without a file")] = None,
+    arrivals: Annotated[Literal["poisson", "uniform"], typer.Option(help="without a file")] = "poisson",
+    seed: Annotated[int | None, typer.Option(min=0, help="the same seed: the same arrivals")] = None,
     path: Annotated[str | None, typer.Option(help="GET this path only, in place of the reference app's mix")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's files [TIDEGAUGE_DATA/load/RUN]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")] = False,
 ) -> None:
-    """Send at a constant rate and tell latencies from the intended start.
+    """Play a scenario file, or send at a constant rate; latencies count from the intended start.
 
-    Exit 0: measured; 1: invalid, with the reason, or the target did not answer; 2: misused.
+    Exit 0: measured, all thresholds held; 1: invalid, with the reason, or nobody answered; 2: misused; 99: a threshold
+    was crossed. Examples: `tidegauge load run flight_search_load --target http://127.0.0.1:8000`,
+    `tidegauge load run --target http://127.0.0.1:8000 --rps 20 --duration 30s`.
     """
+    if scenario is not None:
+        if rps is not None or duration is not None or path is not None:
+            raise typer.BadParameter("expected either a scenario or --rps, --duration and --path")
+        run_file(scenario, target=target, seed=seed, out=out, as_json=as_json)
+        return
+    if target is None or rps is None or duration is None or out is not None:
+        raise typer.BadParameter("expected a scenario, or --target, --rps and --duration without --out")
+    _run_rate(target, rps, span(duration), arrivals, seed or 0, path, as_json=as_json)
+
+
+def _run_rate(
+    target: str, rps: float, length: timedelta, arrivals: Literal["poisson", "uniform"], seed: int, path: str | None,
+    *, as_json: bool,
+) -> None:  # fmt: skip
     import asyncio
     import os
 
     from loadgen.safety import check_duration, check_rate, check_target, limits_from_environment
     from loadgen.trial import NoTargetError, TrialPlan, run_trial
 
-    length = span(duration)
     try:
         limits = limits_from_environment(os.environ)
         plan = TrialPlan(check_target(target, limits), rps, length, arrivals, seed, path)

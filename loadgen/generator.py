@@ -20,7 +20,7 @@ from loadgen.arrivals import Schedule
 from loadgen.child import Child
 from loadgen.journeys import Mix
 from loadgen.ledger import Due, Ledger
-from loadgen.protocol import Results
+from loadgen.protocol import Message, Results, Rows
 from loadgen.results import Second
 from tidegauge.clock import Clock
 
@@ -211,8 +211,10 @@ class Generator:
             log.error("the child is gone; another one is started in %.1f s", backoff)
             await asyncio.sleep(backoff)
 
-    def _hear(self, message: Results | dict[str, Any]) -> None:
+    def _hear(self, message: Message) -> None:
         self._heard_at = now = self.clock.read_real()
+        if isinstance(message, Rows):
+            raise TypeError("expected results of arrivals, got rows of a scenario")
         if isinstance(message, Results):
             unknown = self.ledger.unknown_results
             self.ledger.settle(message)

@@ -29,11 +29,12 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An answer: its status, and when (perf_counter seconds) its first byte came and it was complete."""
+    """An answer: its status, when (perf_counter seconds) its first byte came and it was complete, its body if asked."""
 
     status: int
     first_byte_at: float
     done_at: float
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -45,10 +46,13 @@ class _Connection:
 class _Answer:
     """What httptools tells while it parses one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_body: bool) -> None:
         self.complete = False
         self.keep_alive = False
         self.has_length = False
+        self.body = bytearray()
+        if keep_body:
+            self.on_body = self.body.extend  # looked up once, by the parser: a body that nobody reads costs nothing
         self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, _value: bytes) -> None:
@@ -73,7 +77,7 @@ class LeanClient:
     now: Callable[[], float] = perf_counter
     _idle: list[_Connection] = field(default_factory=list)
 
-    def exchange(self, request: Request) -> Exchange:
+    def exchange(self, request: Request, *, keep_body: bool = False) -> Exchange:
         """Send the request and return its answer.
 
         A kept connection that the server closed meanwhile is replaced once, as browsers do.
@@ -85,11 +89,11 @@ class LeanClient:
         kept = self._take_idle()
         if kept is not None:
             try:
-                return self._converse(kept, data, deadline)
+                return self._converse(kept, data, deadline, keep_body)
             except _StaleError:
                 pass  # nothing of an answer came: the server had closed it while it was idle
         try:
-            return self._converse(self._connect(deadline), data, deadline)
+            return self._converse(self._connect(deadline), data, deadline, keep_body)
         except _StaleError as error:
             raise NoConnectionError(str(error)) from error
 
@@ -118,11 +122,11 @@ class LeanClient:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _Connection(opened, self.now())
 
-    def _converse(self, connection: _Connection, data: bytes, deadline: float) -> Exchange:
+    def _converse(self, connection: _Connection, data: bytes, deadline: float, keep_body: bool) -> Exchange:
         """Send and read on this connection; keep it if the answer allows, close it on everything else."""
         keep = False
         try:
-            exchange, keep = self._send_and_read(connection.socket, data, deadline)
+            exchange, keep = self._send_and_read(connection.socket, data, deadline, keep_body)
         except TimeoutError as error:
             raise NoAnswerError(f"no answer within {self.timeout_seconds:g} s") from error
         except (OSError, httptools.HttpParserError) as error:
@@ -135,8 +139,10 @@ class LeanClient:
                 connection.socket.close()
         return exchange
 
-    def _send_and_read(self, opened: socket.socket, data: bytes, deadline: float) -> tuple[Exchange, bool]:
-        answer = _Answer()
+    def _send_and_read(
+        self, opened: socket.socket, data: bytes, deadline: float, keep_body: bool
+    ) -> tuple[Exchange, bool]:
+        answer = _Answer(keep_body=keep_body)
         first_byte_at = 0.0
         while not answer.complete:
             remaining = deadline - self.now()
@@ -156,14 +162,14 @@ class LeanClient:
                 return self._read_until_closed(answer, first_byte_at)
             first_byte_at = first_byte_at or self.now()
             answer.parser.feed_data(received)
-        exchange = Exchange(answer.parser.get_status_code(), first_byte_at, self.now())
+        exchange = Exchange(answer.parser.get_status_code(), first_byte_at, self.now(), bytes(answer.body))
         return exchange, answer.keep_alive
 
     def _read_until_closed(self, answer: _Answer, first_byte_at: float) -> tuple[Exchange, bool]:
         """Return an answer without a length, which ends where the connection does."""
         if answer.has_length or not answer.parser.get_status_code():
             raise NoConnectionError("the server closed the connection within an answer")
-        return Exchange(answer.parser.get_status_code(), first_byte_at, self.now()), False
+        return Exchange(answer.parser.get_status_code(), first_byte_at, self.now(), bytes(answer.body)), False
 
 
 class _StaleError(Exception):

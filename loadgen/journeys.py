@@ -99,11 +99,12 @@ class Mix:
             route.method,
             route.path.format_map(values),
             tuple((name, template.format_map(values)) for name, template in route.headers),
-            _fill(route.json_body, values),
+            fill_body(route.json_body, values),
         )
 
 
-def _fill(template: str | None, values: Mapping[str, Any]) -> bytes:
+def fill_body(template: str | None, values: Mapping[str, Any]) -> bytes:
+    """Return a JSON template with its values filled in; nothing where there is no template."""
     return b"" if template is None else json.dumps(_fill_value(json.loads(template), values)).encode()
 
 
@@ -119,17 +120,22 @@ def _fill_value(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
+def draws_from_plan(plan: Mapping[str, Any]) -> dict[str, Draw]:
+    """Return the draws that `journeys_file` made into plain JSON."""
+    return {
+        name: Draw(
+            tuple(draw["choices"]), tuple(accumulate(draw["weights"])), draw["low"], draw["high"], bool(draw["days"])
+        )
+        for name, draw in plan.items()
+    }
+
+
 def mix_from_plan(plan: Mapping[str, Any], *, seed: int, run_id: str) -> Mix:
     """Return the mix that `journeys_file.read_journeys` checked and made into plain JSON.
 
     plan: {"draws": {name: ..Draw}, "routes": [{name, weight, method, path, headers, json, expected, values}]}.
     """
-    draws = {
-        name: Draw(
-            tuple(draw["choices"]), tuple(accumulate(draw["weights"])), draw["low"], draw["high"], bool(draw["days"])
-        )
-        for name, draw in plan["draws"].items()
-    }
+    draws = draws_from_plan(plan["draws"])
     routes = tuple(
         Route(
             name=route["name"], weight=route["weight"], method=route["method"], path=route["path"],

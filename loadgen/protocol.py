@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any, BinaryIO
 
 RESULTS = b"R"
+ROWS = b"Q"
 STATUS = b"S"
 LENGTH = struct.Struct(">I")
 LONGEST_US = 2**32 - 1
@@ -96,6 +97,61 @@ class Results:
         return results
 
 
+ROW_TYPES = {
+    "keys": "q", "seconds": "I", "routes": "B", "outcomes": "B", "statuses": "H", "lags_us": "I", "lates_us": "I",
+    "first_bytes_us": "I", "services_us": "I", "checks_passed": "B", "checks_failed": "B",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Rows:
+    """Requests of a scenario, as columns of one length. keys: the arrival's, or -1 where no schedule asked for it.
+
+    seconds: the real epoch second it was intended in. lates_us: how late the generator itself was.
+    """
+
+    columns: dict[str, array[int]] = field(
+        default_factory=lambda: {name: array(code) for name, code in ROW_TYPES.items()}
+    )
+
+    def add(
+        self, key: int, second: int, route: int, outcome: Outcome, *, status: int = 0, lag: float = 0.0,
+        late: float = 0.0, first_byte: float = 0.0, service: float = 0.0, passed: int = 0, failed: int = 0,
+    ) -> None:  # fmt: skip
+        """Append one request; times in seconds."""
+        row = (
+            key, second, route, outcome, status, _microseconds(lag), _microseconds(late), _microseconds(first_byte),
+            _microseconds(service), min(passed, 255), min(failed, 255),
+        )  # fmt: skip
+        for column, value in zip(self.columns.values(), row, strict=True):
+            column.append(value)
+
+    def __len__(self) -> int:
+        return len(self.columns["keys"])
+
+    def pack(self) -> bytes:
+        """Return the columns, one after the other."""
+        return b"".join(column.tobytes() for column in self.columns.values())
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Rows:
+        """Return what `pack` wrote. Raises ValueError when the columns would not have one length."""
+        rows = cls()
+        width = sum(column.itemsize for column in rows.columns.values())
+        count, rest = divmod(len(payload), width)
+        if rest:
+            raise ValueError(f"expected a multiple of {width} bytes of rows, got {len(payload)}")
+        offset = 0
+        for column in rows.columns.values():
+            size = count * column.itemsize
+            column.frombytes(payload[offset : offset + size])
+            offset += size
+        return rows
+
+
+Message = Results | Rows | dict[str, Any]
+
+
 def _microseconds(seconds: float) -> int:
     return min(max(round(seconds * 1e6), 0), LONGEST_US)
 
@@ -110,18 +166,20 @@ def status_frame(status: dict[str, Any]) -> bytes:
     return frame(STATUS, json.dumps(status).encode())
 
 
-def parse_frame(body: bytes) -> Results | dict[str, Any]:
+def parse_frame(body: bytes) -> Message:
     """Return what a frame's body (kind and payload) says. Raises ValueError for an unknown kind."""
     kind, payload = body[:1], body[1:]
     if kind == RESULTS:
         return Results.unpack(payload)
+    if kind == ROWS:
+        return Rows.unpack(payload)
     if kind == STATUS:
         status: dict[str, Any] = json.loads(payload)
         return status
-    raise ValueError(f"expected a frame of kind {RESULTS!r} or {STATUS!r}, got {kind!r}")
+    raise ValueError(f"expected a frame of kind {RESULTS!r}, {ROWS!r} or {STATUS!r}, got {kind!r}")
 
 
-def read_frame(stream: BinaryIO) -> Results | dict[str, Any] | None:
+def read_frame(stream: BinaryIO) -> Message | None:
     """Return the next frame of a blocking stream; None at its end, even within a frame."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HOSTS_NAME = "TIDEGAUGE_LOAD_ALLOWED_HOSTS"
 RATE_NAME = "TIDEGAUGE_LOAD_MAX_RPS"
+USERS_NAME = "TIDEGAUGE_LOAD_MAX_USERS"
 MAX_RPS = 2000.0
+MAX_USERS = 10_000
 
 
 class UnsafeLoadError(ValueError):
@@ -27,6 +29,7 @@ class Limits:
     allowed_hosts: frozenset[str] = LOOPBACK
     max_rps: float = MAX_RPS
     max_duration: timedelta = timedelta(hours=4)
+    max_users: int = MAX_USERS
 
 
 def limits_from_environment(environ: Mapping[str, str]) -> Limits:
@@ -39,7 +42,10 @@ def limits_from_environment(environ: Mapping[str, str]) -> Limits:
         raise UnsafeLoadError(f"{RATE_NAME}: expected requests per second, got {text!r}") from None
     if not max_rps > 0:
         raise UnsafeLoadError(f"{RATE_NAME}: expected more than 0 requests per second, got {text!r}")
-    return Limits(LOOPBACK | hosts, max_rps)
+    users = environ.get(USERS_NAME) or str(MAX_USERS)
+    if not users.isdecimal() or int(users) < 1:
+        raise UnsafeLoadError(f"{USERS_NAME}: expected a number of users, 1 or more, got {users!r}")
+    return Limits(LOOPBACK | hosts, max_rps, max_users=int(users))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,12 @@ def check_rate(real_rps: float, limits: Limits) -> None:
         raise UnsafeLoadError(
             f"rate: expected at most {limits.max_rps:g} requests per real second ({RATE_NAME}), got {real_rps:g}"
         )
+
+
+def check_users(users: int, limits: Limits) -> None:
+    """Raise UnsafeLoadError when the run would have more users than the limit."""
+    if users > limits.max_users:
+        raise UnsafeLoadError(f"users: expected at most {limits.max_users} ({USERS_NAME}), got {users}")
 
 
 def check_duration(duration: timedelta, limits: Limits) -> None:

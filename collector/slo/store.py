@@ -44,57 +44,73 @@ def read_slo_counts(
     Valid for availability: every request; for latency: every answered one (status < 500) whose duration is known, for a
     fast refusal is no fast answer.
     """
-    cells = [(index, window) for index, slo in enumerate(slos) for window in (*BURN_WINDOWS, slo.window)]
-    sql, parameters = slo_counts_query(service, slos, now=now)
-    values = client.query_rows(sql, parameters)[0]
-    counts: list[dict[timedelta, Counts]] = [{} for _ in slos]
-    for position, (index, window) in enumerate(cells):
-        counts[index][window] = Counts(valid=int(values[2 * position]), good=int(values[2 * position + 1]))
-    return counts
+    windows = sorted({window for slo in slos for window in (*BURN_WINDOWS, slo.window)})
+    starts, boundary, end = _window_starts(windows, now)
+    rows = client.query_rows(
+        _COUNTS,
+        {
+            "service": service,
+            "starts": sorted(set(starts.values())),
+            "since": min(*starts.values(), boundary),
+            "boundary": boundary,
+            "until": end,
+        },
+    )
+    ranks = {start: rank for rank, start in enumerate(sorted(set(starts.values())), 1)}
+    return [
+        {window: _counted(slo, rows, since_rank=ranks[starts[window]]) for window in (*BURN_WINDOWS, slo.window)}
+        for slo in slos
+    ]
 
 
-def slo_counts_query(service: str, slos: Sequence[Slo], *, now: datetime) -> tuple[str, dict[str, Any]]:
-    """Return the SQL and its parameters: for each SLO and window, in order, valid and good."""
+def _window_starts(windows: Sequence[timedelta], now: datetime) -> tuple[dict[timedelta, int], int, int]:
+    """Return where each window starts, where the hours end and the minutes begin, and the end (epoch seconds)."""
     end = _minute(now) + 60
     boundary = (end - int(_MINUTES_FOR.total_seconds())) // 3600 * 3600
-    longest = max(int(window.total_seconds()) for slo in slos for window in (*BURN_WINDOWS, slo.window))
-    parameters: dict[str, Any] = {
-        "service": service,
-        "since": min((end - longest) // 3600 * 3600, boundary),
-        "boundary": boundary,
-        "until": end,
-    }
-    columns: list[str] = []
-    for index, slo in enumerate(slos):
-        scope, valid, good = _counted(index, slo, parameters)
-        for window in (*BURN_WINDOWS, slo.window):
-            start = end - int(window.total_seconds())
-            if start < boundary:
-                start = start // 3600 * 3600
-            where = f"{scope} AND at >= fromUnixTimestamp({start})"
-            columns += [valid.replace("{where}", where), good.replace("{where}", where)]
-    return _COUNTS.replace("/*columns*/", ",\n  ".join(columns)), parameters
+    starts = {window: end - int(window.total_seconds()) for window in windows}
+    floored = {window: start if start >= boundary else start // 3600 * 3600 for window, start in starts.items()}
+    return floored, boundary, end
 
 
-def _counted(index: int, slo: Slo, parameters: dict[str, Any]) -> tuple[str, str, str]:
+def _counted(slo: Slo, rows: Sequence[tuple[Any, ...]], *, since_rank: int) -> Counts:
+    """Return the counts of one SLO in the window whose start has this rank among all starts."""
+    valid = good = 0
+    last = None if slo.threshold is None else threshold_bucket(slo.threshold)
+    for rank, route, region, answered, requests, histogram in rows:
+        if rank < since_rank or slo.route not in (None, route) or slo.region not in (None, region):
+            continue
+        if last is None:
+            valid += requests
+            good += requests if answered else 0
+        elif answered:  # whose duration is known
+            valid += sum(histogram.values())
+            good += sum(count for bucket, count in histogram.items() if bucket <= last)
+    return Counts(valid=valid, good=good)
+
+
+def _sums_of(slo: Slo, parameters: dict[str, Any]) -> tuple[str, str, str]:
     """Return (scope, valid, good) of an SLO, the last two as sums over `{where}`; adds what they name to parameters."""
     scope = ["1"]
     for name, value in (("route", slo.route), ("region", slo.region)):
         if value is not None:
-            scope.append(f"{name} = {{{name}_{index}:String}}")
-            parameters[f"{name}_{index}"] = value
+            scope.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
     valid, good = "sumIf(requests, {where})", "sumIf(requests, {where} AND status < 500)"
     if slo.threshold is not None:
-        parameters[f"bucket_{index}"] = threshold_bucket(slo.threshold)
+        parameters["last_bucket"] = threshold_bucket(slo.threshold)
         scope.append("status < 500")
-        within = f"mapFilter((bucket, n) -> bucket <= {{bucket_{index}:UInt16}}, histogram)"
+        within = "mapFilter((bucket, n) -> bucket <= {last_bucket:UInt16}, histogram)"
         valid = "sumIf(arraySum(mapValues(histogram)), {where})"  # whose duration is known
         good = f"sumIf(arraySum(mapValues({within})), {{where}})"
     return " AND ".join(scope), valid, good
 
 
+# Windows all end together, so a row belongs to those that start at or before it: `rank` counts them; one small group
+# per rank, route and region is all that leaves the store.
 _COUNTS = """
-WITH rows AS (
+SELECT arrayCount(start -> toUnixTimestamp(at) >= start, {starts:Array(Int64)}) AS rank, route, region,
+  status < 500 AS answered, sum(requests), sumMap(histogram)
+FROM (
   SELECT hour AS at, route, region, status, requests, histogram FROM red_1h
   WHERE service = {service:String}
     AND hour >= fromUnixTimestamp({since:Int64}) AND hour < fromUnixTimestamp({boundary:Int64})
@@ -103,8 +119,7 @@ WITH rows AS (
   WHERE service = {service:String}
     AND minute >= fromUnixTimestamp({boundary:Int64}) AND minute < fromUnixTimestamp({until:Int64})
 )
-SELECT /*columns*/
-FROM rows"""
+GROUP BY rank, route, region, answered"""
 
 
 def read_sli_series(
@@ -124,7 +139,7 @@ def read_sli_series(
         "since": int(since.timestamp()),
         "until": int(until.timestamp()),
     }
-    scope, valid, good = _counted(0, slo, parameters)
+    scope, valid, good = _sums_of(slo, parameters)
     sql = f"""
     SELECT toInt64(intDiv(toUnixTimestamp({column}), {{step:UInt32}}) * {{step:UInt32}}) AS start,
       {valid.replace("{where}", scope)} AS valid, {good.replace("{where}", scope)} AS good
@@ -157,3 +172,29 @@ def read_classic(client: Client, service: str, rule: ClassicRule, *, now: dateti
 
 def _minute(now: datetime) -> int:
     return int(now.astimezone(UTC).timestamp()) // 60 * 60
+
+
+def read_slo_minutes(client: Client, service: str, slo: Slo, *, since: datetime, until: datetime) -> list[list[int]]:
+    """Return three columns: start of each recorded minute in [since, until) (epoch seconds), its valid and good.
+
+    Valid and good as in read_slo_counts. A minute without any valid request is absent.
+    """
+    scope, parameters = ["service = {service:String}"], {"service": service}
+    values: dict[str, Any] = {"since": int(since.timestamp()), "until": int(until.timestamp())}
+    for name, value in (("route", slo.route), ("region", slo.region)):
+        if value is not None:
+            scope.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
+    valid, good = "sum(requests)", "sumIf(requests, status < 500)"
+    if slo.threshold is not None:
+        scope.append("status < 500")
+        values["bucket"] = threshold_bucket(slo.threshold)
+        valid = "sum(arraySum(mapValues(histogram)))"
+        good = "sum(arraySum(mapValues(mapFilter((bucket, n) -> bucket <= {bucket:UInt16}, histogram))))"
+    rows = client.query_rows(
+        f"SELECT toUnixTimestamp(minute) AS start, {valid} AS valid, {good} FROM red_1m"  # noqa: S608 - our own text
+        f" WHERE {' AND '.join(scope)} AND minute >= fromUnixTimestamp({{since:Int64}})"
+        " AND minute < fromUnixTimestamp({until:Int64}) GROUP BY start HAVING valid > 0 ORDER BY start",
+        {**parameters, **values},
+    )
+    return [[int(row[column]) for row in rows] for column in range(3)]

@@ -6,6 +6,7 @@ The spool keeps what was accepted; the writer brings it to the store.
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,6 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.instrument import Event
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 LARGEST_BODY_BYTES = 8 * 1024 * 1024  # decompressed
 MOST_EVENTS = 10_000
@@ -61,12 +67,19 @@ def decompressed(body: bytes, content_encoding: str) -> bytes:
         except zlib.error as error:
             raise BatchRefusedError(f"body: expected gzip, got: {error}") from error
         whole = inflate.eof or len(plain) > LARGEST_BODY_BYTES
+    elif content_encoding == "zstd":
+        expand = zstd.ZstdDecompressor()
+        try:
+            plain = expand.decompress(body, LARGEST_BODY_BYTES + 1)
+        except zstd.ZstdError as error:
+            raise BatchRefusedError(f"body: expected zstd, got: {error}") from error
+        whole = expand.eof or len(plain) > LARGEST_BODY_BYTES
     else:
-        raise BatchRefusedError(f"Content-Encoding: expected gzip or none, got {content_encoding!r}")
+        raise BatchRefusedError(f"Content-Encoding: expected gzip, zstd or none, got {content_encoding!r}")
     if len(plain) > LARGEST_BODY_BYTES:
         raise BatchRefusedError(f"body: expected at most {LARGEST_BODY_BYTES} bytes, got more", status=413)
     if not whole:
-        raise BatchRefusedError("body: expected a whole gzip stream, got one that ends early")
+        raise BatchRefusedError(f"body: expected a whole {content_encoding} stream, got one that ends early")
     return plain
 
 

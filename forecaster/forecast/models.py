@@ -21,6 +21,7 @@ from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 
 MODEL = "seasonal-1"
 HISTORY = timedelta(weeks=6)
+COARSE_STEP, COARSE_HISTORY = timedelta(hours=1), timedelta(weeks=26)
 LEARN_EVERY_SECONDS = 3600
 LEAST_TO_LEARN = timedelta(days=1)  # with less before the hour, everything up to the origin is learnt from
 
@@ -46,8 +47,8 @@ def forecast_demand(
 ) -> Forecast | NoForecast:
     """Return demand from `origin` (floored to the series' steps) over `horizon`, in the series' unit.
 
-    Sees rows with ds < origin only, at most HISTORY of them. Raises ForecastError on quantiles outside (0, 1), an
-    origin without a zone or a horizon shorter than nothing.
+    Sees rows with ds < origin only, at most `history_for(step)` of them. Raises ForecastError on quantiles outside
+    (0, 1), an origin without a zone or a horizon shorter than nothing.
     """
     levels = _levels(quantiles)
     if origin.tzinfo is None or horizon <= timedelta(0):
@@ -59,7 +60,8 @@ def forecast_demand(
         return NoForecast(series.name, origin, "no rows before the origin")
     values = _seen(series, seen)
     if not np.isfinite(values).any():
-        return NoForecast(series.name, origin, f"every row of the last {HISTORY.days} days before the origin is a gap")
+        days = history_for(series.step).days
+        return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
     fit = _fit(series, values, first=first, seen=seen, learnt=learnt)
     answer = learning.predict(fit, values, step, horizons, np.array(levels))
@@ -91,9 +93,14 @@ def _levels(quantiles: Sequence[float]) -> tuple[float, ...]:
     return levels
 
 
+def history_for(step: timedelta) -> timedelta:
+    """Return how much of the past a forecast at this step sees: coarse steps are few, and their weeks differ more."""
+    return COARSE_HISTORY if step >= COARSE_STEP else HISTORY
+
+
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
-    """Return the last HISTORY of the first `seen` steps; steps after the series' end are gaps."""
-    longest = max(1, HISTORY // series.step)
+    """Return the newest part of the first `seen` steps; steps after the series' end are gaps."""
+    longest = max(1, history_for(series.step) // series.step)
     start = max(0, seen - longest)
     known = series.frame["y"].to_numpy(dtype=np.float64)[start:seen]
     return np.concatenate([known, np.full(seen - start - len(known), np.nan)])

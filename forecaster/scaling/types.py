@@ -45,7 +45,7 @@ class Situation:
     forecast: Forecast | NoForecast
     capacity: Capacity | None
     hpa: HpaState | None
-    metric_at: datetime | None  # end of the newest recorded step of demand
+    metric_at: datetime | None  # end of the newest step of demand, recorded or imported
     last_lowered_at: datetime | None
     backtest_passed: bool
     refresh: timedelta = timedelta(minutes=5)

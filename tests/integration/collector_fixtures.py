@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,23 +57,31 @@ class CollectorProcess:
         return self.process.wait(20)
 
 
-def start_collector(folder: Path, store_url: str, *, port: int | None = None) -> CollectorProcess:
+def start_collector(
+    folder: Path,
+    store_url: str,
+    *,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    config_text: str = CATALOG,
+) -> CollectorProcess:
     """Start `python -m collector` with its state in `folder`; does not wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "tidegauge.yaml"
-    config.write_text(CATALOG)
+    config.write_text(config_text)
     port = port or unused_port()
     log = folder / "collector.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGAUGE_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGAUGE_")}
     with log.open("ab") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "collector"],
             env={
-                **environment,
+                **inherited,
                 "TIDEGAUGE_DATA": str(folder),
                 "TIDEGAUGE_CONFIG": str(config),
                 "TIDEGAUGE_COLLECTOR_PORT": str(port),
                 "TIDEGAUGE_CLICKHOUSE_URL": store_url,
+                **(environment or {}),
             },
             stdout=stderr,
             stderr=stderr,

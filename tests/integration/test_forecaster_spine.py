@@ -123,6 +123,19 @@ def test_demand_becomes_a_floor_ahead_of_the_ramp_and_every_row_is_read_back(cli
     assert states["capacity_rps"].tolist() == [12.0]
 
 
+def test_history_from_a_file_that_reaches_the_present_is_ground_enough_to_raise_on(client: Client) -> None:
+    import_two_weeks(client, until=NOW)  # a service of which no request was recorded yet
+    store.write_backtest(client, passed_backtest())
+    cluster, memory = MemoryCluster({"app": HPA}), Memory()
+    world = world_at(client, cluster, NOW)
+    refresh_once(world, SERVICE, memory)
+
+    decided = decide_once(world, SERVICE, memory)
+
+    assert decided.situation.metric_at == NOW
+    assert decided.stored.decision.outcome == "raise"
+
+
 def test_a_killed_forecaster_goes_on_where_it_was(client: Client) -> None:
     import_two_weeks(client, until=RECORDED_FROM)
     record_minutes(client, RECORDED_FROM, NOW)

@@ -137,3 +137,22 @@ def test_every_command_explains_itself_with_an_example(app: typer.Typer) -> None
         result = CliRunner().invoke(app, [*command, "--help"])
         assert result.exit_code == 0
         assert f"tidegauge {' '.join(command)}" in result.stdout
+
+
+def test_forecasts_of_a_file_are_scored_beside_the_naive_ones(app: typer.Typer, csv: Path) -> None:
+    arguments = ["backtest", "forecast", "--csv", str(csv), "--origins", "3", "--horizon", "12h"]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["series"], report["step"], report["points"]) == ("shop", 3600.0, 36)  # 3 origins of 12 hours
+    assert len(report["origins"]) == 3
+    assert {model["model"] for model in report["models"]} >= {"ours", "naive_day", "naive_week", "holt_winters"}
+    table = CliRunner().invoke(app, arguments)
+    assert table.exit_code == 0
+    assert "naive_week" in table.stdout
+
+
+def test_a_horizon_longer_than_the_last_third_is_refused_in_one_line(app: typer.Typer, csv: Path) -> None:
+    result = CliRunner().invoke(app, ["backtest", "forecast", "--csv", str(csv), "--horizon", "30d"])
+    assert result.exit_code == 2
+    assert "expected a last third of 30 days" in result.stderr

@@ -30,7 +30,7 @@ class ClusterSettings:
     collector_url: str | None
     replica_environ: Mapping[str, str]
     bind_address: str = "127.0.0.1"
-    least_start_seconds: float = 2.0
+    least_start_seconds: float = 1.5
 
 
 def settings_from_environment(environ: Mapping[str, str] = os.environ) -> ClusterSettings:
@@ -50,7 +50,7 @@ def settings_from_environment(environ: Mapping[str, str] = os.environ) -> Cluste
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         replica_environ=dict(environ),
         bind_address=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
-        least_start_seconds=_seconds(environ, "TIDEGAUGE_CLUSTER_START_SECONDS", default=2.0),
+        least_start_seconds=_seconds(environ, "TIDEGAUGE_CLUSTER_START_SECONDS", default=1.5),
     )
 
 

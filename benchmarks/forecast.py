@@ -1,0 +1,143 @@
+"""The forecasts' accuracy on real traces: twelve origins in the last third, 24 h ahead, beside the naive baselines.
+
+    python -m benchmarks.forecast [--traces DIR] [--origins 12] [--seed 1] [--part last|tuning] [--json FILE]
+
+Relative scores are ratios to the weekly naive forecast (to the daily one where a trace has less than three weeks before
+its last third); the summary is the geometric mean over the traces and the worst of them. `--part tuning` scores the
+first two thirds only, which is what settings may be chosen on. A missing folder is a skip, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collector.sources.files import parse_csv
+from forecaster.forecast.demand import clean_series
+from forecaster.forecast.skill import SkillReport, backtest_forecast
+from forecaster.forecast.types import DemandSeries
+
+STEP = timedelta(minutes=5)  # finer traces are averaged to it
+SCORES = ("relative_mase", "relative_wql", "relative_mase_near")
+
+
+def read_trace(path: Path, *, part: str) -> DemandSeries:
+    """Return a trace as a series of at least STEP; of its first two thirds when it is for tuning."""
+    imported = parse_csv(path)
+    rows = imported.frame.rename(columns={"value": "y"})
+    if imported.step < STEP:
+        rows = rows.set_index("ds")["y"].resample(STEP, origin="epoch").mean().dropna().reset_index()
+    series = clean_series(path.stem, rows, step=max(imported.step, STEP))
+    if part == "tuning":
+        series = DemandSeries(series.name, series.step, series.frame.iloc[: 2 * len(series.frame) // 3])
+    return series
+
+
+def summary(reports: list[SkillReport]) -> dict[str, dict[str, Any]]:
+    """Return per model the geometric mean and the worst trace of each relative score, and the mean coverage."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in [skill.model for skill in reports[0].models]:
+        skills = [next(skill for skill in report.models if skill.model == name) for report in reports]
+        by_score = {score: [getattr(skill, score) for skill in skills] for score in SCORES}
+        coverage = {q: float(np.mean([skill.coverage[q] for skill in skills])) for q in skills[0].coverage}
+        found[name] = {
+            "mean": {score: math.exp(float(np.mean(np.log(ratios)))) for score, ratios in by_score.items()},
+            "worst": {score: max(ratios) for score, ratios in by_score.items()},
+            "coverage": coverage,
+        }
+    return found
+
+
+def show(reports: list[SkillReport], means: dict[str, dict[str, Any]]) -> None:
+    """Print a table per trace and the summary."""
+    levels = list(reports[0].models[0].coverage)
+    header = f"{'':24}{'model':14}{'MASE':>8}{'WQL':>8}{'to 1 h':>8}" + "".join(f"{'<=' + q:>8}" for q in levels)
+    print("Ratios to the naive forecast (lower is better), and the share of truths at or below each quantile")
+    print(header)
+    for report in reports:
+        for skill in report.models:
+            ratios = "".join(f"{getattr(skill, score):8.3f}" for score in SCORES)
+            print(
+                f"{report.series[:23]:24}{skill.model:14}{ratios}"
+                + "".join(f"{skill.coverage[q]:8.3f}" for q in levels)
+            )
+    for kind in ("mean", "worst"):
+        for name, of_model in means.items():
+            ratios = "".join(f"{of_model[kind][score]:8.3f}" for score in SCORES)
+            covered = "".join(f"{of_model['coverage'][q]:8.3f}" for q in levels) if kind == "mean" else ""
+            label = "geometric mean" if kind == "mean" else "worst trace"
+            print(f"{label:24}{name:14}{ratios}{covered}")
+
+
+def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what a figure needs beside it to be repeated."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip() or None,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "pandas")}},
+        "seed": arguments.seed,
+        "origins": arguments.origins,
+        "part": arguments.part,
+    }
+
+
+def main() -> int:
+    """Run the benchmark; exit 0 also when there is nothing to run on, after saying so."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", type=Path, default=Path("../shared/traces"))
+    parser.add_argument("--origins", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--part", choices=("last", "tuning"), default="last")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    paths = sorted(arguments.traces.glob("*.csv"))
+    if not paths:
+        print(f"skipped: expected traces (*.csv, `timestamp,value`) in {arguments.traces}, found none")
+        return 0
+    reports, seconds = [], {}
+    for path in paths:
+        began = time.perf_counter()
+        try:
+            series = read_trace(path, part=arguments.part)
+            reports.append(backtest_forecast(series, origins=arguments.origins, seed=arguments.seed))
+        except ValueError as error:
+            print(f"skipped {path.name}: {error}", file=sys.stderr)
+            continue
+        seconds[path.stem] = round(time.perf_counter() - began, 2)
+    if not reports:
+        print("skipped: no trace could be scored", file=sys.stderr)
+        return 0
+    means = summary(reports)
+    show(reports, means)
+    about = {**circumstances(arguments), "seconds": seconds}
+    print(json.dumps(about))
+    if arguments.json:
+        traces = [asdict(report) for report in reports]
+        text = json.dumps({"about": about, "summary": means, "traces": traces}, default=str, indent=1)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

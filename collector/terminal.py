@@ -1,0 +1,39 @@
+"""What the collector's commands share: the store of the environment, the configuration file, the way out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collector.clickhouse import Client
+
+
+def config_path() -> Path:
+    """Return where tidegauge.yaml is."""
+    return Path(os.environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml")
+
+
+def data_folder() -> Path:
+    """Return where the collector keeps its state."""
+    return Path(os.environ.get("TIDEGAUGE_DATA") or ".tidegauge")
+
+
+def open_store() -> Client:
+    """Return a client whose tables are up to date. Raises StoreError."""
+    from collector.clickhouse import connect, migrate, settings_from_environment
+    from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
+
+    client = connect(settings_from_environment(os.environ))
+    migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
+    return client
+
+
+def fail(message: str) -> NoReturn:
+    """Say why on stderr and exit with 1."""
+    sys.stderr.write(f"{message}\n")
+    raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""A scenario's run with its files (`seconds.jsonl`, `load.json`) and its reports, `POST /v1/load-runs`.
+
+The files are the truth; a collector that is away costs nothing but a warning, and is told when the run is over if it
+is back by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from loadgen.crew import StartChild, start_player
+from loadgen.files import RunFiles, RunFilesError
+from loadgen.reporting import Reporter
+from loadgen.scenario_parts import DemandSpec
+from loadgen.scenario_run import Progress, RunPlan, RunResult, play
+from loadgen.scenario_summary import result_json
+from loadgen.summary import iso
+
+log = logging.getLogger(__name__)
+DEMAND_TIMEOUT_SECONDS = 10.0
+
+
+async def play_recorded(
+    plan: RunPlan, stop: asyncio.Event, *, out: Path, collector_url: str | None,
+    show: Callable[[Progress], None], start_child: StartChild = start_player,
+) -> RunResult:  # fmt: skip
+    """Play the scenario and keep its files in `out`, which has to be new. Raises RunFilesError, CrewError."""
+    files = RunFiles(out)
+    if files.resume().settled:
+        raise RunFilesError(f"{out}: expected a directory without a run in it")
+    summary: dict[str, Any] = {
+        "run_id": plan.run_id, "service": plan.scenario.service, "scenario": plan.scenario.name,
+        "target": plan.target.url, "status": "running", "started_at": iso(time.time()), "ended_at": iso(time.time()),
+    }  # fmt: skip
+    files.write_summary(summary)
+    async with httpx.AsyncClient() as client:
+        reporter = Reporter(files, plan.run_id, collector_url or "", client, lambda: summary)
+        reporting = asyncio.create_task(reporter.report_for_ever()) if collector_url else None
+        try:
+            result = await play(plan, stop, show=show, sink=files.append, start_child=start_child)
+        finally:
+            if reporting is not None:
+                reporting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reporting
+        summary = result_json(result)
+        files.write_summary(summary)
+        if collector_url:
+            await reporter.report_last()
+    return result
+
+
+def read_demand_over_http(collector_url: str, spec: DemandSpec) -> tuple[list[float], list[float]]:
+    """Return a service's recorded demand (epoch seconds, requests/s). Raises ValueError with what came instead."""
+    query: dict[str, str | int] = {
+        "service": spec.service, "from": spec.since, "to": spec.until, "step_seconds": int(spec.step),
+    }  # fmt: skip
+    try:
+        answer = httpx.get(f"{collector_url}/v1/demand", params=query, timeout=DEMAND_TIMEOUT_SECONDS)
+        answer.raise_for_status()
+        body = answer.json()
+        pairs = [(float(at), rps) for at, rps in zip(body["ts"], body["rps"], strict=True) if rps is not None]
+    except (httpx.HTTPError, KeyError, TypeError) as error:
+        raise ValueError(f"expected the demand of {spec.service!r} from {collector_url}, got {error!r}") from error
+    return [at for at, _ in pairs], [float(rps) for _, rps in pairs]

@@ -1,0 +1,173 @@
+"""`tidegauge load run SCENARIO`, `schema`, `list`, `show` and `compare`. Heavy imports stay inside the functions."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
+    from loadgen.safety import Limits, Target
+    from loadgen.scenario_file import Scenario
+    from loadgen.scenario_run import Progress, RunPlan, RunResult
+
+
+def mount_scenarios(load: typer.Typer) -> None:
+    """Add the commands around scenario files."""
+    load.command("schema")(schema)
+    load.command("list")(list_runs)
+    load.command("show")(show)
+    load.command("compare")(compare)
+
+
+def runs_folder() -> Path:
+    """Return where runs are kept unless told otherwise."""
+    return Path(os.environ.get("TIDEGAUGE_DATA") or ".tidegauge") / "load"
+
+
+def fail(error: Exception, code: int) -> NoReturn:
+    """Say what went wrong on stderr, and end."""
+    typer.echo(str(error), err=True)
+    raise typer.Exit(code) from error
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files; an editor checks and completes them with it."""
+    from loadgen.scenario_file import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def read_run(name: str) -> dict[str, Any]:
+    """Return load.json of a run: a directory, or the name of one under TIDEGAUGE_DATA/load. Raises ValueError."""
+    for folder in (Path(name), runs_folder() / name):
+        if (folder / "load.json").is_file():
+            found: dict[str, Any] = json.loads((folder / "load.json").read_text(encoding="utf-8"))
+            return found
+    raise ValueError(f"expected a run: a directory with load.json, or a name of `tidegauge load list`; got {name!r}")
+
+
+def list_runs(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the runs kept under TIDEGAUGE_DATA/load, the newest first."""
+    runs = [read_run(str(path.parent)) for path in runs_folder().glob("*/load.json")]
+    runs.sort(key=lambda run: str(run["started_at"]), reverse=True)
+    if as_json:
+        typer.echo(json.dumps(runs, indent=1))
+        return
+    for run in runs:
+        verdict = run.get("verdict", {}).get("status", run["status"])
+        typer.echo(f"{run['started_at']}  {verdict:<8}{run.get('sent', 0):>9} sent  {run['run_id']}")
+
+
+def show(run: Annotated[str, typer.Argument(help="a directory, or a name of `tidegauge load list`")]) -> None:
+    """Print everything that is known of a run, as JSON."""
+    try:
+        typer.echo(json.dumps(read_run(run), indent=1))
+    except ValueError as error:
+        fail(error, 2)
+
+
+def compare(before: Annotated[str, typer.Argument()], after: Annotated[str, typer.Argument()]) -> None:
+    """Print what differs between two runs, and whether chance alone would make such a difference."""
+    from loadgen.comparison import compare_lines
+
+    try:
+        typer.echo("\n".join(compare_lines(read_run(before), read_run(after))))
+    except KeyError as error:
+        fail(ValueError(f"expected two finished runs of scenarios, one has no {error}"), 2)
+    except ValueError as error:
+        fail(error, 2)
+
+
+def collector_url() -> str | None:
+    """Return the collector to report to."""
+    return (os.environ.get("TIDEGAUGE_COLLECTOR_URL") or "").rstrip("/") or None
+
+
+def checked_scenario(name: str, target: str | None) -> tuple[Scenario, Target, Limits]:
+    """Return the scenario, within the limits, and where it goes. Raises ValueError."""
+    from loadgen.recorded_run import read_demand_over_http
+    from loadgen.safety import check_target, limits_from_environment
+    from loadgen.scenario_file import find_scenario, read_scenario
+
+    limits, url = limits_from_environment(os.environ), collector_url()
+    demand = None if url is None else (lambda spec: read_demand_over_http(url, spec))
+    scenario = read_scenario(find_scenario(name), read_demand=demand)
+    if target is None and scenario.target is None:
+        raise ValueError("expected a target: in the file, or as --target http://HOST:PORT")
+    return scenario, check_target(target or scenario.target or "", limits), limits
+
+
+def check_limits(scenario: Scenario, limits: Limits) -> None:
+    """Raise UnsafeLoadError when the scenario would leave its limits."""
+    from datetime import timedelta
+
+    from loadgen.executors import Rate, Users
+    from loadgen.safety import check_duration, check_rate, check_users
+
+    check_duration(timedelta(seconds=scenario.duration_seconds), limits)
+    executors = [part.executor for part in scenario.parts]
+    check_rate(sum(one.highest_rps for one in executors if isinstance(one, Rate)), limits)
+    check_users(sum(one.most for one in executors if isinstance(one, Users)), limits)
+
+
+def run_file(name: str, *, target: str | None, seed: int | None, out: Path | None, as_json: bool) -> None:
+    """Play a scenario file; see `tidegauge load run --help` for the exit codes."""
+    import asyncio
+
+    from loadgen.files import RunFilesError
+    from loadgen.recorded_run import play_recorded
+    from loadgen.scenario_run import RunPlan
+    from loadgen.scenario_summary import result_json, result_lines
+
+    try:
+        scenario, where, limits = checked_scenario(name, target)
+        check_limits(scenario, limits)
+    except (ValueError, OSError) as error:
+        fail(error, 2)
+    run_id = f"{scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    plan = RunPlan(scenario, where, run_id, scenario.seed if seed is None else seed)
+    folder = out or runs_folder() / run_id
+
+    async def recorded(stop: asyncio.Event, show: Callable[[Progress], None]) -> RunResult:
+        return await play_recorded(plan, stop, out=folder, collector_url=collector_url(), show=show)
+
+    try:
+        result = asyncio.run(watched(plan, recorded))
+    except RunFilesError as error:
+        fail(error, 2)
+    except (RuntimeError, OSError) as error:
+        fail(error, 1)
+    typer.echo(json.dumps(result_json(result), indent=1) if as_json else "\n".join(result_lines(result)))
+    typer.echo(f"files: {folder}", err=True)
+    raise typer.Exit(result.verdict.exit_code)
+
+
+async def watched(
+    plan: RunPlan, play: Callable[[asyncio.Event, Callable[[Progress], None]], Coroutine[Any, Any, RunResult]]
+) -> RunResult:  # fmt: skip
+    """Play with a line of progress on stderr; Ctrl-C drains, and the summary is still written."""
+    import asyncio
+    import signal
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from loadgen.scenario_summary import progress_line
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    columns = (TextColumn("{task.description}"), BarColumn(20))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=plan.scenario.duration_seconds)
+        return await play(
+            stop, lambda now: bar.update(task, completed=now.seconds, description=progress_line(now))
+        )  # fmt: skip

@@ -1,0 +1,195 @@
+"""Alerts on a real store: kept over a restart, read by the commands, raised by the collector as a process."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from collector.alerts.evaluate import Memory, evaluate_once
+from collector.alerts.state import Notice
+from collector.alerts.store import read_alerts
+from collector.catalog import Catalog, parse_catalog
+from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
+from collector.commands import mount
+from collector.instrument import Event
+from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
+from collector.slo.objectives import Counts
+from collector.slo.store import read_slo_counts, read_slo_minutes
+from tests.integration.collector_fixtures import CATALOG, start_collector, until
+from tests.integration.store_fixtures import shared_store_url as shared_store_url
+
+pytestmark = pytest.mark.server
+MINUTE = timedelta(minutes=1)
+AVAILABILITY = "burn/shop/availability/page"
+
+
+@pytest.fixture
+def client(shared_store_url: str) -> Iterator[Client]:
+    client = connect(ClickHouseSettings(url=shared_store_url, database=f"alerts_{uuid.uuid4().hex}"))
+    migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
+    yield client
+    client.close()
+
+
+def catalog() -> Catalog:
+    return parse_catalog(CATALOG, name="test")
+
+
+def add_minute(client: Client, minute: datetime, *, good: int, bad: int) -> None:
+    """Requests of the minute that starts at `minute`."""
+    count = good + bad
+    client.insert_columns(
+        "request_events",
+        {
+            "ts": [int(minute.timestamp() * 1e6)] * count,
+            "service": ["shop"] * count,
+            "route": ["/a"] * count,
+            "status": [200] * good + [500] * bad,
+            "duration_us": [1000] * count,
+        },
+        token=str(uuid.uuid4()),
+    )
+
+
+def start_of_minute() -> datetime:
+    return datetime.fromtimestamp(time.time() // 60 * 60, UTC)
+
+
+class Told:
+    """Collects what is told."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def __call__(self, notices: list[Notice], minute: datetime) -> None:
+        self.reasons += [f"{notice.alert.alert_id} {notice.reason}" for notice in notices]
+
+
+def evaluate(client: Client, memory: Memory, minute: datetime, told: Any) -> None:
+    evaluate_once(client, catalog(), memory, minute=minute, spool_age=None, tell=told)
+
+
+def test_a_restart_neither_repeats_nor_forgets(client: Client) -> None:
+    start, told = start_of_minute(), Told()
+    add_minute(client, start - MINUTE, good=50, bad=50)
+    evaluate(client, Memory(), start, told)
+    assert told.reasons.count(f"{AVAILABILITY} firing") == 1
+    evaluate(client, Memory(), start, told)  # the same minute after a restart
+    add_minute(client, start, good=50, bad=50)
+    evaluate(client, Memory(), start + MINUTE, told)
+    assert told.reasons.count(f"{AVAILABILITY} firing") == 1
+    for number in range(1, 7):  # six good minutes: the short window of five minutes has none of the errors
+        add_minute(client, start + number * MINUTE, good=1000, bad=0)
+    evaluate(client, Memory(), start + 7 * MINUTE, told)
+    assert read_alerts(client)[AVAILABILITY].phase in ("firing", "resolved")
+    # 1 h / 5 m is over, but 6 h / 30 m still burns: 100 bad of 6200 is 1.6 %, under 6 times 1 %: resolved
+    assert read_alerts(client)[AVAILABILITY].phase == "resolved"
+    assert told.reasons.count(f"{AVAILABILITY} resolved") == 1
+
+
+def test_while_the_store_is_away_an_old_spool_is_told_and_stored_when_it_is_back(client: Client) -> None:
+    start, told, memory = start_of_minute(), Told(), Memory()
+    age = timedelta(minutes=6)
+    evaluate_once(None, catalog(), memory, minute=start, spool_age=age, tell=told)
+    assert told.reasons == ["spool-age/collector firing"]
+    evaluate_once(client, catalog(), memory, minute=start + MINUTE, spool_age=age, tell=told)
+    assert read_alerts(client)["spool-age/collector"].phase == "firing"
+    assert told.reasons == ["spool-age/collector firing"]
+
+
+def test_a_posted_condition_fires_is_acknowledged_silenced_and_listed_by_command(
+    shared_store_url: str, tmp_path: Path
+) -> None:
+    now = time.time()
+    # A clock an hour behind and sixty times as fast: a minute ends every second.
+    clock = {"TIDEGAUGE_CLOCK": f"{now - 3600}:{now}:60"}
+    collector = start_collector(tmp_path, shared_store_url, environment=clock)
+    try:
+        collector.wait_until_alive("/readyz")
+        body = {"service": "shop", "name": "capacity", "severity": "page", "summary": "demand passes capacity at 18:00"}
+        answer = httpx.post(collector.url + "/v1/alerts", json=body, timeout=10)
+        assert answer.json() == {"alert_id": "posted/shop/capacity"}
+        assert httpx.post(collector.url + "/v1/alerts", json={"service": "x"}, timeout=10).status_code == 400
+        until(lambda: posted(collector.url)["phase"] == "firing", why="the posted condition fires")
+        environment = {**clock, "TIDEGAUGE_CLICKHOUSE_URL": shared_store_url}
+        assert run(["alerts", "ack", "posted/shop/capacity", "--by", "ada"], environment)[0] == 0
+        assert run(["alerts", "silence", "--service", "shop", "--for", "2h", "--by", "ada"], environment)[0] == 0
+        assert run(["alerts", "silence", "--service", "shop", "--for", "soon"], environment)[0] == 2
+        assert run(["alerts", "ack", "unknown"], environment)[0] == 1
+        code, output = run(["alerts", "list", "--json"], environment)
+        listed = {alert["alert_id"]: alert for alert in json.loads(output)}["posted/shop/capacity"]
+        assert (code, listed["acknowledged_by"], listed["silenced"]) == (0, "ada", True)
+        httpx.post(collector.url + "/v1/alerts", json={**body, "breached": False}, timeout=10)
+        until(lambda: posted(collector.url)["phase"] == "resolved", why="it resolves")
+    finally:
+        collector.kill()
+
+
+def posted(url: str) -> dict[str, Any]:
+    alerts = httpx.get(url + "/v1/alerts", timeout=10).json()["alerts"]
+    return next((alert for alert in alerts if alert["kind"] == "posted"), {"phase": None})
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    app = typer.Typer()
+    mount(app)
+    result = CliRunner().invoke(app, arguments, env=environment)
+    return result.exit_code, result.stdout
+
+
+def test_errors_of_a_service_fire_an_alert_of_the_collector(shared_store_url: str, tmp_path: Path) -> None:
+    now = time.time()
+    clock = {"TIDEGAUGE_CLOCK": f"{now - 7200}:{now}:60", "TIDEGAUGE_CLICKHOUSE_DATABASE": "errors"}
+    collector = start_collector(tmp_path, shared_store_url, environment=clock)
+    try:
+        collector.wait_until_alive("/readyz")
+        played = int((now - 7200) * 1e6)
+        rows = [Event(ts_us=played, route="/a", method="GET", status=500, duration_us=5) for _ in range(40)]
+        columns = {name: [getattr(row, name) for row in rows] for name in Event._fields}
+        sender = {"id": "c", "service": "shop", "generated_total": 40, "dropped_total": 0}
+        batch = {"schema": 1, "batch_id": str(uuid.uuid4()), "client": sender, "columns": columns}
+        assert httpx.post(collector.url + "/v1/events", json=batch, timeout=10).status_code == 200
+
+        def fires() -> bool:
+            alerts = httpx.get(collector.url + "/v1/alerts", timeout=10).json()["alerts"]
+            return any(each["service"] == "shop" and each["notifications"] for each in alerts)
+
+        until(fires, why="an alert on the errors, or on the data that stopped, is told")
+    finally:
+        collector.kill()
+
+
+def test_the_backtest_counts_what_the_live_evaluation_counts(
+    client: Client, shared_store_url: str, tmp_path: Path
+) -> None:
+    start = start_of_minute() - 40 * MINUTE
+    watched = catalog().service("shop")
+    for number in range(40):
+        add_minute(client, start + number * MINUTE, good=90, bad=10 if number >= 20 else 0)
+    now = start + 40 * MINUTE
+    live = read_slo_counts(client, "shop", watched.slos, now=now - timedelta(microseconds=1))[0]
+    starts, valid, good = read_slo_minutes(client, "shop", watched.slos[0], since=start, until=now)
+    for window in (timedelta(minutes=5), timedelta(minutes=30)):
+        inside = [index for index, each in enumerate(starts) if each >= (now - window).timestamp()]
+        assert live[window] == Counts(sum(valid[i] for i in inside), sum(good[i] for i in inside))
+    config = tmp_path / "tidegauge.yaml"
+    config.write_text(CATALOG)
+    environment = {
+        "TIDEGAUGE_CONFIG": str(config),
+        "TIDEGAUGE_CLICKHOUSE_URL": shared_store_url,
+        "TIDEGAUGE_CLICKHOUSE_DATABASE": client.database,
+    }
+    code, output = run(["slo", "backtest", "shop", "--slo", "availability", "--days", "0.1", "--json"], environment)
+    assert code == 0
+    assert [each["severity"] for each in json.loads(output)[0]["judgements"]] == ["page", "ticket"]
+    assert run(["slo", "backtest", "shop", "--slo", "unknown"], environment)[0] == 1

@@ -1,0 +1,74 @@
+"""The books of a scenario: each arrival once, follow-ups where they were sent, and what is lost is unsent."""
+
+from __future__ import annotations
+
+from loadgen.protocol import Outcome, Rows, parse_frame
+from loadgen.scenario_book import Book, Planned, second_of
+
+ROUTES = ("search", "flight")
+
+
+def planned_book() -> Book:
+    book = Book(ROUTES, patience_seconds=7)
+    book.plan((key, Planned(100.5, 0)) for key in (1, 2, 3, 4))
+    return book
+
+
+def test_done_failed_and_unsent_are_what_was_intended_and_response_has_the_wait() -> None:
+    book, rows = planned_book(), Rows()
+    rows.add(1, 100, 0, Outcome.DONE, status=200, lag=0.25, late=0.001, service=0.5, passed=1)
+    rows.add(2, 100, 0, Outcome.SERVER_ERROR, status=503, service=0.5, failed=1)
+    rows.add(3, 100, 0, Outcome.UNSENT_LIMIT)
+    rows.add(-1, 101, 1, Outcome.DONE, status=200, service=0.1)
+    book.settle(rows)
+    assert book.lose(200) == 1
+    total = book.overall
+    # Four were planned; the request that followed from an answer makes five.
+    assert (total.intended, total.done, total.failed, total.unsent) == (5, 2, 1, 2)
+    assert (total.response.longest_us, total.service.longest_us) == (750_000, 500_000)
+    assert (total.lag.longest_us, total.late.longest_us, total.lag.total) == (250_000, 1_000, 2)
+    assert total.reasons == {"http_503": 1, "unsent_limit": 1, "generator_down": 1}
+    assert (total.checks_passed, total.checks_failed) == (1, 1)
+    assert book.by_route["flight"].intended == book.by_route["flight"].done == 1
+
+
+def test_a_second_is_told_once_when_nothing_of_it_is_open() -> None:
+    book = planned_book()
+    assert book.take_complete(1000) == []
+    book.lose(200)
+    assert book.take_complete(107) == []  # a request that began at 100.99 may last until 108
+    ((second, routes),) = book.take_complete(109)
+    assert second == 100
+    assert second_of(second, routes).overall.unsent == 4
+    assert book.take_complete(1000) == []
+
+
+def test_a_result_that_comes_twice_counts_once_and_a_straggler_counts_later() -> None:
+    book, rows = planned_book(), Rows()
+    rows.add(1, 100, 0, Outcome.DONE, status=200)
+    book.settle(rows)
+    book.settle(rows)
+    assert (book.overall.done, book.unknown_rows) == (1, 1)
+    book.lose(200)
+    book.take_complete(1000)
+    late = Rows()
+    late.add(-1, 100, 1, Outcome.DONE, status=200)
+    book.settle(late)
+    assert [second for second, _ in book.take_complete(1000)] == [101]
+
+
+def test_what_was_not_due_when_the_run_was_stopped_was_never_intended() -> None:
+    book, rows = planned_book(), Rows()
+    rows.add(1, 100, 0, Outcome.CANCELLED)
+    book.settle(rows)
+    book.cancel(100.0)
+    assert (book.overall.intended, book.overall.unsent) == (0, 0)
+
+
+def test_rows_travel_in_frames() -> None:
+    rows = Rows()
+    rows.add(-1, 2_000_000_000, 254, Outcome.TIMEOUT, lag=-1.0, service=1e9)
+    again = parse_frame(b"Q" + rows.pack())
+    assert isinstance(again, Rows)
+    assert again.columns == rows.columns
+    assert again.columns["lags_us"][0] == 0
