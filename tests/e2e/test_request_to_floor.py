@@ -1,9 +1,9 @@
 """One request, followed from the front of the app to the replicas that it made ready.
 
 The stack runs as `tidegauge up` runs it, with nobody but us sending. Its clock shows ten to eight; the imported
-history is quiet before eight and busy after, every day. The forecaster may act, and yet it must not: no request has
-been recorded (a metric that is not there is no zero), and the policy has not been put to the proof. The request is the
-first, the backtest the second; then the floor goes up, on the one forecast that has seen the request.
+history is quiet before eight and busy after, every day, and ends at half past seven. The forecaster may act, and yet it
+must not: what it knows is old (a metric that is not there is no zero), and the policy has not been put to the proof.
+The request is the first, the backtest the second; then the floor goes up, on the one forecast that saw the request.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def test_one_request_is_followed_through_to_the_replicas_that_it_made_ready(
     stack: Stack, record: Client, rise_at: datetime
 ) -> None:
     import_history(stack, rise_at)
-    held = newest_decision(stack, "no demand has been recorded")
+    held = newest_decision(stack, "demand is stale: the newest is of 07:30")
     assert (held["outcome"], held["floor_before"], held["floor_after"]) == ("no_plan", 2, 2)
 
     trace_id = secrets.token_hex(14) + "0001"  # under 0x028f: of the 1 % whose traces are kept
@@ -121,8 +121,8 @@ def test_one_request_is_followed_through_to_the_replicas_that_it_made_ready(
 
 
 def import_history(stack: Stack, rise_at: datetime) -> None:
-    """Import the minutes of a week, up to where the clock began."""
-    end = rise_at - timedelta(minutes=10)
+    """Import the minutes of a week, up to half an hour before the rise."""
+    end = rise_at - timedelta(minutes=30)
     minutes = [end - HISTORY + number * MINUTE for number in range(HISTORY // MINUTE)]
     rows = [f"{at:%Y-%m-%dT%H:%M:%SZ},{BUSY if at.hour in BUSY_HOURS else QUIET}" for at in minutes]
     file = stack.folder / "history.csv"
