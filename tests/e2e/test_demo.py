@@ -23,8 +23,8 @@ PREPARED_SECONDS = 120.0  # until the window is played
 BACK_SECONDS = 45.0
 REQUESTS_BETWEEN_KILLS = 100
 # Events wait half a second for company. A replica serves at most 14 requests/s; one is killed, and then all of a
-# cluster (at most 12 at the rate of this demo) with the front: 13 * 14 / 2 = 91.
-UNSENT_AT_MOST = 91
+# cluster, which are at most 20: 21 * 14 / 2 = 147.
+UNSENT_AT_MOST = 147
 SUMMARY_KEYS = {
     "speed", "window", "history", "events", "forecast", "observed", "scaling", "lead_seconds", "slo", "measured",
     "simulated",
