@@ -21,10 +21,11 @@ import yaml
 
 from collector.catalog import Catalog, read_catalog
 from collector.clickhouse import Client, connect, migrate, settings_from_environment
+from collector.record import store as record
 from collector.sources.files import ImportedSeries, import_series
+from forecaster import store as decisions
 from forecaster.policy_check import BacktestRequest, run_policy_backtest
 from forecaster.settings import settings_from_environment as settings_from
-from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
 from tidegauge.clock import Clock
 from tidegauge.demo.judge import Judge
 from tidegauge.demo.patience import patiently
@@ -157,8 +158,8 @@ class _Demo:
             client.close()
 
     def _import(self, client: Client) -> None:
-        migrate(client, collector_schema(), owner="collector")
-        migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
+        for owner in (record, decisions):
+            migrate(client, owner.SCHEMA_FOLDER, owner=owner.SCHEMA_OWNER)
         story = self._story
         history = story.history[story.history["timestamp"] >= story.window_from - KEPT_HISTORY]
         frame = history.rename(columns={"timestamp": "ds"}).reset_index(drop=True)
@@ -224,13 +225,6 @@ class _Demo:
         path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         self._progress.outcome(summary, path)
         self.stored = summary["events"]["stored"]
-
-
-def collector_schema() -> Path:
-    """Return the folder of the record's migrations."""
-    import collector.record
-
-    return Path(collector.record.__file__).parent / "schema"
 
 
 def _write_acting_config(shipped: Path, path: Path) -> None:
