@@ -130,7 +130,7 @@ class Asking:
 
     async def unlock(self, key: str) -> None:
         """Give the right back, if it is still ours."""
-        await self._attempt(lambda client: client.eval(_UNLOCK, 1, f"lock:{key}", self._token))  # type: ignore[arg-type, return-value]  # typed for both redis-py flavours at once
+        await self._attempt(lambda client: client.eval(_UNLOCK, 1, f"lock:{key}", self._token))
 
     async def _attempt(self, ask: Callable[[Any], Awaitable[Answer]]) -> Answer | None:
         while (client := self._cache.client_if_awake()) is not None:
