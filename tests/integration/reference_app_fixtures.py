@@ -41,6 +41,7 @@ class RunningApp:
     client: httpx.AsyncClient
     parts: Parts
     trails: list[dict[str, str]]
+    asgi: Callable[..., Any]
 
 
 @asynccontextmanager
@@ -71,17 +72,18 @@ async def running_app(
     parts = parts_of(databases, caches, supplier, now=now, live_fares=measures.live_fares)
     app = create_app(parts, version="test", measures=measures)
     trails: list[dict[str, str]] = []
-    transport = httpx.ASGITransport(_noting_trails(app, trails), raise_app_exceptions=False)
+    noting = _noting_trails(app, trails)
+    transport = httpx.ASGITransport(noting, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://app", timeout=20) as client,
     ):
-        yield RunningApp(client, parts, trails)
+        yield RunningApp(client, parts, trails, noting)
 
 
 def _noting_trails(app: FastAPI, trails: list[dict[str, str]]) -> Callable[..., Any]:
     async def noting(scope: Any, receive: Any, send: Any) -> None:
-        scope["tidegauge"] = {}
+        scope.setdefault("tidegauge", {})
         trails.append(scope["tidegauge"])
         await app(scope, receive, send)
 
