@@ -11,12 +11,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from reference_app.caching.l1 import TaggedCache
 from reference_app.caching.l2 import FAILURES, Client, change_generations
 from reference_app.caching.tags import EVENTS
 
@@ -66,6 +65,21 @@ class Publisher:
             await self._client.aclose()
 
 
+class Forgets(Protocol):
+    """What a follower makes forget: a TaggedCache, or another that can forget by tag."""
+
+    limit_seconds: float | None
+
+    def __len__(self) -> int:
+        """Return how much is kept."""
+
+    def drop(self, tags: Iterable[str]) -> None:
+        """Forget what carries one of these tags."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
 class FollowerMetrics:
     """What a follower tells Prometheus. tier: l1 or edge."""
 
@@ -90,12 +104,12 @@ class FollowerMetrics:
 
 
 class Follower:
-    """Follows the stream and makes one TaggedCache forget. `following` tells whether it hears of changes now."""
+    """Follows the stream and makes one cache forget. `following` tells whether it hears of changes now."""
 
     def __init__(
         self,
         client: Client,
-        cache: TaggedCache,
+        cache: Forgets,
         metrics: FollowerMetrics,
         *,
         now_seconds: Callable[[], float] = time.time,
