@@ -17,6 +17,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from collector.instrument import EventClient, RecordRequests
+from reference_app.background import in_background
 from reference_app.caching.invalidation import Follower, FollowerMetrics
 from reference_app.caching.l2 import connect
 from reference_app.edge.app import Edge
@@ -62,18 +63,16 @@ def _lifespan(
     async def opened(_: object) -> AsyncIterator[None]:
         await edge.open()
         cache = edge.shelves.cache
-        tasks = [asyncio.create_task(cache.sweep_every())]
+        work = [cache.sweep_every()]
         if settings.redis_url is not None and settings.measures.invalidation:
             cluster = settings.measures.redis_cluster
             redis = connect(settings.redis_url, cluster=cluster, timeout_seconds=FOLLOW_SECONDS)
             follower = Follower(redis, cache, FollowerMetrics(registry, tier="edge"))
-            tasks.append(asyncio.create_task(follower.run()))
+            work.append(follower.run())
         try:
-            yield
+            async with in_background(*work):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await edge.close()
 
     return opened
@@ -114,15 +113,10 @@ async def forget_in(folder: Path, settings: EdgeSettings) -> None:
     cache = NginxCache(folder)
     redis = connect(settings.redis_url, cluster=settings.measures.redis_cluster, timeout_seconds=FOLLOW_SECONDS)
     follower = Follower(redis, cache, FollowerMetrics(CollectorRegistry(), tier="nginx"))
-    following = asyncio.create_task(follower.run())
-    try:
-        while not following.done():
+    async with in_background(follower.run()):
+        while True:
             await asyncio.sleep(1.0)
             cache.drop_again()
-        await following
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
 
 
 def main(arguments: Sequence[str] = ()) -> int:
