@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import httpx
 import pytest
 
-from tests.integration.database_fixtures import Cluster, cluster
+from tests.integration.database_fixtures import Cluster, cluster, wait_until
 from tests.integration.edge_fixtures import Events, recorded, running_edge, served
 from tests.integration.reference_app_fixtures import TOMORROW, RunningApp, as_user, running_app, seed
 from tests.integration.valkey_fixtures import valkey_node
@@ -238,3 +243,44 @@ async def test_a_change_reaches_every_replicas_caches_and_the_edge_within_two_se
     assert both.origin.trails  # the measure itself is a metric of every process that caches:
     assert 'reference_app_invalidation_seconds_count{tier="l1"} 1.0' in text
     assert 'reference_app_invalidation_seconds_count{tier="edge"} 1.0' in edge_text
+
+
+@contextmanager
+def edge_process(**environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGAUGE_", "REFERENCE_"))}
+    command = [sys.executable, "-m", "tidegauge", "edge", "--port", str(port)]
+    process = subprocess.Popen(command, env={**outer, **environment}, stderr=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
+
+
+def test_the_command_runs_an_edge_that_stops_politely():
+    def status(url: str) -> int | None:
+        try:
+            return httpx.get(url, timeout=5).status_code
+        except httpx.TransportError:
+            return None
+
+    with edge_process(REFERENCE_APP_EDGE_ORIGINS="http://127.0.0.1:9", REFERENCE_APP_DRAIN_SECONDS="0.5") as (
+        url,
+        process,
+    ):
+        wait_until(lambda: status(f"{url}/readyz") == 200, what="the edge to be ready")
+        assert status(f"{url}/api/airports/JFK") == 502
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: status(f"{url}/readyz") in (503, None), what="the edge to say unready")
+        assert process.wait(20) == 0
+
+
+def test_a_wrong_setting_of_the_edge_is_named_and_ends_with_2():
+    with edge_process(REFERENCE_APP_EDGE_LEAST_USES="none") as (_, process):
+        assert process.wait(30) == 2
+        assert process.stderr is not None
+        assert "REFERENCE_APP_EDGE_LEAST_USES: expected a number of at least 1" in process.stderr.read()
