@@ -152,7 +152,7 @@ async def test_what_is_somebodys_own_is_passed_on_and_never_kept(url):
 async def test_every_request_of_a_viewer_counts_once_with_level_edge_for_what_the_edge_served(url):
     async with edge_and_origin(url) as both:
         for number in range(5):
-            await both.search(traceparent=f"00-{TRACE[:-4]}000{number}-00f067aa0ba902b7-01")
+            await both.search(**{"cf-ipcountry": "BR"}, traceparent=f"00-{TRACE[:-4]}000{number}-00f067aa0ba902b7-01")
         await both.viewer.get("/api/users/me", headers=as_user(7))
         await both.viewer.get("/api/nothing")
         text = (await both.viewer.get("/metrics")).text
@@ -160,6 +160,7 @@ async def test_every_request_of_a_viewer_counts_once_with_level_edge_for_what_th
     assert [(event.route, event.cache_level) for event in both.edge_events] == [(PATH, "edge")] * 3
     assert [event.route for event in both.origin_events] == [PATH, PATH, "/api/users/me", "/unmatched"]
     assert {event.region for event in both.edge_events} == {"us-east"}
+    assert [event.country for event in [*both.edge_events, *both.origin_events]] == ["BR"] * 5 + ["", ""]
     labels = f'cache_level="edge",method="GET",route="{PATH}",status="200"'
     assert f"http_request_duration_seconds_count{{{labels}}} 3.0" in text
 
