@@ -194,6 +194,68 @@ async def test_an_origin_that_gave_no_answer_is_counted_by_the_edge(url):
     assert [(event.route, event.status) for event in events] == [(PATH, 502)]
 
 
+PUBLIC = [(b"cache-control", b"public, s-maxage=1, stale-if-error=60"), (b"etag", b'"e"')]
+
+
+async def test_viewers_who_ask_at_once_share_one_question_to_the_origin_and_count_once_each():
+    asked, gate, edge_events, origin_events = 0, asyncio.Event(), Events(), Events()
+
+    async def origin(scope, receive, send):
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": PUBLIC})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with (
+        served(recorded(origin, origin_events), lifespan="off") as origin_url,
+        running_edge(origin_url, events=edge_events) as viewer,
+    ):
+        known = {"if-none-match": '"e"'}  # the first has the answer already: the others must get it whole all the same
+        asking = [
+            asyncio.create_task(viewer.get(PATH, params=SEARCH, headers=known if number == 0 else {}))
+            for number in range(10)
+        ]
+        while not asked:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # time for the others to do the wrong thing
+        gate.set()
+        statuses = sorted([(await answer).status_code for answer in asking])
+    assert asked == 1
+    assert statuses == [200] * 9 + [304]
+    assert (len(edge_events), len(origin_events)) == (9, 1)
+    assert {event.cache_level for event in edge_events} == {"edge"}
+
+
+async def test_an_origin_that_answers_with_an_error_is_replaced_by_a_stale_answer_and_has_counted_it():
+    broken, edge_events, origin_events = False, Events(), Events()
+
+    async def origin(scope, receive, send):
+        await send({"type": "http.response.start", "status": 503 if broken else 200, "headers": PUBLIC})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with (
+        served(recorded(origin, origin_events), lifespan="off") as origin_url,
+        running_edge(origin_url, events=edge_events) as viewer,
+    ):
+        asked = 2
+        for _ in range(2):
+            await viewer.get(PATH, params=SEARCH)
+        broken = True
+        deadline = time.monotonic() + 20
+        while True:
+            answer = await viewer.get(PATH, params=SEARCH)
+            asked += 1
+            if answer.headers["x-cache"] == "stale":
+                break
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        refused = await viewer.get(PATH, params=SEARCH | {"passengers": "3"})
+    assert answer.status_code == 200
+    assert refused.status_code == 503
+    assert len(edge_events) + len(origin_events) == asked + 1
+
+
 async def test_a_region_picks_its_own_origin(url):
     async def named(name: bytes):
         async def origin(scope, receive, send):
