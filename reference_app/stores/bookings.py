@@ -21,7 +21,13 @@ SELECT b.id, b.user_id, b.instance_id AS flight_id, b.cabin, b.passengers, b.pri
 FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
 JOIN flight_instances i ON i.id = b.instance_id
 """
-_BY_ID = _SELECT + "WHERE k.id = %(id)s AND k.user_id = %(user_id)s"
+_BY_ID = (  # the sub-select opens one quarter; a join would open all
+    _SELECT
+    + """
+WHERE b.id = %(id)s AND b.user_id = %(user_id)s
+  AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
+"""
+)
 _BY_KEY = _SELECT + "WHERE k.user_id = %(user_id)s AND k.idempotency_key = %(key)s"
 _CLAIM_KEY = """
 INSERT INTO booking_keys (user_id, idempotency_key, created_at)
@@ -41,9 +47,8 @@ RETURNING v.seats_left
 """
 _CANCEL = """
 UPDATE bookings b SET status = 'cancelled', cancelled_at = %(now)s, updated_at = %(now)s
-FROM booking_keys k
-WHERE k.id = %(id)s AND k.user_id = %(user_id)s AND b.id = k.id AND b.created_at = k.created_at
-  AND b.status = 'confirmed'
+WHERE b.id = %(id)s AND b.user_id = %(user_id)s AND b.status = 'confirmed'
+  AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
 RETURNING b.instance_id, b.cabin, b.passengers
 """
 _GIVE_SEATS_BACK = """
