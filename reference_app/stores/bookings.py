@@ -21,13 +21,8 @@ SELECT b.id, b.user_id, b.instance_id AS flight_id, b.cabin, b.passengers, b.pri
 FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
 JOIN flight_instances i ON i.id = b.instance_id
 """
-_BY_ID = (  # the sub-select opens one quarter; a join would open all
-    _SELECT
-    + """
-WHERE b.id = %(id)s AND b.user_id = %(user_id)s
-  AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
-"""
-)
+_ITS_QUARTER = "b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)"  # a join would open all
+_BY_ID = _SELECT + f"WHERE b.id = %(id)s AND b.user_id = %(user_id)s AND {_ITS_QUARTER}"
 _BY_KEY = _SELECT + "WHERE k.user_id = %(user_id)s AND k.idempotency_key = %(key)s"
 _CLAIM_KEY = """
 INSERT INTO booking_keys (user_id, idempotency_key, created_at)
