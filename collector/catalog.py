@@ -19,6 +19,8 @@ Mode = Literal["observe", "recommend", "act"]
 
 
 __all__ = [
+    "PERIODS",
+    "Calendar",
     "Catalog",
     "CatalogError",
     "ClassicRule",
@@ -35,8 +37,23 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class Calendar:
+    """A window that begins anew with each period of the local calendar; weeks begin on Mondays."""
+
+    period: Literal["week", "month", "quarter"]
+    timezone: str
+
+
+# What a calendar window is taken to last where no instant is known; collector.slo.windows knows the real length.
+PERIODS = {"week": timedelta(days=7), "month": timedelta(days=30), "quarter": timedelta(days=91)}
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
-    """One objective. kind `availability`: good = status < 500; `latency`: good = answered within `threshold`."""
+    """One objective. kind `availability`: good = status < 500; `latency`: good = answered within `threshold`.
+
+    window: the last so long (rolling), or with a `calendar` the nominal length of its period.
+    """
 
     name: str
     kind: Literal["availability", "latency"]
@@ -45,6 +62,8 @@ class Slo:
     threshold: timedelta | None = None
     route: str | None = None
     region: str | None = None
+    version: str | None = None
+    calendar: Calendar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +184,8 @@ def _service(name: str, block: Block) -> Service:
     block.only(
         "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar", "prometheus"
     )  # fmt: skip
-    slos = tuple(block.optional("slos", lambda slos: [_slo(slo) for slo in slos.sequence()]) or ())
+    timezone = block.optional("timezone", _timezone) or "UTC"
+    slos = tuple(block.optional("slos", lambda slos: [_slo(slo, timezone) for slo in slos.sequence()]) or ())
     names = [slo.name for slo in slos]
     if len(set(names)) != len(names):
         block.required("slos").refuse("a name of its own for every SLO", f"the names {', '.join(names)}")
@@ -179,7 +199,7 @@ def _service(name: str, block: Block) -> Service:
             "Literal['events', 'prometheus', 'import']",
             block.required("source").one_of("events", "prometheus", "import"),
         ),
-        timezone=block.optional("timezone", _timezone) or "UTC",
+        timezone=timezone,
         slos=slos,
         classic_rule=block.optional("classic_rule", _classic_rule),
         scaling=block.optional("scaling", _scaling),
@@ -210,21 +230,44 @@ def _timezone(block: Block) -> str:
     return name
 
 
-def _slo(block: Block) -> Slo:
-    block.only("name", "kind", "target", "window", "threshold", "route", "region")
+def _slo(block: Block, timezone: str) -> Slo:
+    block.only("name", "kind", "target", "window", "timezone", "threshold", "route", "region", "version")
     kind = block.required("kind").one_of("availability", "latency")
     threshold = block.optional("threshold", Block.duration)
     if (kind == "latency") != (threshold is not None):
         block.refuse("a threshold for a latency SLO and none for an availability SLO", f"kind {kind}")
+    calendar = _calendar(block, timezone)
     return Slo(
         name=block.required("name").text(),
         kind=cast("Literal['availability', 'latency']", kind),
         target=_ratio(block.required("target")),
-        window=block.required("window").duration(),
+        window=_rolling(block.required("window")) if calendar is None else PERIODS[calendar.period],
         threshold=threshold,
         route=block.optional("route", Block.text),
         region=block.optional("region", Block.text),
+        version=block.optional("version", Block.text),
+        calendar=calendar,
     )
+
+
+def _calendar(block: Block, timezone: str) -> Calendar | None:
+    period = block.required("window").text()
+    named = block.optional("timezone", _timezone)
+    if period not in PERIODS:
+        if named is not None:
+            block.required("timezone").refuse("a time zone only with a window of week, month or quarter")
+        return None
+    return Calendar(cast("Literal['week', 'month', 'quarter']", period), named or timezone)
+
+
+def _rolling(block: Block) -> timedelta:
+    try:
+        window = block.duration()
+    except CatalogError:
+        block.refuse("a duration like 30d, or week, month or quarter")
+    if window < timedelta(minutes=1) or window % timedelta(minutes=1):
+        block.refuse("a window of whole minutes")
+    return window
 
 
 def _classic_rule(block: Block) -> ClassicRule:

@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 import yaml
 
 T = TypeVar("T")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -110,6 +111,8 @@ class Block:
             value = float(self.text())
         except ValueError:
             self.refuse(expected)
+        if self.node.tag not in _NUMBERS:  # "0.99" in quotes is text, for every reader of YAML
+            self.refuse(expected, f"the text {self._shown()}")
         if not holds(value):  # NaN holds no comparison, so it is refused here too
             self.refuse(expected)
         return value
@@ -117,7 +120,7 @@ class Block:
     def whole_number(self, least: int = 0) -> int:
         """Return a whole number of at least `least`."""
         text = self.text()
-        if not text.isdecimal() or int(text) < least:
+        if self.node.tag != _NUMBERS[0] or not text.isdecimal() or int(text) < least:
             self.refuse(f"a whole number of at least {least}")
         return int(text)
 

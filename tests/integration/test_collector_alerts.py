@@ -23,8 +23,9 @@ from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
 from collector.instrument import Event
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
+from collector.slo.counts import read_slo_minutes
 from collector.slo.objectives import Counts
-from collector.slo.store import read_slo_counts, read_slo_minutes
+from collector.slo.store import read_slo_counts
 from tests.integration.collector_fixtures import CATALOG, start_collector, until
 from tests.integration.store_fixtures import shared_store_url as shared_store_url
 

@@ -1,0 +1,304 @@
+"""Counts of valid and good requests between any instants: all SLOs of a service over all their spans in one query.
+
+Whole hours come from the hours' table; hours that hold the edge of a span or a part of an exclusion, from the minutes'.
+Where the minutes are no longer kept, edges go back to their hour and excluded hours are left out whole. A latency
+threshold inside a bucket counts the bucket as too slow; the raw events, as long as they are kept, say which of its
+requests were not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from collector.catalog import Slo
+from collector.clickhouse import Client
+from collector.slo.objectives import Counts, threshold_bucket
+from collector.slo.windows import HOUR, MINUTE, Spans, hours_to_read_by_minute, merged
+
+RAW_KEPT = timedelta(days=7)  # of the events themselves
+MINUTES_KEPT = timedelta(days=94)
+_DIMENSIONS = ("route", "region", "version")
+Scope = tuple[str | None, ...]  # route, region, version; None: any
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A latency threshold: buckets up to `last` surely stay within `most_us` microseconds."""
+
+    last: int
+    most_us: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of one scope between each edge and the next. None: availability; else by Cut."""
+
+    valid: dict[Cut | None, list[int]] = field(default_factory=dict)
+    good: dict[Cut | None, list[int]] = field(default_factory=dict)
+
+    def add(self, cut: Cut | None, rank: int, *, valid: int, good: int, ranks: int) -> None:
+        self.valid.setdefault(cut, [0] * ranks)[rank] += valid
+        self.good.setdefault(cut, [0] * ranks)[rank] += good
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of the store: edges ascending; fine: hours read by the minute; dims: columns that matter."""
+
+    service: str
+    edges: list[int]
+    exclusions: list[tuple[int, int]]
+    fine: list[int]
+    dims: tuple[str, ...]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the queries below."""
+        return {
+            "service": self.service,
+            "edges": self.edges,
+            "since": self.edges[0],
+            "until": self.edges[-1],
+            "fine": self.fine,
+            "fine_since": min(self.fine, default=self.edges[-1]),
+            "excluded_from": [start for start, _ in self.exclusions],
+            "excluded_to": [end for _, end in self.exclusions],
+        }
+
+    def counted(self, column: str) -> str:
+        """Return the SQL that leaves out excluded instants; nothing where there are none."""
+        if not self.exclusions:
+            return ""
+        at = f"toUnixTimestamp({column})"
+        inside = f"(first, last) -> {at} >= first AND {at} < last"
+        return f" AND NOT arrayExists({inside}, {{excluded_from:Array(Int64)}}, {{excluded_to:Array(Int64)}})"
+
+
+def read_counts_between(
+    client: Client,
+    service: str,
+    slos: Sequence[Slo],
+    spans: Sequence[Sequence[tuple[int, int]]],
+    *,
+    exclusions: Spans = (),
+) -> list[list[Counts]]:
+    """Return for each SLO the counts in each of its spans ([start, end), epoch seconds of whole minutes)."""
+    instants = {instant for each in spans for span in each for instant in span}
+    if not instants:
+        return [[] for _ in spans]
+    question, moved = _question(service, slos, instants, exclusions)
+    cuts = {cut for slo in slos if (cut := cut_of(slo)) is not None}
+    rows = client.query_rows(_rollup_sql(question, histograms=bool(cuts)), question.parameters)
+    tallies = _tallied(rows, slos, cuts, question)
+    inside = [cut for cut in cuts if cut.most_us > _edge_us(cut)]
+    if inside:
+        _add_exact(tallies, _read_exact(client, question, inside), slos, question)
+    return [
+        [_between(tallies[scope_of(slo)], cut_of(slo), question.edges, moved[start], moved[end]) for start, end in own]
+        for slo, own in zip(slos, spans, strict=True)
+    ]
+
+
+def _question(
+    service: str, slos: Sequence[Slo], instants: set[int], exclusions: Spans
+) -> tuple[_Question, dict[int, int]]:
+    """Return the question, and where each instant was moved to: to its hour where minutes are no longer kept."""
+    oldest = (max(instants) - int(MINUTES_KEPT.total_seconds())) // HOUR * HOUR
+    moved = {instant: instant if instant >= oldest else instant // HOUR * HOUR for instant in instants}
+    edges = sorted(set(moved.values()))
+    near = [span for span in exclusions if span[1] > edges[0] and span[0] < edges[-1]]
+    old = merged([(start, min(end, oldest)) for start, end in near if start < oldest], step=HOUR)
+    excluded = merged([*old, *((max(start, oldest), end) for start, end in near if end > oldest)])
+    fine = [hour for hour in hours_to_read_by_minute(edges, excluded) if hour >= oldest]
+    dims = tuple(name for name in _DIMENSIONS if any(getattr(slo, name) is not None for slo in slos))
+    return _Question(service, edges, excluded, fine, dims), moved
+
+
+def cut_of(slo: Slo) -> Cut | None:
+    """Return the cut of a latency SLO; None for availability."""
+    if slo.threshold is None:
+        return None
+    return Cut(threshold_bucket(slo.threshold), int(slo.threshold / timedelta(microseconds=1)))
+
+
+def scope_of(slo: Slo) -> Scope:
+    """Return which requests an SLO is about."""
+    return (slo.route, slo.region, slo.version)
+
+
+def _edge_us(cut: Cut) -> int:
+    return int(2.0 ** (cut.last / 8))
+
+
+# The bucket by the same expression as in the views: a float's rounding must not count a request twice.
+_BUCKET = "toUInt16(ceil(log2(greatest(duration_us, 1)) * 8))"
+_RANK = "arrayCount(edge -> toUnixTimestamp({at}) >= edge, {{edges:Array(Int64)}}) AS rank"
+
+
+def _rollup_sql(question: _Question, *, histograms: bool) -> str:
+    names = ", ".join(("route", "region", "version"))
+    dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in _DIMENSIONS)
+    buckets = "sumMap(histogram)" if histograms else "map()"
+    histogram = ", histogram" if histograms else ""
+    return f"""
+    SELECT {_RANK.format(at="at")}, status < 500 AS answered, sum(requests), {buckets}, {names}
+    FROM (
+      SELECT hour AS at, {dims}, status, requests{histogram} FROM red_1h
+      WHERE service = {{service:String}} AND NOT has({{fine:Array(Int64)}}, toUnixTimestamp(hour))
+        AND hour >= fromUnixTimestamp({{since:Int64}}) AND hour < fromUnixTimestamp({{until:Int64}})
+        {question.counted("hour")}
+      UNION ALL
+      SELECT minute AS at, {dims}, status, requests{histogram} FROM red_1m
+      WHERE service = {{service:String}} AND has({{fine:Array(Int64)}}, toUnixTimestamp(toStartOfHour(minute)))
+        AND minute >= fromUnixTimestamp(greatest({{since:Int64}}, {{fine_since:Int64}}))
+        AND minute < fromUnixTimestamp({{until:Int64}}){question.counted("minute")}
+    )
+    GROUP BY rank, answered, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
+
+
+def _tallied(
+    rows: Iterable[tuple[Any, ...]], slos: Sequence[Slo], cuts: set[Cut], question: _Question
+) -> dict[Scope, _Tally]:
+    tallies = {scope_of(slo): _Tally() for slo in slos}
+    patterns = {tuple(part is not None for part in scope) for scope in tallies}
+    ranks = len(question.edges) + 1
+    for rank, answered, requests, histogram, *dims in rows:
+        known = sum(histogram.values()) if answered else 0
+        within = {cut: sum(n for bucket, n in histogram.items() if bucket <= cut.last) for cut in cuts if answered}
+        for tally in _matching(tallies, patterns, dims):
+            tally.add(None, rank, valid=requests, good=requests if answered else 0, ranks=ranks)
+            for cut, good in within.items():
+                tally.add(cut, rank, valid=known, good=good, ranks=ranks)
+    return tallies
+
+
+def _matching(
+    tallies: dict[Scope, _Tally], patterns: Iterable[tuple[bool, ...]], dims: Sequence[str]
+) -> Iterable[_Tally]:  # fmt: skip
+    for pattern in patterns:
+        scope = tuple(value if named else None for value, named in zip(dims, pattern, strict=True))
+        if scope in tallies:
+            yield tallies[scope]
+
+
+def _read_exact(client: Client, question: _Question, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
+    """Return `rank, counts by cut, dims`: requests of the cuts' own buckets that stayed within their thresholds."""
+    until = question.edges[-1]
+    since = max(question.edges[0], until - int(RAW_KEPT.total_seconds()))
+    dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in _DIMENSIONS)
+    sql = f"""
+    SELECT {_RANK.format(at="toStartOfMinute(ts)")},
+      sumForEach(arrayMap((last, most) -> toUInt64({_BUCKET} > last AND duration_us <= most),
+        {{lasts:Array(UInt16)}}, {{mosts:Array(UInt64)}})), {dims}
+    FROM request_events
+    WHERE service = {{service:String}} AND status < 500
+      AND ts >= fromUnixTimestamp({{raw_since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}})
+      AND duration_us >= {{least:UInt64}} AND duration_us <= {{most:UInt64}}{question.counted("toStartOfMinute(ts)")}
+    GROUP BY rank, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
+    parameters = {
+        **question.parameters,
+        "raw_since": since,
+        "lasts": [cut.last for cut in cuts],
+        "mosts": [cut.most_us for cut in cuts],
+        "least": min(_edge_us(cut) for cut in cuts),
+        "most": max(cut.most_us for cut in cuts),
+    }
+    rows = client.query_rows(sql, parameters)
+    return [
+        (rank, cut, good, *names)
+        for rank, goods, *names in rows
+        for cut, good in zip(cuts, goods, strict=True)
+        if good
+    ]  # fmt: skip
+
+
+def _add_exact(
+    tallies: dict[Scope, _Tally], rows: Iterable[tuple[Any, ...]], slos: Sequence[Slo], question: _Question
+) -> None:
+    patterns = {tuple(part is not None for part in scope_of(slo)) for slo in slos}
+    ranks = len(question.edges) + 1
+    for rank, cut, good, *dims in rows:
+        for tally in _matching(tallies, patterns, dims):
+            tally.add(cut, rank, valid=0, good=good, ranks=ranks)
+
+
+def _exact_minutes_sql(scope: Sequence[str], question: _Question) -> str:
+    return f"""
+    UNION ALL SELECT toUnixTimestamp(toStartOfMinute(ts)) AS start, 0 AS valid, count() AS good FROM request_events
+    WHERE {" AND ".join(scope)} AND duration_us <= {{most:UInt64}} AND {_BUCKET} > {{last:UInt16}}
+      AND ts >= fromUnixTimestamp({{raw_since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}})
+      {question.counted("toStartOfMinute(ts)")} GROUP BY start"""  # noqa: S608 - fixed names and placeholders
+
+
+def _between(tally: _Tally, cut: Cut | None, edges: list[int], start: int, end: int) -> Counts:
+    """Return the counts of [start, end): rank r holds what lies from edge r-1 to the next."""
+    first, last = bisect_left(edges, start) + 1, bisect_left(edges, end) + 1
+    valid = sum(tally.valid.get(cut, ())[first:last])
+    return Counts(valid=valid, good=min(valid, sum(tally.good.get(cut, ())[first:last])))
+
+
+def read_recorded_minutes(
+    client: Client, service: str, spans: Sequence[tuple[int, int]], *, exclusions: Spans = ()
+) -> list[int]:
+    """Return how many minutes of each span are in the record (known to have had no request: in it, too)."""
+    if not spans:
+        return []
+    edges = sorted({instant for span in spans for instant in span})
+    question = _Question(service, edges, list(exclusions), [], ())
+    sql = f"""
+    SELECT {_RANK.format(at="ts")}, uniqExact(ts) FROM demand_recorded
+    WHERE service = {{service:String}} AND step_seconds = {MINUTE}
+      AND ts >= fromUnixTimestamp({{since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}}){question.counted("ts")}
+    GROUP BY rank"""  # noqa: S608 - fixed names and placeholders, never input
+    by_rank = dict(client.query_rows(sql, question.parameters))
+    return [
+        sum(by_rank.get(rank, 0) for rank in range(bisect_left(edges, start) + 1, bisect_left(edges, end) + 1))
+        for start, end in spans
+    ]
+
+
+def read_recorded_starts(client: Client, service: str, *, since: datetime, until: datetime) -> list[int]:
+    """Return the start (epoch seconds) of each minute in [since, until) of which anything is recorded, ascending."""
+    rows = client.query_rows(
+        f"""SELECT DISTINCT toUnixTimestamp(ts) AS start FROM demand_recorded
+        WHERE service = {{service:String}} AND step_seconds = {MINUTE}
+          AND ts >= fromUnixTimestamp({{since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}}) ORDER BY start""",  # noqa: S608 - a constant
+        {"service": service, "since": int(since.timestamp()), "until": int(until.timestamp())},
+    )
+    return [int(row[0]) for row in rows]
+
+
+def read_slo_minutes(
+    client: Client, service: str, slo: Slo, *, since: datetime, until: datetime, exclusions: Spans = ()
+) -> list[list[int]]:
+    """Return three columns: start of each recorded minute in [since, until) (epoch seconds), its valid and good.
+
+    Valid and good as in read_counts_between. A minute without any valid request is absent.
+    """
+    first, last = int(since.timestamp()) // MINUTE * MINUTE, int(until.timestamp()) // MINUTE * MINUTE
+    question = _Question(service, [first, last], list(exclusions), [], ())
+    scope, parameters = ["service = {service:String}"], question.parameters
+    for name in _DIMENSIONS:
+        if (value := getattr(slo, name)) is not None:
+            scope.append(f"{name} = {{{name}:String}}")
+            parameters[name] = value
+    cut = cut_of(slo)
+    valid, good, raw = "sum(requests)", "sumIf(requests, status < 500)", ""
+    if cut is not None:
+        parameters.update(last=cut.last, most=cut.most_us, raw_since=max(first, last - int(RAW_KEPT.total_seconds())))
+        scope.append("status < 500")
+        valid = "sum(arraySum(mapValues(histogram)))"
+        good = "sum(arraySum(mapValues(mapFilter((bucket, n) -> bucket <= {last:UInt16}, histogram))))"
+        raw = _exact_minutes_sql(scope, question)
+    sql = f"""
+    SELECT start, sum(valid) AS all_valid, least(all_valid, sum(good)) FROM (
+      SELECT toUnixTimestamp(minute) AS start, {valid} AS valid, {good} AS good FROM red_1m
+      WHERE {" AND ".join(scope)} AND minute >= fromUnixTimestamp({{since:Int64}})
+        AND minute < fromUnixTimestamp({{until:Int64}}){question.counted("minute")} GROUP BY start {raw}
+    ) GROUP BY start HAVING all_valid > 0 ORDER BY start"""  # noqa: S608 - fixed names and placeholders, never input
+    rows = client.query_rows(sql, parameters)
+    return [[int(row[column]) for row in rows] for column in range(3)]
