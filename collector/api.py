@@ -20,9 +20,10 @@ from fastapi.responses import JSONResponse
 from collector.alerts.api import add_alerts
 from collector.alerts.outbox import Outbox
 from collector.alerts.receivers import Receiver
-from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
+from collector.api_models import CapacityIn, LoadRunIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
+from collector.markers_api import add_markers
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces
 from collector.record.store import (
@@ -31,7 +32,6 @@ from collector.record.store import (
     write_capacity,
     write_load_run,
     write_load_seconds,
-    write_marker,
 )
 from collector.slo.report import slo_document
 from collector.slo.store import read_classic, read_slo_statuses
@@ -66,6 +66,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     _add_events(app, parts)
     add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     _add_observations(app, parts)
+    add_markers(app, open_client=parts.store.client)
     _add_reads(app, parts)
     add_alerts(app, open_client=parts.store.client, clock=parts.clock)
     _add_own_state(app, parts)
@@ -110,11 +111,6 @@ async def _limited_body(request: Request) -> bytes:
 
 def _add_observations(app: FastAPI, parts: CollectorParts) -> None:
     # Plain functions: FastAPI runs them in its thread pool, where a blocking store is no harm.
-    @app.post("/v1/markers")
-    def post_marker(marker: MarkerIn) -> dict[str, bool]:
-        write_marker(parts.store.client(), marker.to_marker())
-        return {"stored": True}
-
     @app.post("/v1/capacities")
     def post_capacity(capacity: CapacityIn) -> dict[str, bool]:
         write_capacity(parts.store.client(), capacity.to_capacity(now=parts.clock.now()))

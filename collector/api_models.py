@@ -29,6 +29,7 @@ class MarkerIn(_Body):
     ends_at: AwareDatetime
     text: str = Field(max_length=2000)
     masks_history: bool = False
+    excludes_slo: bool = False
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> MarkerIn:
@@ -38,7 +39,9 @@ class MarkerIn(_Body):
 
     def to_marker(self) -> Marker:
         """Return our value."""
-        return Marker(self.service, self.kind, self.starts_at, self.ends_at, self.text, self.masks_history)
+        return Marker(
+            self.service, self.kind, self.starts_at, self.ends_at, self.text, self.masks_history, self.excludes_slo
+        )
 
 
 class CapacityIn(_Body):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.mark_commands import mount as mount_marks
 from collector.slo.commands import mount as mount_slo
 from collector.spool_commands import mount as mount_spool
 from collector.terminal import config_path, fail, open_store
@@ -27,6 +28,7 @@ def mount(app: typer.Typer) -> None:
     mount_slo(app)
     mount_alerts(app)
     mount_spool(app)
+    mount_marks(app)
 
 
 def import_file(

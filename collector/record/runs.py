@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,10 @@ from collector.clickhouse import Client
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A span people should know of (a deploy, an incident). masks_history: forecasts must not learn from it."""
+    """A span people should know of (a deploy, an incident).
+
+    masks_history: forecasts must not learn from it. excludes_slo: its requests count for no SLO (maintenance).
+    """
 
     service: str
     kind: str
@@ -27,6 +31,7 @@ class Marker:
     ends_at: datetime
     text: str
     masks_history: bool = False
+    excludes_slo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class LoadRun:
 
 
 def write_marker(client: Client, marker: Marker) -> None:
-    """Store a marker; the same one again changes nothing."""
+    """Store a marker. The same service, kind, start and text again replaces its end and what it asks for."""
     identity = _digest(marker.service, marker.kind, marker.starts_at.isoformat(), marker.text)
     client.insert_columns(
         "markers",
@@ -69,20 +74,24 @@ def write_marker(client: Client, marker: Marker) -> None:
             "ends_at": [_millis(marker.ends_at)],
             "text": [marker.text],
             "masks_history": [int(marker.masks_history)],
+            "excludes_slo": [int(marker.excludes_slo)],
         },
-        token=f"marker/{identity}/{marker.ends_at.isoformat()}/{marker.masks_history}",
+        # Not made of the content: a marker changed and changed back has to be stored a third time.
+        token=f"marker/{uuid.uuid4()}",
     )
 
 
 def read_markers(client: Client, service: str, *, since: datetime, until: datetime) -> list[Marker]:
     """Return the markers that overlap [since, until), by their start."""
     sql = """SELECT service, kind, toUnixTimestamp64Milli(starts_at), toUnixTimestamp64Milli(ends_at), text,
-        masks_history
+        masks_history, excludes_slo
       FROM markers FINAL
       WHERE service = {service:String} AND ends_at >= fromUnixTimestamp64Milli({since:Int64})
         AND starts_at < fromUnixTimestamp64Milli({until:Int64}) ORDER BY starts_at, id"""
     rows = client.query_rows(sql, {"service": service, "since": _millis(since), "until": _millis(until)})
-    return [Marker(row[0], row[1], _instant(row[2]), _instant(row[3]), row[4], bool(row[5])) for row in rows]
+    return [
+        Marker(row[0], row[1], _instant(row[2]), _instant(row[3]), row[4], bool(row[5]), bool(row[6])) for row in rows
+    ]
 
 
 def write_capacity(client: Client, capacity: Capacity) -> None:

@@ -13,6 +13,7 @@ from collector.record.demand import (
 )
 from collector.record.histogram import bucket_of, quantile_from_histogram, upper_edge
 from collector.record.ingest import IngestCounts, read_ingest_counts
+from collector.record.markers import excluded_spans
 from collector.record.red import RedDimension, read_red, read_red_totals
 from collector.record.runs import (
     Capacity,
@@ -40,6 +41,7 @@ __all__ = [
     "Marker",
     "RedDimension",
     "bucket_of",
+    "excluded_spans",
     "quantile_from_histogram",
     "read_capacities",
     "read_demand",

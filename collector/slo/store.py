@@ -5,6 +5,7 @@ The reads of counts stand in collector.slo.counts; here they become windows. The
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from collector.catalog import ClassicRule, Service, Slo
 from collector.clickhouse import Client
+from collector.record.store import excluded_spans
 from collector.slo.counts import RAW_KEPT, read_counts_between, read_recorded_minutes
 from collector.slo.objectives import (
     BURN_WINDOWS,
@@ -28,8 +30,10 @@ from collector.slo.windows import MINUTE, Spans, end_of_minute, merged, overlap,
 
 
 def read_exclusions(client: Client, service: str, *, since: datetime, until: datetime) -> list[tuple[int, int]]:
-    """Return the spans that markers take out of SLOs (epoch seconds, whole minutes, apart), from before `since` on."""
-    return merged([])
+    """Return the spans in [since, until) that markers take out of SLOs: epoch seconds of whole minutes, apart."""
+    spans = excluded_spans(client, service, since=since, until=until)
+    # Outwards: a minute is excluded whole where any of it is.
+    return merged((math.floor(start.timestamp()), math.ceil(end.timestamp())) for start, end in spans)
 
 
 def read_slo_statuses(client: Client, service: Service, *, now: datetime) -> list[SloStatus]:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from collector.catalog import Calendar, Service, Slo
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
-from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
+from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER, Marker, write_marker
 from collector.slo.counts import read_counts_between, read_recorded_minutes, read_slo_minutes
 from collector.slo.history import read_budget_history
 from collector.slo.objectives import Counts
@@ -124,6 +124,31 @@ def test_excluded_minutes_count_for_nothing(client: Client, requests: list[Asked
     (minutes,) = read_recorded_minutes(client, "shop", [(END - 86400, END)], exclusions=exclusions)
     recorded = {each.second // 60 for each in requests if END - 86400 <= each.second < END}
     assert minutes == len({minute for minute in recorded if not END - 5400 <= minute * 60 < END - 600})
+
+
+def test_a_maintenance_marker_takes_its_time_out_of_the_status(client: Client, requests: list[Asked]) -> None:
+    starts, ends = END - 86400, END - 80000  # within its last minute: that minute does not count at all
+    marker = Marker(
+        "marked", "maintenance", datetime.fromtimestamp(starts, UTC), datetime.fromtimestamp(ends, UTC), "",
+        excludes_slo=True,
+    )  # fmt: skip
+    write_marker(client, marker)
+    client.insert_columns(
+        "request_events",
+        {
+            "ts": [(starts - 60) * 1_000_000, starts * 1_000_000, ends * 1_000_000, (ends + 60) * 1_000_000],
+            "service": ["marked"] * 4,
+            "status": [200, 500, 500, 200],
+        },
+        token="marked",
+    )
+    service = Service("marked", "", "events", "UTC", (SLOS[0],), None, None, None, None)
+    (status,) = read_slo_statuses(client, service, now=NOW)
+    assert status.counts == Counts(2, 2)
+    assert status.measured is not None
+    whole_minutes = -(-ends // 60) * 60 - starts
+    assert status.measured.excluded == timedelta(seconds=whole_minutes)
+    assert status.measured.expected == 30 * 1440 - whole_minutes // 60
 
 
 def test_minutes_add_up_to_the_counts_of_their_span(client: Client, requests: list[Asked]) -> None:
