@@ -18,7 +18,7 @@ import uvicorn
 
 from collector.alerts.jobs import alert_jobs
 from collector.alerts.outbox import OUTBOX_PATH, Outbox
-from collector.alerts.receivers import resolve_receivers
+from collector.alerts.receivers import resolve_heartbeat, resolve_receivers
 from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
@@ -74,6 +74,7 @@ def main() -> int:
         clock = clock_from_environment(os.environ)
         listener = _listen(settings)
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
+        heartbeat = resolve_heartbeat(catalog.alerts.heartbeat, os.environ)
         spool = Spool(settings.data / "spool")
         outbox = Outbox(settings.data / OUTBOX_PATH)
     except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
@@ -87,6 +88,7 @@ def main() -> int:
         metrics=CollectorMetrics(),
         outbox=outbox,
         receivers=receivers,
+        heartbeat=heartbeat,
     )
     app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
     server = uvicorn.Server(

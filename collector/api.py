@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 
 from collector.alerts.api import add_alerts
 from collector.alerts.outbox import Outbox
-from collector.alerts.receivers import Receiver
+from collector.alerts.receivers import Heartbeat, Receiver
 from collector.api_models import CapacityIn, LoadRunIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
@@ -56,6 +56,7 @@ class CollectorParts:
     metrics: CollectorMetrics
     outbox: Outbox
     receivers: Sequence[Receiver] = ()
+    heartbeat: Heartbeat | None = None
     intake: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="intake"))
 
 

@@ -188,6 +188,21 @@ def resolve_receivers(settings: Sequence[ReceiverSettings], environ: Mapping[str
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The dead man's switch ready to be told."""
+
+    receiver: Receiver
+    interval: timedelta
+
+
+def resolve_heartbeat(settings: HeartbeatSettings | None, environ: Mapping[str, str]) -> Heartbeat | None:
+    """Return the heartbeat with what the environment has for it. Raises ReceiverSettingsError; names no secret."""
+    if settings is None:
+        return None
+    return Heartbeat(resolve_receivers([settings.receiver], environ)[0], settings.interval)
+
+
 def _value(receiver: ReceiverSettings, name: str | None, environ: Mapping[str, str]) -> str:
     if name is None:
         return ""
