@@ -22,6 +22,8 @@ from collector.alerts.receivers import resolve_heartbeat, resolve_receivers
 from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
+from collector.exporters.jobs import exporter_jobs
+from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
 from collector.sources.spool import Spool, SpoolLockedError
 from collector.sources.writer import flush_once
@@ -73,6 +75,7 @@ def main() -> int:
         catalog = read_catalog(settings.config)
         clock = clock_from_environment(os.environ)
         listener = _listen(settings)
+        exporters = resolve_exporters(catalog.exporters, os.environ)
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         heartbeat = resolve_heartbeat(catalog.alerts.heartbeat, os.environ)
         spool = Spool(settings.data / "spool")
@@ -89,8 +92,9 @@ def main() -> int:
         outbox=outbox,
         receivers=receivers,
         heartbeat=heartbeat,
+        exporters=exporters,
     )
-    app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
+    app = create_app(parts, lifespan=lambda _: _running_jobs(parts, settings.data))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -125,10 +129,11 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @asynccontextmanager
-async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
+async def _running_jobs(parts: CollectorParts, data: Path) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
     jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
+    jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, data, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
     try:

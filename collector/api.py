@@ -23,6 +23,8 @@ from collector.alerts.receivers import Heartbeat, Receiver
 from collector.api_models import CapacityIn, LoadRunIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
+from collector.exporters.api import add_record_metrics
+from collector.exporters.settings import Exporter
 from collector.markers_api import add_markers
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces
@@ -57,6 +59,7 @@ class CollectorParts:
     outbox: Outbox
     receivers: Sequence[Receiver] = ()
     heartbeat: Heartbeat | None = None
+    exporters: Sequence[Exporter] = ()
     intake: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="intake"))
 
 
@@ -71,6 +74,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     _add_reads(app, parts)
     add_alerts(app, open_client=parts.store.client, clock=parts.clock)
     _add_own_state(app, parts)
+    add_record_metrics(app, parts)
     return app
 
 

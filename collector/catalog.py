@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from collector.alerts.settings import AlertSettings, read_alert_settings
 from collector.checked_yaml import Block, CatalogError, read_root
+from collector.exporters.settings import ExporterSettings, read_exporters
 
 Mode = Literal["observe", "recommend", "act"]
 
@@ -139,10 +140,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All watched services, by name, and how alerts are raised."""
+    """All watched services, by name, how alerts are raised, and whom else the record's metrics are told."""
 
     services: dict[str, Service]
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    exporters: tuple[ExporterSettings, ...] = ()
 
     def service(self, name: str) -> Service:
         """Return a service; raises CatalogError naming the known ones."""
@@ -165,11 +167,15 @@ def read_catalog(path: Path) -> Catalog:
 def parse_catalog(text: str, *, name: str) -> Catalog:
     """Check the text of a catalog; `name` is the file named in errors. Raises CatalogError."""
     root = read_root(text, name=name)
-    root.only("version", "services", "alerts")
+    root.only("version", "services", "alerts", "exporters")
     if root.required("version").whole_number() != 1:
         root.required("version").refuse("1, the only version there is")
     services = {key: _service(key, block) for key, block in root.required("services").entries().items()}
-    return Catalog(services, root.optional("alerts", read_alert_settings) or AlertSettings())
+    return Catalog(
+        services,
+        root.optional("alerts", read_alert_settings) or AlertSettings(),
+        root.optional("exporters", read_exporters) or (),
+    )
 
 
 def _positive(block: Block) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.config_commands import mount as mount_config
 from collector.mark_commands import mount as mount_marks
 from collector.slo.commands import mount as mount_slo
 from collector.spool_commands import mount as mount_spool
@@ -26,6 +27,7 @@ def mount(app: typer.Typer) -> None:
     """Add the collector's commands to the command."""
     app.command("import")(import_file)
     mount_slo(app)
+    mount_config(app)
     mount_alerts(app)
     mount_spool(app)
     mount_marks(app)
