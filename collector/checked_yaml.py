@@ -34,6 +34,15 @@ def read_root(text: str, *, name: str) -> Block:
     return Block(name, "", node)
 
 
+def read_roots(text: str, *, name: str) -> list[Block]:
+    """Return the top blocks of a YAML text of several documents, empty ones left out. Raises CatalogError."""
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{name}: expected YAML, got: {error}") from error
+    return [Block(name, "", node) for node in nodes if node.tag != "tag:yaml.org,2002:null"]
+
+
 class Block:
     """One YAML node with the file and the key it stands under, so that every refusal can say where."""
 
@@ -116,6 +125,12 @@ class Block:
         if not holds(value):  # NaN holds no comparison, so it is refused here too
             self.refuse(expected)
         return value
+
+    def flag(self) -> bool:
+        """Return true or false."""
+        if self.node.tag != "tag:yaml.org,2002:bool":
+            self.refuse("true or false")
+        return self.text().lower() in ("true", "yes", "on")
 
     def whole_number(self, least: int = 0) -> int:
         """Return a whole number of at least `least`."""

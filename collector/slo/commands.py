@@ -1,4 +1,4 @@
-"""`tidegauge slo status|history|backtest`. Reads the record; heavy imports stay inside the commands."""
+"""`tidegauge slo status|history|backtest|export|import`. Heavy imports stay inside the commands."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def mount(app: typer.Typer) -> None:
     slo.command("status")(slo_status)
     slo.command("history")(slo_history)
     slo.command("backtest")(slo_backtest)
+    slo.command("export")(slo_export)
+    slo.command("import")(slo_import)
     app.add_typer(slo, name="slo")
 
 
@@ -145,6 +147,55 @@ def slo_backtest(
         return
     for each in results:
         typer.echo("\n".join(backtest_lines(each)))
+
+
+def slo_export(service: _Service, name: _One = None) -> None:
+    """Print a service's SLOs as OpenSLO v1 documents; what they cannot say is said on stderr.
+
+    Example: tidegauge slo export reference-app > slos.yaml
+    """
+    import yaml
+
+    from collector.catalog import CatalogError
+    from collector.slo.openslo import exported
+
+    try:
+        catalog = _catalog()
+        watched, slos = _chosen(catalog, service, name)
+        documents, notes = exported(watched, slos)
+    except CatalogError as error:
+        fail(str(error))
+    for note in notes:
+        typer.echo(note, err=True)
+    typer.echo(yaml.safe_dump_all(documents, sort_keys=False), nl=False)
+
+
+def slo_import(
+    file: Annotated[Path, typer.Argument(help="OpenSLO v1 documents.")],
+    measure: Annotated[
+        str | None,
+        typer.Option("--measure", help="What SLOs of other sources measure: availability or latency:500ms."),
+    ] = None,
+) -> None:
+    """Print OpenSLO v1 documents as SLOs for tidegauge.yaml; what was left out is said on stderr.
+
+    Example: tidegauge slo import slos.yaml --measure availability
+    """
+    import yaml
+
+    from collector.catalog import CatalogError
+    from collector.slo.openslo_import import imported
+
+    try:
+        services, notes = imported(file.read_text(encoding="utf-8"), name=str(file), measure=measure)
+    except CatalogError as error:
+        fail(str(error))
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file}: expected a readable file, got: {error}")
+    for note in notes:
+        typer.echo(note, err=True)
+    document = {"services": {service: {"slos": slos} for service, slos in services.items()}}
+    typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
 
 
 def _read_minutes(client: Client, service: str, slo: Slo, *, since: datetime, until: datetime) -> Minutes:

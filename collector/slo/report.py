@@ -21,6 +21,14 @@ def slo_document(service: str, statuses: Sequence[SloStatus], classic: Sequence[
                 "mean_response_seconds": status.mean_response.total_seconds(),
                 "error_ratio": status.error_ratio,
                 "exceeded": list(status.exceeded),
+                "statuses": [
+                    {
+                        "status": each.status,
+                        "requests": each.requests,
+                        "mean_response_seconds": each.mean_response.total_seconds(),
+                    }
+                    for each in status.statuses
+                ],
             }
             for status in classic
         ],
@@ -88,6 +96,10 @@ def slo_lines(document: dict[str, Any]) -> list[str]:
             f"  {route['route']}: mean {route['mean_response_seconds'] * 1000:.0f} ms, errors"
             f" {route['error_ratio']:.2%} of {route['requests']}: {verdict}"
         )
+        lines += [
+            f"    status {each['status']}: mean {each['mean_response_seconds'] * 1000:.0f} ms of {each['requests']}"
+            for each in route["statuses"]
+        ]
     return lines
 
 

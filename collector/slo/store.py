@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +24,7 @@ from collector.slo.objectives import (
     Measured,
     RouteTotals,
     SloStatus,
+    StatusTotals,
     classic_status,
     exact_since,
     status_of,
@@ -111,15 +114,26 @@ def read_sli_series(
 
 
 def read_classic(client: Client, service: str, rule: ClassicRule, *, now: datetime) -> list[ClassicStatus]:
-    """Return every route that had requests in the rule's window, with what it exceeded."""
+    """Return every route that had requests in the rule's window, by status, with what it exceeded."""
     end = end_of_minute(now)
     rows = client.query_rows(
-        """SELECT route, sum(requests), sumIf(requests, status >= 500), sum(duration_us_sum) FROM red_1m
+        """SELECT route, status, sum(requests) AS n, sum(duration_us_sum) FROM red_1m
         WHERE service = {service:String}
           AND minute >= fromUnixTimestamp({since:Int64}) AND minute < fromUnixTimestamp({until:Int64})
-        GROUP BY route ORDER BY route""",
+        GROUP BY route, status HAVING n > 0 ORDER BY route, status""",
         {"service": service, "since": end - int(rule.window.total_seconds()), "until": end},
     )
-    totals = (RouteTotals(row[0], int(row[1]), int(row[2]), timedelta(microseconds=int(row[3]))) for row in rows)
+    totals = (_route_totals(route, list(group)) for route, group in groupby(rows, key=lambda row: str(row[0])))
     judged = (classic_status(rule, each) for each in totals)
     return [status for status in judged if status is not None]
+
+
+def _route_totals(route: str, rows: Sequence[tuple[Any, ...]]) -> RouteTotals:
+    statuses = tuple(StatusTotals(int(row[1]), int(row[2]), timedelta(microseconds=int(row[3]))) for row in rows)
+    return RouteTotals(
+        route,
+        requests=sum(each.requests for each in statuses),
+        errors=sum(each.requests for each in statuses if each.status >= 500),
+        duration_sum=sum((each.duration_sum for each in statuses), timedelta()),
+        statuses=statuses,
+    )

@@ -186,6 +186,9 @@ def test_slo_counts_come_from_hours_and_minutes_without_overlap(client: Client) 
     assert (elsewhere[month].valid, elsewhere[month].good) == (0, 0)
     rule = ClassicRule(timedelta(hours=24), timedelta(seconds=2), 0.1)
     (route,) = read_classic(client, "shop", rule, now=NOW)
+    # the 6 slow ones of 3 s are in the mean of the 96 answers: (90 + 18) / 96 = 1.125 s
+    assert [(each.status, each.requests) for each in route.statuses] == [(200, 96), (503, 4)]
+    assert route.statuses[0].mean_response == timedelta(seconds=1.125)
     assert (route.requests, route.exceeded) == (100, ())
 
 
