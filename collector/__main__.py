@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +23,10 @@ from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
 from collector.metrics import CollectorMetrics
+from collector.sources.cardinality import CardinalityGuard
+from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError
-from collector.sources.writer import flush_once
+from collector.sources.writer import Flushed, flush_once
 from collector.store_link import StoreLink
 from tidegauge.clock import clock_from_environment
 
@@ -32,7 +34,9 @@ FLUSH_EVERY_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 PULL_EVERY_SECONDS = 15.0
 LAST_FLUSH_SECONDS = 3.0
+SAMPLE_QUOTA_BYTES = 256 * 1024 * 1024
 _FINISH_SECONDS = 5
+Flush = Callable[[CollectorParts, float], Awaitable[float]]
 log = logging.getLogger("tidegauge.collector")
 
 
@@ -75,6 +79,8 @@ def main() -> int:
         listener = _listen(settings)
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         spool = Spool(settings.data / "spool")
+        sample_spool = Spool(settings.data / "spool-samples", quota_bytes=SAMPLE_QUOTA_BYTES)
+        guard = CardinalityGuard(settings.data / "cardinality.jsonl", day=lambda: int(clock.now_seconds() // 86400))
         outbox = Outbox(settings.data / OUTBOX_PATH)
     except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
@@ -86,6 +92,8 @@ def main() -> int:
         clock=clock,
         metrics=CollectorMetrics(),
         outbox=outbox,
+        sample_spool=sample_spool,
+        guard=guard,
         receivers=receivers,
     )
     app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
@@ -105,6 +113,8 @@ def main() -> int:
     log.info("serving on http://%s:%d", settings.host, settings.port)
     server.run(sockets=[listener])
     spool.close()
+    sample_spool.close()
+    guard.close()
     return 0
 
 
@@ -125,7 +135,8 @@ def _listen(settings: Settings) -> socket.socket:
 @asynccontextmanager
 async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
+    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping, _flush))]
+    jobs.append(asyncio.create_task(_write(parts, stopping, _sample_flush())))
     jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
@@ -154,12 +165,12 @@ async def _open_store(parts: CollectorParts, stopping: asyncio.Event) -> None:
         await _pause(stopping, pause)
 
 
-async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
+async def _write(parts: CollectorParts, stopping: asyncio.Event, flush: Flush) -> None:
     """Flush while anything waits, and once more when stopping."""
     pause, last = FLUSH_EVERY_SECONDS, False
     while True:
         if parts.store.ready:
-            pause = await _flush(parts, pause)
+            pause = await flush(parts, pause)
         if last:
             return
         await _pause(stopping, pause)
@@ -167,9 +178,27 @@ async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
 
 
 async def _flush(parts: CollectorParts, pause: float) -> float:
-    """Run one tick and return the seconds to the next."""
+    """Run one tick of the events' writer and return the seconds to the next."""
+    return await _flushed(parts, pause, lambda: flush_once(parts.spool, parts.store.client()), parts.metrics.flushed)
+
+
+def _sample_flush() -> Flush:
+    writer = SampleWriter()
+
+    async def flush(parts: CollectorParts, pause: float) -> float:
+        def once() -> Flushed:
+            return flush_once(parts.sample_spool, parts.store.client(), send=writer.send)
+
+        return await _flushed(parts, pause, once, parts.metrics.samples_flushed)
+
+    return flush
+
+
+async def _flushed(
+    parts: CollectorParts, pause: float, once: Callable[[], Flushed], count: Callable[[Flushed], None]
+) -> float:
     try:
-        flushed = await asyncio.to_thread(flush_once, parts.spool, parts.store.client())
+        flushed = await asyncio.to_thread(once)
     except StoreError as error:
         parts.metrics.flush_failed()
         log.warning("the store is away, events wait in the spool: %s", error)
@@ -178,7 +207,7 @@ async def _flush(parts: CollectorParts, pause: float) -> float:
         parts.metrics.flush_failed()
         log.exception("the spool cannot be read or written")
         return LONGEST_PAUSE_SECONDS
-    parts.metrics.flushed(flushed)
+    count(flushed)
     return FLUSH_EVERY_SECONDS
 
 
