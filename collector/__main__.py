@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +25,10 @@ from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError,
 from collector.exporters.jobs import exporter_jobs
 from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
+from collector.sources.cardinality import CardinalityGuard
+from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError
-from collector.sources.writer import flush_once
+from collector.sources.writer import Flushed, flush_once
 from collector.store_link import StoreLink
 from tidegauge.clock import clock_from_environment
 
@@ -34,7 +36,9 @@ FLUSH_EVERY_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 PULL_EVERY_SECONDS = 15.0
 LAST_FLUSH_SECONDS = 3.0
+SAMPLE_QUOTA_BYTES = 256 * 1024 * 1024
 _FINISH_SECONDS = 5
+Flush = Callable[[CollectorParts, float], Awaitable[float]]
 log = logging.getLogger("tidegauge.collector")
 
 
@@ -79,6 +83,8 @@ def main() -> int:
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         heartbeat = resolve_heartbeat(catalog.alerts.heartbeat, os.environ)
         spool = Spool(settings.data / "spool")
+        sample_spool = Spool(settings.data / "spool-samples", quota_bytes=SAMPLE_QUOTA_BYTES)
+        guard = CardinalityGuard(settings.data / "cardinality.jsonl", day=lambda: int(clock.now_seconds() // 86400))
         outbox = Outbox(settings.data / OUTBOX_PATH)
     except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
@@ -90,6 +96,8 @@ def main() -> int:
         clock=clock,
         metrics=CollectorMetrics(),
         outbox=outbox,
+        sample_spool=sample_spool,
+        guard=guard,
         receivers=receivers,
         heartbeat=heartbeat,
         exporters=exporters,
@@ -111,6 +119,8 @@ def main() -> int:
     log.info("serving on http://%s:%d", settings.host, settings.port)
     server.run(sockets=[listener])
     spool.close()
+    sample_spool.close()
+    guard.close()
     return 0
 
 
@@ -131,7 +141,8 @@ def _listen(settings: Settings) -> socket.socket:
 @asynccontextmanager
 async def _running_jobs(parts: CollectorParts, data: Path) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
+    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping, _flush))]
+    jobs.append(asyncio.create_task(_write(parts, stopping, _sample_flush())))
     jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
     jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, data, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
@@ -161,12 +172,12 @@ async def _open_store(parts: CollectorParts, stopping: asyncio.Event) -> None:
         await _pause(stopping, pause)
 
 
-async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
+async def _write(parts: CollectorParts, stopping: asyncio.Event, flush: Flush) -> None:
     """Flush while anything waits, and once more when stopping."""
     pause, last = FLUSH_EVERY_SECONDS, False
     while True:
         if parts.store.ready:
-            pause = await _flush(parts, pause)
+            pause = await flush(parts, pause)
         if last:
             return
         await _pause(stopping, pause)
@@ -174,9 +185,27 @@ async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
 
 
 async def _flush(parts: CollectorParts, pause: float) -> float:
-    """Run one tick and return the seconds to the next."""
+    """Run one tick of the events' writer and return the seconds to the next."""
+    return await _flushed(parts, pause, lambda: flush_once(parts.spool, parts.store.client()), parts.metrics.flushed)
+
+
+def _sample_flush() -> Flush:
+    writer = SampleWriter()
+
+    async def flush(parts: CollectorParts, pause: float) -> float:
+        def once() -> Flushed:
+            return flush_once(parts.sample_spool, parts.store.client(), send=writer.send)
+
+        return await _flushed(parts, pause, once, parts.metrics.samples_flushed)
+
+    return flush
+
+
+async def _flushed(
+    parts: CollectorParts, pause: float, once: Callable[[], Flushed], count: Callable[[Flushed], None]
+) -> float:
     try:
-        flushed = await asyncio.to_thread(flush_once, parts.spool, parts.store.client())
+        flushed = await asyncio.to_thread(once)
     except StoreError as error:
         parts.metrics.flush_failed()
         log.warning("the store is away, events wait in the spool: %s", error)
@@ -185,7 +214,7 @@ async def _flush(parts: CollectorParts, pause: float) -> float:
         parts.metrics.flush_failed()
         log.exception("the spool cannot be read or written")
         return LONGEST_PAUSE_SECONDS
-    parts.metrics.flushed(flushed)
+    count(flushed)
     return FLUSH_EVERY_SECONDS
 
 

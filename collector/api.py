@@ -35,9 +35,12 @@ from collector.record.store import (
     write_load_run,
     write_load_seconds,
 )
+from collector.samples_api import add_samples
+from collector.services_api import add_services
 from collector.slo.report import slo_document
 from collector.slo.store import read_classic, read_slo_statuses
-from collector.sources.events import LARGEST_BODY_BYTES, BatchRefusedError, decompressed, parse_batch
+from collector.sources.cardinality import CardinalityGuard
+from collector.sources.events import LARGEST_BODY_BYTES, BatchRefusedError, decompressed, parse_batch, within_caps
 from collector.sources.spool import Spool, SpoolFullError
 from collector.store_link import StoreLink
 from tidegauge.clock import Clock
@@ -57,6 +60,8 @@ class CollectorParts:
     clock: Clock
     metrics: CollectorMetrics
     outbox: Outbox
+    sample_spool: Spool
+    guard: CardinalityGuard
     receivers: Sequence[Receiver] = ()
     heartbeat: Heartbeat | None = None
     exporters: Sequence[Exporter] = ()
@@ -69,6 +74,8 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     _answer_errors(app)
     _add_events(app, parts)
     add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
+    add_samples(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
+    add_services(app, parts)
     _add_observations(app, parts)
     add_markers(app, open_client=parts.store.client)
     _add_reads(app, parts)
@@ -83,6 +90,7 @@ def _add_events(app: FastAPI, parts: CollectorParts) -> None:
         plain = decompressed(body, content_encoding)
         now = parts.clock.now_seconds()
         batch = parse_batch(plain, now_seconds=now)
+        plain = within_caps(parts.guard, batch, plain)
         new = parts.spool.accept(batch.batch_id, plain, received_us=round(now * 1e6))
         if new:
             parts.metrics.acknowledged(batch)
@@ -175,7 +183,9 @@ def _add_own_state(app: FastAPI, parts: CollectorParts) -> None:
             watermarks = {name: read_watermark(client, name) for name in parts.catalog.services}
         except StoreError:
             watermarks = None
-        text = exposition(parts.metrics, parts.spool, watermarks=watermarks, now=parts.clock.now())
+        text = exposition(
+            parts.metrics, parts.spool, parts.sample_spool, parts.guard, watermarks=watermarks, now=parts.clock.now()
+        )
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

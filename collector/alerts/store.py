@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from collector.alerts.decide import ServiceView, StoreView
+from collector.alerts.replicas import read_replica_lags
 from collector.alerts.state import Alert, Condition, Phase, Severity, Silence
 from collector.catalog import Catalog
 from collector.clickhouse import Client
@@ -42,8 +43,9 @@ def read_store_view(client: Client, catalog: Catalog, *, now: datetime) -> Store
             exclusions=exclusions,
         )
         services.append(ServiceView(service, _read_newest(client, service.name, now=now), counts, exclusions))
+    lags = read_replica_lags(client, now=now, missing_after=catalog.alerts.policy.missing_after)
     return StoreView(
-        services, read_posted(client, now=now), read_silences(client, now=now), read_acknowledged(client)
+        services, read_posted(client, now=now), read_silences(client, now=now), read_acknowledged(client), lags
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.instrument import Event
+from collector.sources.cardinality import MOST_SERVICES, CardinalityGuard
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -103,6 +104,16 @@ def parse_batch(body: bytes, *, now_seconds: float) -> EventBatch:
         dropped_total=_count(client.get("dropped_total"), "client.dropped_total"),
         columns={name: columns[name] for name in Event._fields},
     )
+
+
+def within_caps(guard: CardinalityGuard, batch: EventBatch, document: bytes) -> bytes:
+    """Return the batch's document with labels over their caps folded. Raises BatchRefusedError: too many services."""
+    if not guard.admits_service(batch.service):
+        raise BatchRefusedError(f"client.service: expected one of the {MOST_SERVICES} services known, got another")
+    columns = guard.fold(batch.service, batch.columns)
+    if columns is None:
+        return document
+    return json.dumps({**json.loads(document), "columns": columns}, separators=(",", ":")).encode()
 
 
 def _check_columns(columns: Mapping[str, Any], now_seconds: float) -> None:

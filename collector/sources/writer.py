@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from collector.sources.spool import Block, Spool, id_of
 
 MOST_BYTES_PER_BLOCK = 4 * 1024 * 1024  # bounds the memory of one insert; about 20,000 events
 MOST_BATCHES_PER_BLOCK = 500
+Send = Callable[[Spool, Client, Block], int]
 _log = logging.getLogger("tidegauge.collector")
 
 
@@ -30,15 +31,15 @@ class Flushed:
     dead_batches: int = 0
 
 
-def flush_once(spool: Spool, client: Client) -> Flushed:
-    """Send what waits, up to one block (or the rest of an unfinished plan).
+def flush_once(spool: Spool, client: Client, *, send: Send | None = None) -> Flushed:
+    """Send what waits, up to one block (or the rest of an unfinished plan). send: what stores a block; events' own.
 
     Raises StoreUnavailableError: everything stays in the spool, and the next tick sends the same blocks again.
     """
     stored_batches = stored_events = dead = 0
     for block in spool.next_blocks(most_bytes=MOST_BYTES_PER_BLOCK, most_batches=MOST_BATCHES_PER_BLOCK):
         try:
-            stored_events += _send(spool, client, block)
+            stored_events += (send or _send)(spool, client, block)
         except (StoreRefusedError, BlockUnreadableError) as error:
             if len(block.names) > 1:
                 # One of them is at fault: each becomes a block of its own, sent with the next tick. The batches of

@@ -181,6 +181,39 @@ def test_time_that_a_marker_excludes_fires_and_misses_nothing(client: Client) ->
     assert [reason for reason in told.reasons if "shop" in reason] == []
 
 
+def test_a_database_replica_that_lags_or_vanishes_fires_and_resolves(client: Client) -> None:
+    start, told, memory = start_of_minute(), Told(), Memory()
+    labels = {"server": "db:5432", "sampler": "postgres"}
+    add_series(client, 1, "pg_replication_lag_seconds", {**labels, "standby": "r1"})
+    add_series(client, 2, "pg_start_time_seconds", labels)
+
+    def at(minutes: int, lag_seconds: float | None) -> list[str]:
+        instant, told.reasons = start + minutes * MINUTE, []
+        add_sample(client, 2, instant - timedelta(seconds=10), 5.0)
+        if lag_seconds is not None:
+            add_sample(client, 1, instant - timedelta(seconds=10), lag_seconds)
+        evaluate(client, memory, instant, told)
+        return [reason for reason in told.reasons if reason.startswith("replica-lag")]
+
+    alert = "replica-lag/shop/r1 of db:5432"
+    assert at(0, 0.2) == []
+    assert at(1, 31.0) == [f"{alert} firing"]
+    assert at(2, 0.2) == [f"{alert} resolved"]
+    assert at(14, None) == [f"{alert} firing"]  # the primary answers and names it no longer, for twelve minutes
+
+
+def add_series(client: Client, identity: int, name: str, labels: dict[str, str]) -> None:
+    today = int(time.time()) // 86400
+    columns = {"series_id": [identity], "name": [name], "service": ["shop"], "kind": ["gauge"], "labels": [labels],
+               "source": ["sampler"], "last_seen": [today]}  # fmt: skip
+    client.insert_columns("series", columns, token=str(uuid.uuid4()))
+
+
+def add_sample(client: Client, identity: int, at: datetime, value: float) -> None:
+    columns = {"series_id": [identity], "ts": [int(at.timestamp() * 1e3)], "value": [value]}
+    client.insert_columns("samples", columns, token=str(uuid.uuid4()))
+
+
 def test_a_posted_condition_fires_is_acknowledged_silenced_and_listed_by_command(
     shared_store_url: str, tmp_path: Path
 ) -> None:
