@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast
-from zoneinfo import ZoneInfo
 
 from collector.alerts.settings import AlertSettings, read_alert_settings
+from collector.catalog_slo import (
+    PERIODS,
+    Calendar,
+    ClassicRule,
+    Slo,
+    read_classic_rule,
+    read_ratio,
+    read_slos,
+    read_timezone,
+)
 from collector.checked_yaml import Block, CatalogError, read_root
 from collector.exporters.settings import ExporterSettings, read_exporters
 
@@ -35,45 +44,6 @@ __all__ = [
     "parse_catalog",
     "read_catalog",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """A window that begins anew with each period of the local calendar; weeks begin on Mondays."""
-
-    period: Literal["week", "month", "quarter"]
-    timezone: str
-
-
-# What a calendar window is taken to last where no instant is known; collector.slo.windows knows the real length.
-PERIODS = {"week": timedelta(days=7), "month": timedelta(days=30), "quarter": timedelta(days=91)}
-
-
-@dataclass(frozen=True, slots=True)
-class Slo:
-    """One objective. kind `availability`: good = status < 500; `latency`: good = answered within `threshold`.
-
-    window: the last so long (rolling), or with a `calendar` the nominal length of its period.
-    """
-
-    name: str
-    kind: Literal["availability", "latency"]
-    target: float
-    window: timedelta
-    threshold: timedelta | None = None
-    route: str | None = None
-    region: str | None = None
-    version: str | None = None
-    calendar: Calendar | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassicRule:
-    """By route over `window`: breached when the mean response time or the error ratio is exceeded."""
-
-    window: timedelta
-    mean_response: timedelta
-    error_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +152,12 @@ def _positive(block: Block) -> float:
     return block.number("a number above 0", lambda value: 0 < value < float("inf"))
 
 
-def _ratio(block: Block) -> float:
-    return block.number("a ratio between 0 and 1, both excluded", lambda value: 0 < value < 1)
-
-
 def _service(name: str, block: Block) -> Service:
     block.only(
         "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar", "prometheus"
     )  # fmt: skip
-    timezone = block.optional("timezone", _timezone) or "UTC"
-    slos = tuple(block.optional("slos", lambda slos: [_slo(slo, timezone) for slo in slos.sequence()]) or ())
-    names = [slo.name for slo in slos]
-    if len(set(names)) != len(names):
-        block.required("slos").refuse("a name of its own for every SLO", f"the names {', '.join(names)}")
+    timezone = block.optional("timezone", read_timezone) or "UTC"
+    slos = block.optional("slos", lambda each: read_slos(each, timezone)) or ()
     prometheus = block.optional("prometheus", _prometheus)
     if (block.required("source").text() == "prometheus") != (prometheus is not None):
         block.refuse("a prometheus block for the source prometheus, and for no other")
@@ -207,7 +170,7 @@ def _service(name: str, block: Block) -> Service:
         ),
         timezone=timezone,
         slos=slos,
-        classic_rule=block.optional("classic_rule", _classic_rule),
+        classic_rule=block.optional("classic_rule", read_classic_rule),
         scaling=block.optional("scaling", _scaling),
         cost=block.optional("cost", _cost),
         country=block.optional("calendar", _country),
@@ -224,64 +187,6 @@ def _prometheus(block: Block) -> PrometheusSource:
         duration_metric=block.optional("duration_metric", Block.text),
         match=tuple((label, value.text()) for label, value in match.items()),
         scrape_interval=block.optional("scrape_interval", Block.duration) or timedelta(seconds=15),
-    )
-
-
-def _timezone(block: Block) -> str:
-    name = block.text()
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        block.refuse("an IANA time zone like Europe/Berlin")
-    return name
-
-
-def _slo(block: Block, timezone: str) -> Slo:
-    block.only("name", "kind", "target", "window", "timezone", "threshold", "route", "region", "version")
-    kind = block.required("kind").one_of("availability", "latency")
-    threshold = block.optional("threshold", Block.duration)
-    if (kind == "latency") != (threshold is not None):
-        block.refuse("a threshold for a latency SLO and none for an availability SLO", f"kind {kind}")
-    calendar = _calendar(block, timezone)
-    return Slo(
-        name=block.required("name").text(),
-        kind=cast("Literal['availability', 'latency']", kind),
-        target=_ratio(block.required("target")),
-        window=_rolling(block.required("window")) if calendar is None else PERIODS[calendar.period],
-        threshold=threshold,
-        route=block.optional("route", Block.text),
-        region=block.optional("region", Block.text),
-        version=block.optional("version", Block.text),
-        calendar=calendar,
-    )
-
-
-def _calendar(block: Block, timezone: str) -> Calendar | None:
-    period = block.required("window").text()
-    named = block.optional("timezone", _timezone)
-    if period not in PERIODS:
-        if named is not None:
-            block.required("timezone").refuse("a time zone only with a window of week, month or quarter")
-        return None
-    return Calendar(cast("Literal['week', 'month', 'quarter']", period), named or timezone)
-
-
-def _rolling(block: Block) -> timedelta:
-    try:
-        window = block.duration()
-    except CatalogError:
-        block.refuse("a duration like 30d, or week, month or quarter")
-    if window < timedelta(minutes=1) or window % timedelta(minutes=1):
-        block.refuse("a window of whole minutes")
-    return window
-
-
-def _classic_rule(block: Block) -> ClassicRule:
-    block.only("window", "mean_response", "error_ratio")
-    return ClassicRule(
-        window=block.required("window").duration(),
-        mean_response=block.required("mean_response").duration(),
-        error_ratio=_ratio(block.required("error_ratio")),
     )
 
 
@@ -304,7 +209,7 @@ def _scaling(block: Block) -> Scaling:
         min_replicas=least,
         max_replicas=most,
         capacity_rps=_interval(block.required("capacity_rps")),
-        quantile=_ratio(block.required("quantile")),
+        quantile=read_ratio(block.required("quantile")),
         lead=block.required("lead").duration(),
         largest_step=block.required("largest_step").whole_number(1),
         cool_down=block.required("cool_down").duration(),
@@ -327,7 +232,7 @@ def _reactive(block: Block) -> Reactive:
     return Reactive(
         target_rps_per_replica=_positive(block.required("target_rps_per_replica")),
         sync=block.optional("sync", Block.duration) or _DEFAULTS.sync,
-        tolerance=block.optional("tolerance", _ratio) or _DEFAULTS.tolerance,
+        tolerance=block.optional("tolerance", read_ratio) or _DEFAULTS.tolerance,
         scale_down_stabilization=block.optional("scale_down_stabilization", Block.duration)
         or _DEFAULTS.scale_down_stabilization,
     )

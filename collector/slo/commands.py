@@ -200,7 +200,7 @@ def slo_import(
 
 def _read_minutes(client: Client, service: str, slo: Slo, *, since: datetime, until: datetime) -> Minutes:
     from collector.alerts.backtest import Minutes
-    from collector.slo.counts import read_recorded_starts, read_slo_minutes
+    from collector.slo.minutes import read_recorded_starts, read_slo_minutes
     from collector.slo.store import read_exclusions
 
     exclusions = read_exclusions(client, service, since=since, until=until)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from collector.catalog import Slo
@@ -21,7 +21,8 @@ from collector.slo.windows import HOUR, MINUTE, Spans, hours_to_read_by_minute, 
 
 RAW_KEPT = timedelta(days=7)  # of the events themselves
 MINUTES_KEPT = timedelta(days=94)
-_DIMENSIONS = ("route", "region", "version")
+_MOST_RANGES = 50
+DIMENSIONS = ("route", "region", "version")
 Scope = tuple[str | None, ...]  # route, region, version; None: any
 
 
@@ -46,7 +47,7 @@ class _Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class Question:
     """What is asked of the store: edges ascending; fine: hours read by the minute; dims: columns that matter."""
 
     service: str
@@ -64,10 +65,19 @@ class _Question:
             "since": self.edges[0],
             "until": self.edges[-1],
             "fine": self.fine,
-            "fine_since": min(self.fine, default=self.edges[-1]),
             "excluded_from": [start for start, _ in self.exclusions],
             "excluded_to": [end for _, end in self.exclusions],
         }
+
+    def fine_minutes(self) -> str:
+        """Return the SQL that takes the minutes of the fine hours: as ranges, for these let the table's index skip."""
+        hours = merged((hour, hour + HOUR) for hour in self.fine)
+        if len(hours) > _MOST_RANGES:
+            return "has({fine:Array(Int64)}, toUnixTimestamp(toStartOfHour(minute)))"
+        ranges = [
+            f"(minute >= fromUnixTimestamp({start:d}) AND minute < fromUnixTimestamp({end:d}))" for start, end in hours
+        ]
+        return f"({' OR '.join(ranges)})" if ranges else "0"
 
     def counted(self, column: str) -> str:
         """Return the SQL that leaves out excluded instants; nothing where there are none."""
@@ -105,7 +115,7 @@ def read_counts_between(
 
 def _question(
     service: str, slos: Sequence[Slo], instants: set[int], exclusions: Spans
-) -> tuple[_Question, dict[int, int]]:
+) -> tuple[Question, dict[int, int]]:
     """Return the question, and where each instant was moved to: to its hour where minutes are no longer kept."""
     oldest = (max(instants) - int(MINUTES_KEPT.total_seconds())) // HOUR * HOUR
     moved = {instant: instant if instant >= oldest else instant // HOUR * HOUR for instant in instants}
@@ -114,8 +124,8 @@ def _question(
     old = merged([(start, min(end, oldest)) for start, end in near if start < oldest], step=HOUR)
     excluded = merged([*old, *((max(start, oldest), end) for start, end in near if end > oldest)])
     fine = [hour for hour in hours_to_read_by_minute(edges, excluded) if hour >= oldest]
-    dims = tuple(name for name in _DIMENSIONS if any(getattr(slo, name) is not None for slo in slos))
-    return _Question(service, edges, excluded, fine, dims), moved
+    dims = tuple(name for name in DIMENSIONS if any(getattr(slo, name) is not None for slo in slos))
+    return Question(service, edges, excluded, fine, dims), moved
 
 
 def cut_of(slo: Slo) -> Cut | None:
@@ -135,13 +145,13 @@ def _edge_us(cut: Cut) -> int:
 
 
 # The bucket by the same expression as in the views: a float's rounding must not count a request twice.
-_BUCKET = "toUInt16(ceil(log2(greatest(duration_us, 1)) * 8))"
+BUCKET = "toUInt16(ceil(log2(greatest(duration_us, 1)) * 8))"
 _RANK = "arrayCount(edge -> toUnixTimestamp({at}) >= edge, {{edges:Array(Int64)}}) AS rank"
 
 
-def _rollup_sql(question: _Question, *, histograms: bool) -> str:
+def _rollup_sql(question: Question, *, histograms: bool) -> str:
     names = ", ".join(("route", "region", "version"))
-    dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in _DIMENSIONS)
+    dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in DIMENSIONS)
     buckets = "sumMap(histogram)" if histograms else "map()"
     histogram = ", histogram" if histograms else ""
     return f"""
@@ -153,15 +163,15 @@ def _rollup_sql(question: _Question, *, histograms: bool) -> str:
         {question.counted("hour")}
       UNION ALL
       SELECT minute AS at, {dims}, status, requests{histogram} FROM red_1m
-      WHERE service = {{service:String}} AND has({{fine:Array(Int64)}}, toUnixTimestamp(toStartOfHour(minute)))
-        AND minute >= fromUnixTimestamp(greatest({{since:Int64}}, {{fine_since:Int64}}))
-        AND minute < fromUnixTimestamp({{until:Int64}}){question.counted("minute")}
+      WHERE service = {{service:String}} AND {question.fine_minutes()}
+        AND minute >= fromUnixTimestamp({{since:Int64}}) AND minute < fromUnixTimestamp({{until:Int64}})
+        {question.counted("minute")}
     )
     GROUP BY rank, answered, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
 
 
 def _tallied(
-    rows: Iterable[tuple[Any, ...]], slos: Sequence[Slo], cuts: set[Cut], question: _Question
+    rows: Iterable[tuple[Any, ...]], slos: Sequence[Slo], cuts: set[Cut], question: Question
 ) -> dict[Scope, _Tally]:
     tallies = {scope_of(slo): _Tally() for slo in slos}
     patterns = {tuple(part is not None for part in scope) for scope in tallies}
@@ -185,14 +195,14 @@ def _matching(
             yield tallies[scope]
 
 
-def _read_exact(client: Client, question: _Question, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
+def _read_exact(client: Client, question: Question, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
     """Return `rank, counts by cut, dims`: requests of the cuts' own buckets that stayed within their thresholds."""
     until = question.edges[-1]
     since = max(question.edges[0], until - int(RAW_KEPT.total_seconds()))
-    dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in _DIMENSIONS)
+    dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in DIMENSIONS)
     sql = f"""
     SELECT {_RANK.format(at="toStartOfMinute(ts)")},
-      sumForEach(arrayMap((last, most) -> toUInt64({_BUCKET} > last AND duration_us <= most),
+      sumForEach(arrayMap((last, most) -> toUInt64({BUCKET} > last AND duration_us <= most),
         {{lasts:Array(UInt16)}}, {{mosts:Array(UInt64)}})), {dims}
     FROM request_events
     WHERE service = {{service:String}} AND status < 500
@@ -217,21 +227,13 @@ def _read_exact(client: Client, question: _Question, cuts: Sequence[Cut]) -> lis
 
 
 def _add_exact(
-    tallies: dict[Scope, _Tally], rows: Iterable[tuple[Any, ...]], slos: Sequence[Slo], question: _Question
+    tallies: dict[Scope, _Tally], rows: Iterable[tuple[Any, ...]], slos: Sequence[Slo], question: Question
 ) -> None:
     patterns = {tuple(part is not None for part in scope_of(slo)) for slo in slos}
     ranks = len(question.edges) + 1
     for rank, cut, good, *dims in rows:
         for tally in _matching(tallies, patterns, dims):
             tally.add(cut, rank, valid=0, good=good, ranks=ranks)
-
-
-def _exact_minutes_sql(scope: Sequence[str], question: _Question) -> str:
-    return f"""
-    UNION ALL SELECT toUnixTimestamp(toStartOfMinute(ts)) AS start, 0 AS valid, count() AS good FROM request_events
-    WHERE {" AND ".join(scope)} AND duration_us <= {{most:UInt64}} AND {_BUCKET} > {{last:UInt16}}
-      AND ts >= fromUnixTimestamp({{raw_since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}})
-      {question.counted("toStartOfMinute(ts)")} GROUP BY start"""  # noqa: S608 - fixed names and placeholders
 
 
 def _between(tally: _Tally, cut: Cut | None, edges: list[int], start: int, end: int) -> Counts:
@@ -248,7 +250,7 @@ def read_recorded_minutes(
     if not spans:
         return []
     edges = sorted({instant for span in spans for instant in span})
-    question = _Question(service, edges, list(exclusions), [], ())
+    question = Question(service, edges, list(exclusions), [], ())
     sql = f"""
     SELECT {_RANK.format(at="ts")}, uniqExact(ts) FROM demand_recorded
     WHERE service = {{service:String}} AND step_seconds = {MINUTE}
@@ -259,46 +261,3 @@ def read_recorded_minutes(
         sum(by_rank.get(rank, 0) for rank in range(bisect_left(edges, start) + 1, bisect_left(edges, end) + 1))
         for start, end in spans
     ]
-
-
-def read_recorded_starts(client: Client, service: str, *, since: datetime, until: datetime) -> list[int]:
-    """Return the start (epoch seconds) of each minute in [since, until) of which anything is recorded, ascending."""
-    rows = client.query_rows(
-        f"""SELECT DISTINCT toUnixTimestamp(ts) AS start FROM demand_recorded
-        WHERE service = {{service:String}} AND step_seconds = {MINUTE}
-          AND ts >= fromUnixTimestamp({{since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}}) ORDER BY start""",  # noqa: S608 - a constant
-        {"service": service, "since": int(since.timestamp()), "until": int(until.timestamp())},
-    )
-    return [int(row[0]) for row in rows]
-
-
-def read_slo_minutes(
-    client: Client, service: str, slo: Slo, *, since: datetime, until: datetime, exclusions: Spans = ()
-) -> list[list[int]]:
-    """Return three columns: start of each recorded minute in [since, until) (epoch seconds), its valid and good.
-
-    Valid and good as in read_counts_between. A minute without any valid request is absent.
-    """
-    first, last = int(since.timestamp()) // MINUTE * MINUTE, int(until.timestamp()) // MINUTE * MINUTE
-    question = _Question(service, [first, last], list(exclusions), [], ())
-    scope, parameters = ["service = {service:String}"], question.parameters
-    for name in _DIMENSIONS:
-        if (value := getattr(slo, name)) is not None:
-            scope.append(f"{name} = {{{name}:String}}")
-            parameters[name] = value
-    cut = cut_of(slo)
-    valid, good, raw = "sum(requests)", "sumIf(requests, status < 500)", ""
-    if cut is not None:
-        parameters.update(last=cut.last, most=cut.most_us, raw_since=max(first, last - int(RAW_KEPT.total_seconds())))
-        scope.append("status < 500")
-        valid = "sum(arraySum(mapValues(histogram)))"
-        good = "sum(arraySum(mapValues(mapFilter((bucket, n) -> bucket <= {last:UInt16}, histogram))))"
-        raw = _exact_minutes_sql(scope, question)
-    sql = f"""
-    SELECT start, sum(valid) AS all_valid, least(all_valid, sum(good)) FROM (
-      SELECT toUnixTimestamp(minute) AS start, {valid} AS valid, {good} AS good FROM red_1m
-      WHERE {" AND ".join(scope)} AND minute >= fromUnixTimestamp({{since:Int64}})
-        AND minute < fromUnixTimestamp({{until:Int64}}){question.counted("minute")} GROUP BY start {raw}
-    ) GROUP BY start HAVING all_valid > 0 ORDER BY start"""  # noqa: S608 - fixed names and placeholders, never input
-    rows = client.query_rows(sql, parameters)
-    return [[int(row[column]) for row in rows] for column in range(3)]

@@ -24,7 +24,7 @@ from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
 from collector.instrument import Event
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER, Marker, write_marker
-from collector.slo.counts import read_slo_minutes
+from collector.slo.minutes import read_slo_minutes
 from collector.slo.objectives import Counts
 from collector.slo.store import read_slo_counts
 from tests.integration.collector_fixtures import CATALOG, start_collector, until

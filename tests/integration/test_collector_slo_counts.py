@@ -19,8 +19,9 @@ from collector.catalog import Calendar, Service, Slo
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER, Marker, write_marker
-from collector.slo.counts import read_counts_between, read_recorded_minutes, read_slo_minutes
+from collector.slo.counts import read_counts_between, read_recorded_minutes
 from collector.slo.history import read_budget_history
+from collector.slo.minutes import read_slo_minutes
 from collector.slo.objectives import Counts
 from collector.slo.store import read_sli_series, read_slo_statuses
 from collector.slo.windows import Spans, merged

@@ -163,7 +163,9 @@ def test_the_shipped_file_is_accepted() -> None:
     assert not list(VALIDATOR.iter_errors(yaml.safe_load(shipped.read_text())))
 
 
-@pytest.mark.parametrize("module", ["catalog.py", "alerts/settings.py", "alerts/receivers.py", "exporters/settings.py"])
+@pytest.mark.parametrize(
+    "module", ["catalog.py", "catalog_slo.py", "alerts/settings.py", "alerts/receivers.py", "exporters/settings.py"]
+)
 def test_the_schema_and_the_whole_file_know_every_key_of_the_readers(module: str) -> None:
     tree = ast.parse((Path(collector.__file__).parent / module).read_text())
     keys = {
