@@ -133,7 +133,7 @@ def wait_for(holds: Any, what: str) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {WAIT_SECONDS} s: {what}")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def measure_collector(batches: list[dict[str, Any]], url: str, *, senders: int) -> dict[str, Any]:
