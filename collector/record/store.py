@@ -32,8 +32,10 @@ from collector.record.runs import (
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 SCHEMA_OWNER = "collector"
+READER_ROLE = Path(__file__).parent / "reader.sql"
 
 __all__ = [
+    "READER_ROLE",
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
     "Capacity",
