@@ -23,6 +23,7 @@ from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
 from collector.metrics import CollectorMetrics
+from collector.security import Guarded, Security, is_loopback, read_security
 from collector.sources.spool import Spool, SpoolLockedError
 from collector.sources.writer import flush_once
 from collector.store_link import StoreLink
@@ -45,6 +46,7 @@ class Settings:
     data: Path
     config: Path
     store: ClickHouseSettings
+    security: Security
 
 
 class SettingsError(ValueError):
@@ -52,16 +54,18 @@ class SettingsError(ValueError):
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of the environment. Raises SettingsError, StoreSettingsError."""
+    """Return the settings of the environment. Raises SettingsError, StoreSettingsError, SecuritySettingsError."""
     port = environ.get("TIDEGAUGE_COLLECTOR_PORT") or "9400"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError(f"TIDEGAUGE_COLLECTOR_PORT: expected a port, got {port!r}")
+    host = environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1"
     return Settings(
-        host=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
+        host=host,
         port=int(port),
         data=Path(environ.get("TIDEGAUGE_DATA") or ".tidegauge"),
         config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
         store=settings_from_environment(environ),
+        security=read_security(environ, host=host),
     )
 
 
@@ -91,18 +95,23 @@ def main() -> int:
     app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            Guarded(app, settings.security),
             access_log=False,
             log_config=None,
             http="httptools",
             ws="none",
             timeout_graceful_shutdown=_FINISH_SECONDS,
+            ssl_certfile=settings.security.certificate,
+            ssl_keyfile=settings.security.key,
         )
     )
     # uvicorn raises the signal again when it has finished: this is what it then reaches.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    log.info("serving on http://%s:%d", settings.host, settings.port)
+    scheme = "http" if settings.security.certificate is None else "https"
+    log.info("serving on %s://%s:%d", scheme, settings.host, settings.port)
+    if scheme == "http" and not is_loopback(settings.host):
+        log.warning("tokens and events are sent in the clear: set TIDEGAUGE_TLS_CERT and TIDEGAUGE_TLS_KEY")
     server.run(sockets=[listener])
     spool.close()
     return 0

@@ -46,12 +46,18 @@ def spool_retry(names: _Names = None, everything: _All = False) -> None:
     """Post dead letters to the collector again (TIDEGAUGE_COLLECTOR_URL); those it takes are removed here."""
     import httpx
 
+    from collector.security import SecuritySettingsError, authorization
+
+    try:
+        headers = authorization(os.environ, "ingest")
+    except SecuritySettingsError as error:
+        fail(str(error))
     url = os.environ.get("TIDEGAUGE_COLLECTOR_URL") or (
         f"http://127.0.0.1:{os.environ.get('TIDEGAUGE_COLLECTOR_PORT') or '9400'}"
     )
     for path in _chosen(names or [], everything=everything):
         try:
-            answer = httpx.post(url + "/v1/events", json=_renewed(path), timeout=30)
+            answer = httpx.post(url + "/v1/events", json=_renewed(path), headers=headers, timeout=30)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             fail(f"{path.name}: could not be posted to {url}: {error}")
         if answer.status_code != 200:

@@ -28,6 +28,7 @@ from collector.record.store import (
     read_demand_span,
     read_demand_step,
     read_ingest_counts,
+    read_load_runs,
     read_markers,
     read_red,
     read_watermark,
@@ -218,6 +219,18 @@ def test_markers_that_overlap_are_read_and_stored_once(client: Client) -> None:
     write_marker(client, marker)
     assert read_markers(client, "shop", since=NOW + timedelta(seconds=30), until=NOW + MINUTE) == [marker]
     assert read_markers(client, "shop", since=NOW + 2 * MINUTE, until=NOW + 3 * MINUTE) == []
+
+
+@pytest.mark.parametrize("name", ["x' OR 1=1 --", "{service:String}", "back\\slash", "'; DROP TABLE markers; --", "%s"])
+def test_a_name_is_a_value_and_never_part_of_a_statement(client: Client, name: str) -> None:
+    store_requests(client, [NOW], token="a")
+    marker = Marker(name, "deploy", NOW, NOW + MINUTE, name)
+    write_marker(client, marker)
+    assert read_markers(client, name, since=NOW, until=NOW + MINUTE) == [marker]
+    assert read_demand(client, name, since=NOW, until=NOW + MINUTE, step=MINUTE).empty
+    assert read_red(client, name, since=NOW, until=NOW + MINUTE, step=MINUTE).empty
+    assert read_watermark(client, name) is None
+    assert read_load_runs(client, name) == []
 
 
 def test_the_books_count_nothing_as_zero_and_no_error(client: Client) -> None:
