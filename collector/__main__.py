@@ -183,7 +183,7 @@ async def _flush(parts: CollectorParts, pause: float) -> float:
         parts.metrics.flush_failed()
         log.warning("the store is away, events wait in the spool: %s", error)
         return min(LONGEST_PAUSE_SECONDS, max(FLUSH_EVERY_SECONDS, pause) * 2)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a plan that is no JSON, which no kill leaves but a broken disk may
         parts.metrics.flush_failed()
         log.exception("the spool cannot be read or written")
         return LONGEST_PAUSE_SECONDS
