@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -80,7 +81,7 @@ def main() -> int:
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         spool = Spool(settings.data / "spool")
         outbox = Outbox(settings.data / OUTBOX_PATH)
-    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
+    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError, sqlite3.Error) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
         return 1
     parts = CollectorParts(
