@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +26,8 @@ from collector.record.store import (
     SCHEMA_FOLDER,
     SCHEMA_OWNER,
     Marker,
+    bucket_of,
+    quantile_from_histogram,
     read_demand,
     read_demand_span,
     read_demand_step,
@@ -166,6 +170,28 @@ def test_red_counts_by_dimension_and_reads_quantiles_from_buckets(client: Client
         client, "shop", since=NOW, until=NOW + timedelta(hours=1), step=timedelta(hours=1), by="region"
     )
     assert dict(zip(by_region["region"], by_region["requests"], strict=True)) == {"eu": 98, "us": 2}
+
+
+def test_quantiles_made_in_the_store_are_those_of_the_histogram(client: Client) -> None:
+    source = random.Random(5)
+    durations = [int(source.lognormvariate(10, 2)) for _ in range(137)]
+    for number, duration in enumerate(durations):
+        store_requests(client, [NOW], token=str(number), duration_us=duration)
+    buckets = Counter(bucket_of(duration) for duration in durations)
+    row = read_red(client, "shop", since=NOW, until=NOW + MINUTE, step=MINUTE).iloc[0]
+    for name, quantile in (("p50_seconds", 0.5), ("p95_seconds", 0.95), ("p99_seconds", 0.99)):
+        expected = quantile_from_histogram(buckets, quantile)
+        assert expected is not None
+        assert row[name] == pytest.approx(expected.total_seconds())
+
+
+def test_requests_whose_durations_nobody_told_have_no_quantiles(client: Client) -> None:
+    client.insert_columns(
+        "red_1m", {"minute": [int(NOW.timestamp())], "service": ["shop"], "requests": [5], "histogram": [{}]}, token="t"
+    )
+    row = read_red(client, "shop", since=NOW, until=NOW + MINUTE, step=MINUTE).iloc[0]
+    assert row["requests"] == 5
+    assert pd.isna(row["p95_seconds"])
 
 
 def test_slo_counts_come_from_hours_and_minutes_without_overlap(client: Client) -> None:
