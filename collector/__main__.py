@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError,
 from collector.exporters.jobs import exporter_jobs
 from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
+from collector.security import Guarded, Security, is_loopback, read_security
 from collector.sources.cardinality import CardinalityGuard
 from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError
@@ -51,6 +53,7 @@ class Settings:
     data: Path
     config: Path
     store: ClickHouseSettings
+    security: Security
 
 
 class SettingsError(ValueError):
@@ -58,16 +61,18 @@ class SettingsError(ValueError):
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of the environment. Raises SettingsError, StoreSettingsError."""
+    """Return the settings of the environment. Raises SettingsError, StoreSettingsError, SecuritySettingsError."""
     port = environ.get("TIDEGAUGE_COLLECTOR_PORT") or "9400"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError(f"TIDEGAUGE_COLLECTOR_PORT: expected a port, got {port!r}")
+    host = environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1"
     return Settings(
-        host=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
+        host=host,
         port=int(port),
         data=Path(environ.get("TIDEGAUGE_DATA") or ".tidegauge"),
         config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
         store=settings_from_environment(environ),
+        security=read_security(environ, host=host),
     )
 
 
@@ -86,7 +91,7 @@ def main() -> int:
         sample_spool = Spool(settings.data / "spool-samples", quota_bytes=SAMPLE_QUOTA_BYTES)
         guard = CardinalityGuard(settings.data / "cardinality.jsonl", day=lambda: int(clock.now_seconds() // 86400))
         outbox = Outbox(settings.data / OUTBOX_PATH)
-    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
+    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError, sqlite3.Error) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
         return 1
     parts = CollectorParts(
@@ -105,18 +110,23 @@ def main() -> int:
     app = create_app(parts, lifespan=lambda _: _running_jobs(parts, settings.data))
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            Guarded(app, settings.security),
             access_log=False,
             log_config=None,
             http="httptools",
             ws="none",
             timeout_graceful_shutdown=_FINISH_SECONDS,
+            ssl_certfile=settings.security.certificate,
+            ssl_keyfile=settings.security.key,
         )
     )
     # uvicorn raises the signal again when it has finished: this is what it then reaches.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    log.info("serving on http://%s:%d", settings.host, settings.port)
+    scheme = "http" if settings.security.certificate is None else "https"
+    log.info("serving on %s://%s:%d", scheme, settings.host, settings.port)
+    if scheme == "http" and not is_loopback(settings.host):
+        log.warning("tokens and events are sent in the clear: set TIDEGAUGE_TLS_CERT and TIDEGAUGE_TLS_KEY")
     server.run(sockets=[listener])
     spool.close()
     sample_spool.close()
@@ -209,13 +219,13 @@ async def _flushed(
     except StoreError as error:
         parts.metrics.flush_failed()
         log.warning("the store is away, events wait in the spool: %s", error)
-        return min(LONGEST_PAUSE_SECONDS, pause * 2)
-    except OSError:
+        return min(LONGEST_PAUSE_SECONDS, max(FLUSH_EVERY_SECONDS, pause) * 2)
+    except (OSError, ValueError):  # ValueError: a plan that is no JSON, which no kill leaves but a broken disk may
         parts.metrics.flush_failed()
         log.exception("the spool cannot be read or written")
         return LONGEST_PAUSE_SECONDS
     count(flushed)
-    return FLUSH_EVERY_SECONDS
+    return 0.0 if flushed.more_waits else FLUSH_EVERY_SECONDS
 
 
 async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
@@ -234,7 +244,8 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stopping.wait(), seconds)
+        if seconds > 0:
+            await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
         return
 

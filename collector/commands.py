@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.backup_commands import mount as mount_backup
 from collector.config_commands import mount as mount_config
 from collector.mark_commands import mount as mount_marks
+from collector.schema_commands import mount as mount_schema
 from collector.slo.commands import mount as mount_slo
 from collector.spool_commands import mount as mount_spool
 from collector.terminal import config_path, fail, open_store
@@ -31,6 +33,8 @@ def mount(app: typer.Typer) -> None:
     mount_alerts(app)
     mount_spool(app)
     mount_marks(app)
+    mount_schema(app)
+    mount_backup(app)
 
 
 def import_file(

@@ -6,6 +6,7 @@ The folder belongs to the collector: only dead letters are changed here, and a r
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,10 +46,16 @@ def spool_retry(names: _Names = None, everything: _All = False) -> None:
     """Post dead letters to the collector again (TIDEGAUGE_COLLECTOR_URL); those it takes are removed here."""
     import httpx
 
+    from collector.security import SecuritySettingsError, authorization
+
+    try:
+        headers = authorization(os.environ, "ingest")
+    except SecuritySettingsError as error:
+        fail(str(error))
     url = collector_url()
     for path in _chosen(names or [], everything=everything):
         try:
-            answer = httpx.post(url + "/v1/events", json=_renewed(path), timeout=30)
+            answer = httpx.post(url + "/v1/events", json=_renewed(path), headers=headers, timeout=30)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             fail(f"{path.name}: could not be posted to {url}: {error}")
         if answer.status_code != 200:

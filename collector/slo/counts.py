@@ -19,11 +19,21 @@ from collector.clickhouse import Client
 from collector.slo.objectives import Counts, threshold_bucket
 from collector.slo.windows import HOUR, MINUTE, Spans, hours_to_read_by_minute, merged
 
-RAW_KEPT = timedelta(days=7)  # of the events themselves
-MINUTES_KEPT = timedelta(days=94)
+# What the tables keep without a setting, in days. The last day is not counted on: its rows may be gone already.
+_RAW_DAYS, _MINUTES_DAYS = 8, 95
 _MOST_RANGES = 50
 DIMENSIONS = ("route", "region", "version")
 Scope = tuple[str | None, ...]  # route, region, version; None: any
+
+
+def raw_kept(client: Client) -> timedelta:
+    """Return how far back the events themselves are surely there."""
+    return timedelta(days=client.retention_days.get("request_events", _RAW_DAYS) - 1)
+
+
+def minutes_kept(client: Client) -> timedelta:
+    """Return how far back single minutes are surely there."""
+    return timedelta(days=client.retention_days.get("red_1m", _MINUTES_DAYS) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ def read_counts_between(
     instants = {instant for each in spans for span in each for instant in span}
     if not instants:
         return [[] for _ in spans]
-    question, moved = _question(service, slos, instants, exclusions)
+    question, moved = _question(service, slos, instants, exclusions, kept=minutes_kept(client))
     cuts = {cut for slo in slos if (cut := cut_of(slo)) is not None}
     rows = client.query_rows(_rollup_sql(question, histograms=bool(cuts)), question.parameters)
     tallies = _tallied(rows, slos, cuts, question)
@@ -114,10 +124,10 @@ def read_counts_between(
 
 
 def _question(
-    service: str, slos: Sequence[Slo], instants: set[int], exclusions: Spans
+    service: str, slos: Sequence[Slo], instants: set[int], exclusions: Spans, *, kept: timedelta
 ) -> tuple[Question, dict[int, int]]:
     """Return the question, and where each instant was moved to: to its hour where minutes are no longer kept."""
-    oldest = (max(instants) - int(MINUTES_KEPT.total_seconds())) // HOUR * HOUR
+    oldest = (max(instants) - int(kept.total_seconds())) // HOUR * HOUR
     moved = {instant: instant if instant >= oldest else instant // HOUR * HOUR for instant in instants}
     edges = sorted(set(moved.values()))
     near = [span for span in exclusions if span[1] > edges[0] and span[0] < edges[-1]]
@@ -198,7 +208,7 @@ def _matching(
 def _read_exact(client: Client, question: Question, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
     """Return `rank, counts by cut, dims`: requests of the cuts' own buckets that stayed within their thresholds."""
     until = question.edges[-1]
-    since = max(question.edges[0], until - int(RAW_KEPT.total_seconds()))
+    since = max(question.edges[0], until - int(raw_kept(client).total_seconds()))
     dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in DIMENSIONS)
     sql = f"""
     SELECT {_RANK.format(at="toStartOfMinute(ts)")},

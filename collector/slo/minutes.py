@@ -7,7 +7,7 @@ from datetime import datetime
 
 from collector.catalog import Slo
 from collector.clickhouse import Client
-from collector.slo.counts import BUCKET, DIMENSIONS, RAW_KEPT, Question, cut_of
+from collector.slo.counts import BUCKET, DIMENSIONS, Question, cut_of, raw_kept
 from collector.slo.windows import MINUTE, Spans
 
 
@@ -39,7 +39,9 @@ def read_slo_minutes(
     cut = cut_of(slo)
     valid, good, raw = "sum(requests)", "sumIf(requests, status < 500)", ""
     if cut is not None:
-        parameters.update(last=cut.last, most=cut.most_us, raw_since=max(first, last - int(RAW_KEPT.total_seconds())))
+        parameters.update(
+            last=cut.last, most=cut.most_us, raw_since=max(first, last - int(raw_kept(client).total_seconds()))
+        )
         scope.append("status < 500")
         valid = "sum(arraySum(mapValues(histogram)))"
         good = "sum(arraySum(mapValues(mapFilter((bucket, n) -> bucket <= {last:UInt16}, histogram))))"

@@ -16,7 +16,7 @@ import pandas as pd
 from collector.catalog import ClassicRule, Service, Slo
 from collector.clickhouse import Client
 from collector.record.store import excluded_spans
-from collector.slo.counts import RAW_KEPT, read_counts_between, read_recorded_minutes
+from collector.slo.counts import raw_kept, read_counts_between, read_recorded_minutes
 from collector.slo.objectives import (
     BURN_WINDOWS,
     ClassicStatus,
@@ -51,7 +51,7 @@ def read_slo_statuses(client: Client, service: Service, *, now: datetime) -> lis
     recorded = read_recorded_minutes(
         client, service.name, [(span.start, span.end) for span in spans], exclusions=exclusions
     )
-    raw_since = end - int(RAW_KEPT.total_seconds())
+    raw_since = end - int(raw_kept(client).total_seconds())
     statuses = []
     for slo, by_window, span, minutes in zip(service.slos, counts, spans, recorded, strict=True):
         excluded = overlap(exclusions, span.start, span.end)
