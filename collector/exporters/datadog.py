@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from collector.exporters.measures import Gauge, Series, duration_quantiles
+from collector.exporters.measures import Gauge, Series, dotted, duration_quantiles
 
 PATH = "/api/v2/series"
 MOST_SERIES = 1000
@@ -36,7 +36,7 @@ def _series(series: Sequence[Series], gauges: Sequence[Gauge], at: int) -> Itera
     for labels, quantile, seconds in duration_quantiles(series):
         yield _point(f"tidegauge.request.duration.p{round(quantile * 100)}", _GAUGE, labels, seconds, at)
     for gauge in gauges:
-        yield _point(gauge.name.replace("_", ".", 1), _GAUGE, gauge.labels, gauge.value, at)
+        yield _point(dotted(gauge.name), _GAUGE, gauge.labels, gauge.value, at)
 
 
 def _point(metric: str, kind: int, labels: Mapping[str, str], value: float, at: int) -> dict[str, Any]:

@@ -116,6 +116,11 @@ def duration_quantiles(series: Iterable[Series]) -> list[tuple[dict[str, str], f
     ]
 
 
+def dotted(name: str) -> str:
+    """Return a gauge's name where dots are customary: tidegauge.slo.error_budget_left."""
+    return name.replace("tidegauge_slo_", "tidegauge.slo.")
+
+
 def span(window: timedelta) -> str:
     """Return a window in its largest whole unit: 5m, 6h, 3d."""
     seconds = int(window.total_seconds())

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from collector.exporters.measures import BOUNDS_SECONDS, Gauge, Series, bound_counts
+from collector.exporters.measures import BOUNDS_SECONDS, Gauge, Series, bound_counts, dotted
 
 PATH = "/v1/metrics"
 
@@ -30,7 +30,7 @@ def otlp_request(series: Sequence[Series], gauges: Sequence[Gauge], *, since: da
         _add_requests(scope.metrics.add(), series, start, end)
         _add_durations(scope.metrics.add(), series, start, end)
     for name in dict.fromkeys(gauge.name for gauge in gauges):
-        metric = scope.metrics.add(name=name.replace("_", "."), unit="s" if name.endswith("_seconds") else "1")
+        metric = scope.metrics.add(name=dotted(name), unit="s" if name.endswith("_seconds") else "1")
         for gauge in gauges:
             if gauge.name == name:
                 metric.gauge.data_points.add(

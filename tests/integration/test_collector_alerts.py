@@ -306,3 +306,15 @@ def test_the_backtest_counts_what_the_live_evaluation_counts(
     assert code == 0
     assert [each["severity"] for each in json.loads(output)[0]["judgements"]] == ["page", "ticket"]
     assert run(["slo", "backtest", "shop", "--slo", "unknown"], environment)[0] == 1
+    # a policy to try: any bad request of the last two minutes, so it fires at the end of the first bad minute
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "least_requests: 1\nleast_bad: 1\nburn_pairs: [{severity: info, long: 2m, short: 1m, factor: 1}]\n"
+    )
+    command = ["slo", "backtest", "shop", "--slo", "availability", "--days", "0.1", "--json", "--policy", str(policy)]
+    code, output = run(command, environment)
+    (result,) = json.loads(output)
+    assert (code, [each["severity"] for each in result["judgements"]]) == (0, ["info"])
+    assert datetime.fromisoformat(result["alerts"][0]["fired_at"]) == start + 21 * MINUTE
+    policy.write_text("burn_pairs: no\n")
+    assert run(command, environment)[0] == 1

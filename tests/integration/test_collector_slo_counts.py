@@ -195,6 +195,21 @@ def test_beyond_the_raw_events_a_threshold_inside_a_bucket_snaps_to_its_edge_and
     assert status.measured.coverage == pytest.approx(2 / (30 * 1440))
 
 
+def test_where_minutes_are_kept_for_less_an_edge_goes_back_to_its_hour(shared_store_url: str, client: Client) -> None:
+    hour = (END - 20 * 86400) // 3600 * 3600
+    client.insert_columns(
+        "red_1m",
+        {"minute": [hour + 600], "service": ["kept-shop"], "status": [200], "requests": [5]},
+        token="kept",
+    )
+    span = [(hour + 1800, END)]
+    assert read_counts_between(client, "kept-shop", [SLOS[0]], [span]) == [[Counts(0, 0)]]
+    shorter = ClickHouseSettings(url=shared_store_url, database=client.database, retention_days={"red_1m": 8})
+    eight_days = connect(shorter)
+    assert read_counts_between(eight_days, "kept-shop", [SLOS[0]], [span]) == [[Counts(5, 5)]]
+    eight_days.close()
+
+
 def test_the_history_says_what_the_status_said_then(client: Client, requests: list[Asked]) -> None:
     since, until = datetime.fromtimestamp(END - 2 * 86400, UTC), datetime.fromtimestamp(END, UTC)
     slo = Slo("week", "availability", 0.5, timedelta(days=7), calendar=Calendar("week", "Asia/Kolkata"))

@@ -20,7 +20,7 @@ from collector.exporters.datadog import datadog_requests
 from collector.exporters.exposition import record_exposition
 from collector.exporters.measures import OTHER_ROUTES, Gauge, Series, bound_counts, folded, slo_gauges
 from collector.exporters.otlp import otlp_headers, otlp_request
-from collector.exporters.push import read_watermark_file, write_watermark_file
+from collector.exporters.push import PushFailedError, push_once, read_watermark_file, write_watermark_file
 from collector.exporters.settings import ExporterSettingsError, resolve_exporters
 from collector.slo.objectives import BURN_WINDOWS, Counts, status_of
 
@@ -106,7 +106,7 @@ def test_datadog_gets_counts_of_the_minute_quantiles_and_gauges_in_chunks() -> N
     by_name = {each["metric"]: each for each in series}
     # of 5 requests three took more than 2^10 us; the third is in bucket 81, up to 2^(81/8) us = 1116.68 us
     assert by_name["tidegauge.request.duration.p50"]["points"][0]["value"] == pytest.approx(0.00111668, abs=1e-6)
-    assert (by_name["tidegauge.slo_sli"]["type"], by_name["tidegauge.slo_sli"]["points"][0]["value"]) == (3, 0.75)
+    assert (by_name["tidegauge.slo.sli"]["type"], by_name["tidegauge.slo.sli"]["points"][0]["value"]) == (3, 0.75)
     many = [Series("shop", f"/{number}", "2xx", 1, 10, {8: 1}) for number in range(300)]
     bodies = datadog_requests(many, [], minute=AT)
     assert [len(json.loads(body)["series"]) for body in bodies] == [1000, 500]  # 2 counts and 3 quantiles each
@@ -226,3 +226,37 @@ def test_a_watermark_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert read_watermark_file(path) == AT
     path.write_text("half")
     assert read_watermark_file(path) is None
+
+
+def pushed(kind: str, *, behind: timedelta, status: int = 200) -> tuple[Any, list[datetime]]:
+    """Push to an exporter that answers with this status, of no services; what came of it, and the noted watermarks."""
+    secrets = {"datadog": "api_key_env: K", "otlp": 'url: "http://x"'}[kind]
+    (exporter,) = resolve_exporters(exporters_of(f"  - {{kind: {kind}, {secrets}}}\n"), {"K": "key"})
+    noted: list[datetime] = []
+    try:
+        result: Any = push_once(
+            None,  # type: ignore[arg-type]  # there is no service to read anything of
+            [],
+            exporter,
+            newest=AT,
+            watermark=AT - behind,
+            post=lambda *_: status,
+            note=noted.append,
+        )
+    except PushFailedError as error:
+        result = str(error)
+    return result, noted
+
+
+def test_minutes_too_old_for_their_receiver_are_passed_over_and_counted() -> None:
+    result, noted = pushed("datadog", behind=timedelta(minutes=57))
+    assert (result.minutes, result.passed_over, result.watermark) == (55, 2, AT)
+    assert (noted[0], noted[-1]) == (AT - timedelta(minutes=54), AT)
+    assert pushed("datadog", behind=timedelta()) == (None, [])
+
+
+def test_what_was_not_taken_is_told_again_and_what_was_refused_for_good_is_not() -> None:
+    for status in (401, 429, 503):
+        assert pushed("otlp", behind=timedelta(minutes=1), status=status) == (f"otlp answered {status}", [])
+    for status in (200, 400):
+        assert pushed("otlp", behind=timedelta(minutes=1), status=status)[1] == [AT]
