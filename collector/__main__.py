@@ -23,7 +23,6 @@ from collector.alerts.receivers import resolve_heartbeat, resolve_receivers
 from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
-from collector.exporters.jobs import exporter_jobs
 from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
 from collector.security import Guarded, Security, is_loopback, read_security
@@ -154,7 +153,10 @@ async def _running_jobs(parts: CollectorParts, data: Path) -> AsyncIterator[None
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping, _flush))]
     jobs.append(asyncio.create_task(_write(parts, stopping, _sample_flush())))
     jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
-    jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, data, stopping)]
+    if parts.exporters:
+        from collector.exporters.jobs import exporter_jobs  # loads what it sends with: only where there is one
+
+        jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, data, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
     try:

@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 
-from collector.exporters.exposition import record_exposition
-from collector.exporters.jobs import newest_settled
-from collector.exporters.measures import slo_gauges
-from collector.exporters.push import read_all_totals
-from collector.exporters.store import month_start
-from collector.slo.store import read_slo_statuses
-
 if TYPE_CHECKING:
     from collector.api import CollectorParts
 
@@ -23,6 +16,13 @@ def add_record_metrics(app: FastAPI, parts: CollectorParts) -> None:
     exporter = next((each for each in parts.exporters if each.settings.kind == "prometheus"), None)
     if exporter is None:
         return
+    from collector.exporters.exposition import record_exposition  # loaded only where it is asked for
+    from collector.exporters.jobs import newest_settled
+    from collector.exporters.measures import slo_gauges
+    from collector.exporters.push import read_all_totals
+    from collector.exporters.store import month_start
+    from collector.slo.store import read_slo_statuses
+
     most_routes = exporter.settings.most_routes
 
     @app.get("/metrics/record")
