@@ -19,7 +19,7 @@ TRACES ?= ../shared/traces
 JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check unit bench-forecast bench-record bench-loadgen format clean
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: .venv/.synced ## Run all tests (those that need a missing program skip, an
 
 unit: .venv/.synced ## Run the unit tests only: seconds, no network, no servers
 	@.venv/bin/pytest tests/unit
+
+test-faults: .venv/.synced ## Kill, freeze, fill and step: nothing acknowledged is lost (half an hour; FAULTS_SEED=1)
+	@.venv/bin/pytest -m faults -s -v tests/faults
 
 check: .venv/.synced ## Lint, types and the architecture's contracts
 	@.venv/bin/ruff check .

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from collector.terminal import data_folder, fail
+from collector.terminal import collector_url, data_folder, fail
 
 _NAMESPACE = uuid.UUID("c0f6a7de-60c1-4c57-9d43-2f0b5a5f8a11")
 _Names = Annotated[list[str] | None, typer.Argument(help="As `spool list` shows them.")]
@@ -46,12 +46,16 @@ def spool_retry(names: _Names = None, everything: _All = False) -> None:
     """Post dead letters to the collector again (TIDEGAUGE_COLLECTOR_URL); those it takes are removed here."""
     import httpx
 
-    url = os.environ.get("TIDEGAUGE_COLLECTOR_URL") or (
-        f"http://127.0.0.1:{os.environ.get('TIDEGAUGE_COLLECTOR_PORT') or '9400'}"
-    )
+    from collector.security import SecuritySettingsError, authorization
+
+    try:
+        headers = authorization(os.environ, "ingest")
+    except SecuritySettingsError as error:
+        fail(str(error))
+    url = collector_url()
     for path in _chosen(names or [], everything=everything):
         try:
-            answer = httpx.post(url + "/v1/events", json=_renewed(path), timeout=30)
+            answer = httpx.post(url + "/v1/events", json=_renewed(path), headers=headers, timeout=30)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             fail(f"{path.name}: could not be posted to {url}: {error}")
         if answer.status_code != 200:

@@ -13,7 +13,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 from collector.embedded.body import PIECE_BYTES, Body, ClientGoneError, Message, Receive, Send, read_form
@@ -50,13 +50,15 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The application. `user` None and `password` None: no credentials are asked for."""
+    """The application. `user` None and `password` None: no credentials are asked for, but `reader` may only read."""
 
     engine: Engine
     threads: Threads
     query_memory_bytes: int
     user: str | None = None
     password: str | None = None
+    reader: str = "tidegauge_reader"
+    reader_password: str | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,8 +87,8 @@ class Front:
     async def _answer_statement(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            self._check_caller(scope["query_string"].decode("latin-1"), headers)
-            await self._statement(scope, headers, receive, send)
+            reads_only = self._check_caller(scope["query_string"].decode("latin-1"), headers)
+            await self._statement(scope, headers, receive, send, reads_only=reads_only)
         except ClientGoneError:
             log.info("a client went away before it had its answer")
         except LateError as error:  # returning without the end of the body makes the server cut the connection
@@ -98,17 +100,23 @@ class Front:
         except EngineError as error:
             await answer(send, http_status(error.name), error.text.encode() + b"\n", exception_headers(error.code))
 
-    def _check_caller(self, query_string: str, headers: dict[str, str]) -> None:
+    def _check_caller(self, query_string: str, headers: dict[str, str]) -> bool:
+        """Return whether the caller may only read. Raises RequestError for one who may nothing."""
         if "origin" in headers:  # a web page could otherwise post statements to a port on its reader's machine
             raise _forbidden("expected no Origin header: browsers are not served")
-        if self.user is None and self.password is None:
-            return
         user, password = read_credentials(query_string, headers)
-        expected = f"{self.user or 'default'}\0{self.password or ''}".encode()
-        if not hmac.compare_digest(f"{user}\0{password}".encode(), expected):
+        reads_only = hmac.compare_digest(user.encode(), self.reader.encode())
+        if self.user is None and self.password is None and not (reads_only and self.reader_password):
+            return reads_only
+        name, secret = (self.reader, self.reader_password) if reads_only else (self.user or "default", self.password)
+        locked = reads_only and secret is None  # an account that was given no password
+        if locked or not hmac.compare_digest(f"{user}\0{password}".encode(), f"{name}\0{secret or ''}".encode()):
             raise _forbidden(f"{user}: password is incorrect, or there is no such user")
+        return reads_only
 
-    async def _statement(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _statement(
+        self, scope: Message, headers: dict[str, str], receive: Receive, send: Send, *, reads_only: bool
+    ) -> None:
         query_string = scope["query_string"].decode("latin-1")
         body = Body(receive, headers.get("content-encoding", ""))
         form: dict[str, str] | None = None
@@ -116,6 +124,8 @@ class Front:
         if content_type.startswith("multipart/form-data"):
             form = read_form(await _whole(body, b""), content_type)
         request = read_request(scope["method"], query_string, headers, memory_bytes=self.query_memory_bytes, form=form)
+        if reads_only:
+            request = replace(request, setup=replace(request.setup, read_only=True))
         head = f"{request.query}\n".encode() if request.query else b""
         while (insert := find_insert_data(head, whole=body.ended)) == "more":
             head += await body.read(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import random
 import threading
 import time
@@ -39,6 +40,7 @@ class Event(NamedTuple):
 class EventClient:
     """Buffers events and posts them from a daemon thread; a batch is repeated until the collector has it.
 
+    token: for a collector that asks for one; TIDEGAUGE_INGEST_TOKEN (or _FILE) when it is not given.
     flush_seconds: how long (real time) an event waits for company. max_buffer: events kept while the collector is
     away; more are dropped and counted. `record` never blocks and never raises.
     """
@@ -51,10 +53,14 @@ class EventClient:
         instance: str,
         flush_seconds: float = 0.5,
         max_buffer: int = 100_000,
+        token: str | None = None,
     ) -> None:
         self._target = urlsplit(collector_url)
         if self._target.scheme not in ("http", "https") or not self._target.hostname:
             raise ValueError(f"collector_url: expected http(s)://host:port, got {collector_url!r}")
+        self._headers = {"Content-Type": "application/json"}
+        if token := token or _token_of_environment():
+            self._headers["Authorization"] = f"Bearer {token}"
         self._service = service
         self._client_id = f"{instance}@{time.time():.6f}"
         self._flush_seconds, self._max_buffer = flush_seconds, max_buffer
@@ -147,6 +153,8 @@ class EventClient:
                 self._told = counters
                 return True
             attempt += 1
+            if status in (401, 403) and attempt == 1:
+                _log.error("the collector asks for another token: set TIDEGAUGE_INGEST_TOKEN; events wait")
             pause = max(retry_after, min(5.0, 0.1 * 2 ** min(attempt, 6)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             if self._closing.is_set():
                 pause = min(pause, 0.2)
@@ -161,7 +169,7 @@ class EventClient:
                 kind = http.client.HTTPSConnection if self._target.scheme == "https" else http.client.HTTPConnection
                 self._connection = kind(self._target.hostname or "", self._target.port, timeout=5)
             path = self._target.path.rstrip("/") + "/v1/events"
-            self._connection.request("POST", path, body, {"Content-Type": "application/json"})
+            self._connection.request("POST", path, body, self._headers)
             response = self._connection.getresponse()
             response.read()
             after = response.headers.get("Retry-After", "0")
@@ -171,3 +179,12 @@ class EventClient:
                 self._connection.close()
             self._connection = None
             return 0, 0.0
+
+
+def _token_of_environment() -> str:
+    """Return the first token of TIDEGAUGE_INGEST_TOKEN or the file of TIDEGAUGE_INGEST_TOKEN_FILE; "" without any."""
+    text, file = os.environ.get("TIDEGAUGE_INGEST_TOKEN", ""), os.environ.get("TIDEGAUGE_INGEST_TOKEN_FILE")
+    if not text and file:
+        with open(file, encoding="utf-8") as lines:
+            text = lines.read()
+    return next(iter(text.replace(",", " ").split()), "")

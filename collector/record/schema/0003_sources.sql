@@ -1,0 +1,32 @@
+-- What other sources tell: samples of metrics, and markers that exclude time from SLOs.
+
+ALTER TABLE {database}.markers ADD COLUMN IF NOT EXISTS excludes_slo UInt8 DEFAULT 0;
+
+-- A series once a day that it was heard of; kind: gauge | counter | delta | histogram | histogram_delta.
+CREATE TABLE {database}.series (
+  series_id UInt64, name LowCardinality(String), service LowCardinality(String), kind LowCardinality(String),
+  labels Map(LowCardinality(String), String), source LowCardinality(String), last_seen Date
+) ENGINE = ReplacingMergeTree(last_seen) ORDER BY (name, service, series_id)
+TTL last_seen + INTERVAL 100 DAY
+SETTINGS non_replicated_deduplication_window = 1000;
+
+-- One value of one series at one instant: sent again, it replaces itself. Codecs: the cheapest pair measured on counters
+-- and gauges with jittered instants (Gorilla and DoubleDelta take more than two bytes there).
+CREATE TABLE {database}.samples (
+  series_id UInt64 CODEC(Delta(8), ZSTD(1)),
+  ts DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  value Float64 CODEC(Delta(8), ZSTD(1))
+) ENGINE = ReplacingMergeTree PARTITION BY toMonday(ts) ORDER BY (series_id, ts)
+TTL toDateTime(ts) + INTERVAL 95 DAY
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+
+-- Exponential (native) histograms: bucket i of scale s holds (2^((i-1)/2^s), 2^(i/2^s)], not cumulative.
+CREATE TABLE {database}.sample_histograms (
+  series_id UInt64 CODEC(Delta(8), ZSTD(1)),
+  ts DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  count Float64 CODEC(Delta(8), ZSTD(1)), sum Float64 CODEC(Delta(8), ZSTD(1)),
+  scale Int8 CODEC(ZSTD(1)), zero_threshold Float64 CODEC(ZSTD(1)), zero_count Float64 CODEC(ZSTD(1)),
+  positive Map(Int32, Float64) CODEC(ZSTD(1)), negative Map(Int32, Float64) CODEC(ZSTD(1)), reset UInt8 CODEC(ZSTD(1))
+) ENGINE = ReplacingMergeTree PARTITION BY toMonday(ts) ORDER BY (series_id, ts)
+TTL toDateTime(ts) + INTERVAL 95 DAY
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
