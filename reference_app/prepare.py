@@ -6,15 +6,18 @@ REFERENCE_APP_DATABASE_URL, REFERENCE_APP_SEED_SCALE, REFERENCE_APP_SEED, REFERE
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
 
 import psycopg
 
-from reference_app.migrations import MigrationError, migrate, packaged_migrations
+from reference_app.database.partitions import make_partitions, missing_partitions, needed_span
+from reference_app.migrations import MigrationError, MigrationState, migrate, migration_states, packaged_migrations
 from reference_app.seed.load import Seeded, seed_database
 from reference_app.settings import DEFAULT_DATABASE_URL
 from reference_app.tokens import DEMO_TOKEN_SEED, token_of_user
@@ -23,6 +26,7 @@ from tidegauge.clock import clock_from_environment
 DEFAULT_SCALE = 0.01
 LARGEST_SCALE = 10.0
 CONNECT_SECONDS = 10
+PARTITIONED = 2  # since this version bookings lie in quarters
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,50 @@ def prepare(database_url: str, *, today: date, terms: SeedTerms) -> tuple[list[s
     Raises MigrationError, or psycopg.Error when the database can't be reached.
     """
     with psycopg.connect(database_url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
-        applied = migrate(connection, packaged_migrations())
+        applied = _migrate(connection, today=today, to=None)
         seeded = seed_database(connection, today=today, scale=terms.scale, seed=terms.seed, token_seed=terms.token_seed)
     return applied, seeded
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a call changed (names of migrations and of bookings' quarters), and the state after it."""
+
+    changed: list[str]
+    states: list[MigrationState]
+    missing_quarters: list[str]
+
+
+def migrated(database_url: str, *, today: date, to: int | None, look_only: bool) -> Migrated:
+    """Bring the schema to version `to` (None: the newest), or only look. Raises as `prepare` does."""
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+        changed = [] if look_only else _migrate(connection, today=today, to=to)
+        states = migration_states(connection, packaged_migrations())
+        partitioned = any(state.version == PARTITIONED and state.applied_at for state in states)
+        missing = missing_partitions(connection, _midnight(today)) if partitioned else []
+    return Migrated(changed, states, missing)
+
+
+def migration_report(done: Migrated, *, as_json: bool) -> str:
+    """Return what was done and what is applied, for people or as JSON."""
+    if as_json:
+        return json.dumps(asdict(done), default=datetime.isoformat)
+    lines = [f"{state.name}: {state.applied_at or 'not applied'}" for state in done.states]
+    lines.append(f"changed now: {', '.join(done.changed) or 'nothing'}")
+    if done.missing_quarters:
+        lines.append(f"quarters of bookings that are missing: {', '.join(done.missing_quarters)}")
+    return "\n".join(lines)
+
+
+def _migrate(connection: psycopg.Connection[Any], *, today: date, to: int | None) -> list[str]:
+    changed = migrate(connection, packaged_migrations(), to=to)
+    if to is None or to >= PARTITIONED:
+        make_partitions(connection, *needed_span(_midnight(today)))
+    return changed
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def report(applied: list[str], seeded: Seeded, terms: SeedTerms) -> str:

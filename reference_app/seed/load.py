@@ -26,6 +26,7 @@ from reference_app.seed.timetable import (
 )
 
 LOCK = 7_318_402_002
+_SEEDED = ("airports", "routes", "flight_keys", "flights", "flight_instances", "inventory", "users", "user_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def seed_database(
             flying_days=_number(connection, "SELECT count(*) FROM flight_instances"),
             added=added,
         )
-    for table in ("airports", "flights", "flight_instances", "inventory", "users") if added else ():
+    for table in _SEEDED if added else ():
         connection.execute(f"ANALYZE {table}")  # so that the first searches are planned with what is there
     return seeded
 
@@ -70,16 +71,35 @@ def _load_base(connection: psycopg.Connection[Any], *, scale: float, seed: int, 
         "COPY airports (code, name, city, country, region, latitude, longitude) FROM STDIN",
         (astuple(airport) for airport in airports),
     )
+    country = {airport.code: airport.country for airport in airports}
     flights = timetable(airports, scale=scale, seed=seed)
     _copy(
         connection,
-        "COPY flights (id, number, origin, destination, departs_after, duration, base_price_cents) FROM STDIN",
-        (astuple(flight) for flight in flights),
+        "COPY routes (origin, destination, origin_country, destination_country) FROM STDIN",
+        sorted({(f.origin, f.destination, country[f.origin], country[f.destination]) for f in flights}),
+    )
+    domestic = {flight.id: country[flight.origin] == country[flight.destination] for flight in flights}
+    _copy(
+        connection,
+        "COPY flight_keys (id, is_domestic, number) FROM STDIN",
+        ((flight.id, domestic[flight.id], flight.number) for flight in flights),
     )
     _copy(
         connection,
-        "COPY users (id, email, name, home_region, token_hash) FROM STDIN",
-        user_rows(scale=scale, token_seed=token_seed),
+        "COPY flights (id, number, origin, destination, departs_after, duration, base_price_cents, is_domestic,"
+        " origin_country, destination_country) FROM STDIN",
+        ((*astuple(f), domestic[f.id], country[f.origin], country[f.destination]) for f in flights),
+    )
+    users = list(user_rows(scale=scale, token_seed=token_seed))
+    _copy(
+        connection,
+        "COPY users (id, name, home_region) FROM STDIN",
+        ((number, name, region) for number, _, name, region, _ in users),
+    )
+    _copy(
+        connection,
+        "COPY user_keys (user_id, email, token_hash) FROM STDIN",
+        ((number, email, hashed) for number, email, _, _, hashed in users),
     )
 
 
@@ -87,15 +107,20 @@ def _extend_schedule(connection: psycopg.Connection[Any], today: date) -> int:
     row = connection.execute("SELECT max(day), coalesce(max(id), 0) FROM flight_instances").fetchone()
     known_until, last_id = row or (None, 0)
     first_day = today if known_until is None else max(today, known_until + timedelta(days=1))
+    flights, domestic = _flights(connection)
     days = list(
-        flying_days(
-            _flights(connection), first_day=first_day, last_day=today + timedelta(days=DAYS_AHEAD), first_id=last_id + 1
-        )
+        flying_days(flights, first_day=first_day, last_day=today + timedelta(days=DAYS_AHEAD), first_id=last_id + 1)
     )
     _copy(
         connection,
-        "COPY flight_instances (id, flight_id, day, departs_at, arrives_at) FROM STDIN",
-        ((day.id, day.flight.id, day.day, day.departs_at, day.arrives_at) for day in days),
+        "COPY flight_instance_keys (id, is_domestic) FROM STDIN",
+        ((day.id, day.flight.id in domestic) for day in days),
+    )
+    _copy(
+        connection,
+        "COPY flight_instances (id, is_domestic, flight_id, origin, destination, day, departs_at, arrives_at)"
+        " FROM STDIN",
+        (_instance(day, is_domestic=day.flight.id in domestic) for day in days),
     )
     _copy(
         connection,
@@ -105,11 +130,17 @@ def _extend_schedule(connection: psycopg.Connection[Any], today: date) -> int:
     return len(days)
 
 
-def _flights(connection: psycopg.Connection[Any]) -> list[ScheduledFlight]:
+def _flights(connection: psycopg.Connection[Any]) -> tuple[list[ScheduledFlight], set[int]]:
     rows = connection.execute(
-        "SELECT id, number, origin, destination, departs_after, duration, base_price_cents FROM flights ORDER BY id"
-    )
-    return [ScheduledFlight(*row) for row in rows]
+        "SELECT id, number, origin, destination, departs_after, duration, base_price_cents, is_domestic"
+        " FROM flights ORDER BY id"
+    ).fetchall()
+    return [ScheduledFlight(*row[:-1]) for row in rows], {row[0] for row in rows if row[-1]}
+
+
+def _instance(day: FlyingDay, *, is_domestic: bool) -> tuple[Any, ...]:
+    flight = day.flight
+    return (day.id, is_domestic, flight.id, flight.origin, flight.destination, day.day, day.departs_at, day.arrives_at)
 
 
 def _inventory(day: FlyingDay) -> list[tuple[int, str, int, int, int]]:

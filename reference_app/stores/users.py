@@ -8,7 +8,10 @@ from reference_app.caches import RecentValues
 from reference_app.database import Databases, Session
 
 USER_SECONDS = 60.0
-_BY_TOKEN = "SELECT id, email, name, home_region FROM users WHERE token_hash = %(token_hash)s"  # noqa: S105 - a query
+_BY_TOKEN = """
+SELECT u.id, k.email, u.name, u.home_region FROM user_keys k JOIN users u ON u.id = k.user_id
+WHERE k.token_hash = %(token_hash)s
+"""  # noqa: S105 - a query
 
 
 @dataclass(frozen=True, slots=True)
