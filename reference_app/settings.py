@@ -6,16 +6,40 @@ mean is decided by the modules that take them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from reference_app.regions import REGIONS
+
 DEFAULT_DATABASE_URL = "postgresql://postgres@127.0.0.1:15432/postgres"
+LONGEST_S_MAXAGE_SECONDS = 600
 Number = TypeVar("Number", int, float)
 
 
 class SettingError(ValueError):
     """A setting is not as expected: names the variable, what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The measures that a setting can switch off, and how they are set. region: where this server stands.
+
+    network: off, world or a file, see `regions`. live_fares: every search asks the supplier.
+    """
+
+    l1: bool = True
+    l2: bool = True
+    redis_cluster: bool = False
+    http_cache: bool = True
+    s_maxage_seconds: int = 300
+    invalidation: bool = True
+    compression: bool = True
+    regions: bool = True
+    region: str = "us-east"
+    network: str = "off"
+    instrument: bool = True
+    live_fares: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +60,7 @@ class Settings:
     supplier_wait_seconds: float
     drain_seconds: float
     collector_url: str | None
+    measures: Measures
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:
@@ -56,7 +81,41 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         supplier_wait_seconds=_number(environ, "REFERENCE_APP_SUPPLIER_WAIT_MS", "1500", float, at_least=1) / 1000,
         drain_seconds=_number(environ, "REFERENCE_APP_DRAIN_SECONDS", "0.5", float, at_least=0),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
+        measures=measures_from_environment(environ),
     )
+
+
+def measures_from_environment(environ: Mapping[str, str]) -> Measures:
+    """Return the measures, each on unless it is switched off. Raises SettingError."""
+    s_maxage = _number(environ, "REFERENCE_APP_S_MAXAGE_SECONDS", "300", int, at_least=0)
+    if s_maxage > LONGEST_S_MAXAGE_SECONDS:
+        raise SettingError(f"REFERENCE_APP_S_MAXAGE_SECONDS: expected 0 to {LONGEST_S_MAXAGE_SECONDS}, got {s_maxage}")
+    return Measures(
+        l1=_is_on(environ, "REFERENCE_APP_L1"),
+        l2=_is_on(environ, "REFERENCE_APP_L2"),
+        redis_cluster=_is_on(environ, "REFERENCE_APP_REDIS_CLUSTER", default="off"),
+        http_cache=_is_on(environ, "REFERENCE_APP_HTTP_CACHE"),
+        s_maxage_seconds=s_maxage,
+        invalidation=_is_on(environ, "REFERENCE_APP_INVALIDATION"),
+        compression=_is_on(environ, "REFERENCE_APP_COMPRESSION"),
+        regions=_is_on(environ, "REFERENCE_APP_REGIONS"),
+        region=one_of(environ, "REFERENCE_APP_REGION", REGIONS),
+        network=environ.get("REFERENCE_APP_NETWORK_PROFILE") or "off",
+        instrument=_is_on(environ, "REFERENCE_APP_INSTRUMENT"),
+        live_fares=one_of(environ, "REFERENCE_APP_FARES", ("live", "hourly")) == "live",
+    )
+
+
+def one_of(environ: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    """Return one of the allowed words, the first if nothing is set. Raises SettingError."""
+    text = environ.get(name) or allowed[0]
+    if text not in allowed:
+        raise SettingError(f"{name}: expected {' or '.join(allowed)}, got {text!r}")
+    return text
+
+
+def _is_on(environ: Mapping[str, str], name: str, default: str = "on") -> bool:
+    return one_of(environ, name, (default, "off" if default == "on" else "on")) == "on"
 
 
 def _number(
