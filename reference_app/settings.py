@@ -65,21 +65,21 @@ class Settings:
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:
     """Return the settings. Raises SettingError naming the variable, what was expected and what came."""
-    port = _number(environ, "REFERENCE_APP_PORT", "8000", int, at_least=0)
+    port = number(environ, "REFERENCE_APP_PORT", "8000", int, at_least=0)
     return Settings(
         port=port,
         instance=environ.get("REFERENCE_APP_INSTANCE") or f"reference-app-{port}",
         version=environ.get("REFERENCE_APP_VERSION") or "dev",
         database_url=environ.get("REFERENCE_APP_DATABASE_URL") or DEFAULT_DATABASE_URL,
         replica_url=environ.get("REFERENCE_APP_REPLICA_URL") or None,
-        replica_max_lag_seconds=_number(environ, "REFERENCE_APP_REPLICA_MAX_LAG_SECONDS", "5", float, at_least=0.1),
+        replica_max_lag_seconds=number(environ, "REFERENCE_APP_REPLICA_MAX_LAG_SECONDS", "5", float, at_least=0.1),
         redis_url=environ.get("REFERENCE_APP_REDIS_URL") or None,
-        supplier_concurrency=_number(environ, "REFERENCE_APP_SUPPLIER_CONCURRENCY", "2", int, at_least=1),
-        supplier_latency_seconds=_number(environ, "REFERENCE_APP_SUPPLIER_LATENCY_MS", "120", float, at_least=0) / 1000,
-        supplier_seed=_number(environ, "REFERENCE_APP_SUPPLIER_SEED", "1", int, at_least=0),
-        supplier_queue=_number(environ, "REFERENCE_APP_SUPPLIER_QUEUE", "25", int, at_least=0),
-        supplier_wait_seconds=_number(environ, "REFERENCE_APP_SUPPLIER_WAIT_MS", "1500", float, at_least=1) / 1000,
-        drain_seconds=_number(environ, "REFERENCE_APP_DRAIN_SECONDS", "0.5", float, at_least=0),
+        supplier_concurrency=number(environ, "REFERENCE_APP_SUPPLIER_CONCURRENCY", "2", int, at_least=1),
+        supplier_latency_seconds=number(environ, "REFERENCE_APP_SUPPLIER_LATENCY_MS", "120", float, at_least=0) / 1000,
+        supplier_seed=number(environ, "REFERENCE_APP_SUPPLIER_SEED", "1", int, at_least=0),
+        supplier_queue=number(environ, "REFERENCE_APP_SUPPLIER_QUEUE", "25", int, at_least=0),
+        supplier_wait_seconds=number(environ, "REFERENCE_APP_SUPPLIER_WAIT_MS", "1500", float, at_least=1) / 1000,
+        drain_seconds=number(environ, "REFERENCE_APP_DRAIN_SECONDS", "0.5", float, at_least=0),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         measures=measures_from_environment(environ),
     )
@@ -87,21 +87,21 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
 
 def measures_from_environment(environ: Mapping[str, str]) -> Measures:
     """Return the measures, each on unless it is switched off. Raises SettingError."""
-    s_maxage = _number(environ, "REFERENCE_APP_S_MAXAGE_SECONDS", "300", int, at_least=0)
+    s_maxage = number(environ, "REFERENCE_APP_S_MAXAGE_SECONDS", "300", int, at_least=0)
     if s_maxage > LONGEST_S_MAXAGE_SECONDS:
         raise SettingError(f"REFERENCE_APP_S_MAXAGE_SECONDS: expected 0 to {LONGEST_S_MAXAGE_SECONDS}, got {s_maxage}")
     return Measures(
-        l1=_is_on(environ, "REFERENCE_APP_L1"),
-        l2=_is_on(environ, "REFERENCE_APP_L2"),
-        redis_cluster=_is_on(environ, "REFERENCE_APP_REDIS_CLUSTER", default="off"),
-        http_cache=_is_on(environ, "REFERENCE_APP_HTTP_CACHE"),
+        l1=is_on(environ, "REFERENCE_APP_L1"),
+        l2=is_on(environ, "REFERENCE_APP_L2"),
+        redis_cluster=is_on(environ, "REFERENCE_APP_REDIS_CLUSTER", default="off"),
+        http_cache=is_on(environ, "REFERENCE_APP_HTTP_CACHE"),
         s_maxage_seconds=s_maxage,
-        invalidation=_is_on(environ, "REFERENCE_APP_INVALIDATION"),
-        compression=_is_on(environ, "REFERENCE_APP_COMPRESSION"),
-        regions=_is_on(environ, "REFERENCE_APP_REGIONS"),
+        invalidation=is_on(environ, "REFERENCE_APP_INVALIDATION"),
+        compression=is_on(environ, "REFERENCE_APP_COMPRESSION"),
+        regions=is_on(environ, "REFERENCE_APP_REGIONS"),
         region=one_of(environ, "REFERENCE_APP_REGION", REGIONS),
         network=environ.get("REFERENCE_APP_NETWORK_PROFILE") or "off",
-        instrument=_is_on(environ, "REFERENCE_APP_INSTRUMENT"),
+        instrument=is_on(environ, "REFERENCE_APP_INSTRUMENT"),
         live_fares=one_of(environ, "REFERENCE_APP_FARES", ("live", "hourly")) == "live",
     )
 
@@ -114,13 +114,15 @@ def one_of(environ: Mapping[str, str], name: str, allowed: Sequence[str]) -> str
     return text
 
 
-def _is_on(environ: Mapping[str, str], name: str, default: str = "on") -> bool:
+def is_on(environ: Mapping[str, str], name: str, default: str = "on") -> bool:
+    """Return whether a switch is on. Raises SettingError."""
     return one_of(environ, name, (default, "off" if default == "on" else "on")) == "on"
 
 
-def _number(
+def number(
     environ: Mapping[str, str], name: str, default: str, kind: Callable[[str], Number], *, at_least: float
 ) -> Number:
+    """Return a number of `at_least` or more. Raises SettingError."""
     text = environ.get(name) or default
     expected = f"{name}: expected a number of at least {at_least:g}"
     try:
