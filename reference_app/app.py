@@ -50,9 +50,13 @@ def create_app(parts: Parts, *, version: str, measures: Measures | None = None) 
     app.add_middleware(parts.admission.admitted)  # inside the kept answers: those cost next to nothing
     terms = Terms(measures.http_cache, parts.caches.l1.enabled, measures.s_maxage_seconds)
     app.add_middleware(Answers, l1=parts.caches.l1, now=parts.now, terms=terms)
-    profile = profile_from(measures.network)
-    placed = {"own": measures.region, "profile": profile, "by_request": measures.regions}
-    app.add_middleware(in_region, **placed, stands_in=measures.region)
+    app.add_middleware(
+        in_region,
+        own=measures.region,
+        profile=profile_from(measures.network),
+        by_request=measures.regions,
+        stands_in=measures.region,
+    )
     app.add_middleware(metrics.observed)
     return app
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 REGIONS = ("us-east", "us-west", "eu-west")
 FROM_HEADER = b"x-network-from"
 
-# Typical round trips in milliseconds on public networks between large cities and cloud regions (Virginia, Oregon, Ireland).
+# Typical round trips in milliseconds on public networks to cloud regions in Virginia, Oregon and Ireland.
 _WORLD: dict[str, dict[str, float]] = {
     "us-east": {"us-east": 2, "us-west": 68, "eu-west": 72},
     "us-west": {"us-east": 68, "us-west": 2, "eu-west": 128},

@@ -91,17 +91,17 @@ def measures_from_environment(environ: Mapping[str, str]) -> Measures:
     if s_maxage > LONGEST_S_MAXAGE_SECONDS:
         raise SettingError(f"REFERENCE_APP_S_MAXAGE_SECONDS: expected 0 to {LONGEST_S_MAXAGE_SECONDS}, got {s_maxage}")
     return Measures(
-        l1=is_on(environ, "REFERENCE_APP_L1"),
-        l2=is_on(environ, "REFERENCE_APP_L2"),
-        redis_cluster=is_on(environ, "REFERENCE_APP_REDIS_CLUSTER", default="off"),
-        http_cache=is_on(environ, "REFERENCE_APP_HTTP_CACHE"),
+        l1=_is_on(environ, "REFERENCE_APP_L1"),
+        l2=_is_on(environ, "REFERENCE_APP_L2"),
+        redis_cluster=_is_on(environ, "REFERENCE_APP_REDIS_CLUSTER", default="off"),
+        http_cache=_is_on(environ, "REFERENCE_APP_HTTP_CACHE"),
         s_maxage_seconds=s_maxage,
-        invalidation=is_on(environ, "REFERENCE_APP_INVALIDATION"),
-        compression=is_on(environ, "REFERENCE_APP_COMPRESSION"),
-        regions=is_on(environ, "REFERENCE_APP_REGIONS"),
+        invalidation=_is_on(environ, "REFERENCE_APP_INVALIDATION"),
+        compression=_is_on(environ, "REFERENCE_APP_COMPRESSION"),
+        regions=_is_on(environ, "REFERENCE_APP_REGIONS"),
         region=one_of(environ, "REFERENCE_APP_REGION", REGIONS),
         network=environ.get("REFERENCE_APP_NETWORK_PROFILE") or "off",
-        instrument=is_on(environ, "REFERENCE_APP_INSTRUMENT"),
+        instrument=_is_on(environ, "REFERENCE_APP_INSTRUMENT"),
         live_fares=one_of(environ, "REFERENCE_APP_FARES", ("live", "hourly")) == "live",
     )
 
@@ -114,15 +114,14 @@ def one_of(environ: Mapping[str, str], name: str, allowed: Sequence[str]) -> str
     return text
 
 
-def is_on(environ: Mapping[str, str], name: str, default: str = "on") -> bool:
-    """Return whether a switch is on. Raises SettingError."""
+def _is_on(environ: Mapping[str, str], name: str, default: str = "on") -> bool:
     return one_of(environ, name, (default, "off" if default == "on" else "on")) == "on"
 
 
 def number(
     environ: Mapping[str, str], name: str, default: str, kind: Callable[[str], Number], *, at_least: float
 ) -> Number:
-    """Return a number of `at_least` or more. Raises SettingError."""
+    """Return a number of the environment, or its default. Raises SettingError."""
     text = environ.get(name) or default
     expected = f"{name}: expected a number of at least {at_least:g}"
     try:

@@ -15,10 +15,9 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from redis.exceptions import RedisError
 
 from reference_app.caching.l1 import TaggedCache
-from reference_app.caching.l2 import Client, change_generations
+from reference_app.caching.l2 import FAILURES, Client, change_generations
 from reference_app.caching.tags import EVENTS
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,6 @@ REACH_BACK_SECONDS = 15.0  # a new follower hears of changes this old: a databas
 DEAF_SECONDS = 5.0
 DEAF_LIMIT_SECONDS = 30.0
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
-_FAILURES = (RedisError, OSError, TimeoutError)
 
 
 class Publisher:
@@ -119,7 +117,7 @@ class Follower:
                     await self._catch_up()
                     while True:
                         await self.read_once()
-                except _FAILURES as error:
+                except FAILURES as error:
                     self._deaf(error)
                     await self._sleep(0.5)
         finally:

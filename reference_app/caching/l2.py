@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LOCK_SECONDS = 3.0
 GENERATION_SECONDS = 3600  # longer than any value is kept
 _FORMAT = b"1"
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-_FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)  # the second is no RedisError
 
 
 def connect(url: str, *, cluster: bool, timeout_seconds: float = TIMEOUT_SECONDS) -> Client:
@@ -130,13 +130,13 @@ class Asking:
 
     async def unlock(self, key: str) -> None:
         """Give the right back, if it is still ours."""
-        await self._attempt(lambda client: client.eval(_UNLOCK, 1, f"lock:{key}", self._token))  # type: ignore[arg-type, return-value]  # typed for both redis-py flavours at once
+        await self._attempt(lambda client: client.eval(_UNLOCK, 1, f"lock:{key}", self._token))
 
     async def _attempt(self, ask: Callable[[Any], Awaitable[Answer]]) -> Answer | None:
         while (client := self._cache.client_if_awake()) is not None:
             try:
                 return await ask(client)
-            except _FAILURES as error:
+            except FAILURES as error:
                 if not self._retries_left:
                     self._cache.rest(error)
                     return None

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reference_app.caching.l1 import DEFAULT_SECONDS, TaggedCache
 from reference_app.caching.l2 import Asking, Reading, SharedCache
@@ -48,7 +48,7 @@ class Tiers:
 
     def __init__(self, l1: TaggedCache, shared: SharedCache, *, now_seconds: Callable[[], float] = time.time) -> None:
         self.l1, self.shared, self._now_seconds = l1, shared, now_seconds
-        self._loading: dict[str, asyncio.Task[object]] = {}
+        self._loading: dict[str, asyncio.Task[Any]] = {}
         self.loads_total = 0
 
     async def fetch(self, wanted: Wanted[Value], session: Session) -> Value:
@@ -62,7 +62,8 @@ class Tiers:
             return value
         if (under_way := self._loading.get(wanted.key)) is not None:
             session.trail["cache_level"] = "l1"  # somebody in this process loads it: this request costs nothing more
-            return await asyncio.shield(under_way)  # type: ignore[return-value]  # the same key, the same type
+            shared: Value = await asyncio.shield(under_way)
+            return shared
         # A task of its own: when this request is given up, those who wait with it get their answer.
         task = asyncio.create_task(self._find(wanted, session))
         self._loading[wanted.key] = task

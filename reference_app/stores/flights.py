@@ -12,10 +12,9 @@ from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from reference_app.caching.invalidation import Publisher
 from reference_app.caching.l1 import AIRPORT_SECONDS
+from reference_app.caching.l2 import FAILURES
 from reference_app.caching.tags import INVENTORY_UPDATED, airport_tag, route_day_tag, route_tag
 from reference_app.caching.tiers import Tiers, Wanted
 from reference_app.database import Databases, Session
@@ -142,7 +141,7 @@ class FlightStore:
         self._tiers.l1.drop(tags)
         try:
             await self._publisher.publish(INVENTORY_UPDATED, tags)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             log.warning("a change of seats could not be told: %s", type(error).__name__)
 
 
