@@ -17,7 +17,7 @@ from reference_app.metrics import Metrics
 from reference_app.parts import Parts
 from reference_app.problems import busy, install, problem_response
 from reference_app.regions import in_region, profile_from
-from reference_app.routes import admin, bookings, flights, health, payments, users
+from reference_app.routes import admin, bookings, flights, health, internal, payments, users
 from reference_app.settings import Measures
 from reference_app.supplier import SupplierBusy
 
@@ -38,7 +38,7 @@ def create_app(parts: Parts, *, version: str, measures: Measures | None = None) 
         lifespan=_lifespan(parts, metrics),
     )
     app.state.parts, app.state.metrics = parts, metrics
-    for module in (flights, bookings, payments, users, admin, health):
+    for module in (flights, bookings, payments, users, admin, health, internal):
         app.include_router(module.router)
     install(app)
     app.add_exception_handler(SupplierBusy, _on_supplier_busy)

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
 
+from reference_app.database.view import database_metrics
 from reference_app.parts import Parts
 from reference_app.request_metrics import observed, request_histogram
 
@@ -43,16 +44,7 @@ class _State(Collector):
         yield _counter("reference_app_supplier_asked", "Questions to the fare supplier", supplier.asked_total)
         yield _counter("reference_app_supplier_shed", "Requests the fare supplier shed", supplier.shed_total)
         yield from _caches(self._parts)
-        yield _gauge("reference_app_replica_fit", "1 when reads go to the replica", float(databases.replica_fit))
-        if databases.replica_lag_seconds is not None:
-            yield _gauge("reference_app_replica_lag_seconds", "Replay lag", databases.replica_lag_seconds)
-        pools = {"primary": databases.primary, "replica": databases.replica}
-        for name in ("pool_size", "pool_available", "requests_waiting"):
-            family = GaugeMetricFamily(f"reference_app_{name}", "Connection pool", labels=["target"])
-            for target, pool in pools.items():
-                if pool is not None:
-                    family.add_metric([target], pool.get_stats().get(name, 0))
-            yield family
+        yield from database_metrics(databases)
 
 
 def _caches(parts: Parts) -> Iterator[Metric]:

@@ -26,6 +26,7 @@ from reference_app.stores.inventory import InventoryStore
 from reference_app.stores.outbox import OutboxStore
 from reference_app.stores.payments import PaymentStore
 from reference_app.stores.prices import PriceStore
+from reference_app.stores.reports import ReportStore
 from reference_app.stores.sales import SalesStore
 from reference_app.stores.users import UserStore
 from reference_app.supplier import FareSupplier
@@ -91,6 +92,7 @@ class Parts:
     inline: InlineWork | None
     admission: Admission
     service: ServiceSettings
+    reports: ReportStore
     now: Callable[[], datetime]
     schema_version: int
     readiness: Readiness = field(default_factory=Readiness)
@@ -126,6 +128,7 @@ def parts_of(
         prices=PriceStore(databases, caches.tiers, enabled=service.pricing_rules),
         inventory=InventoryStore(databases),
         sales=SalesStore(databases),
+        reports=ReportStore(databases),
         outbox=outbox,
         inline=None if service.jobs else InlineWork(outbox, work, caches.publisher.publish),
         admission=Admission(service.overload),

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from reference_app.environment import SettingError, number, switch
 from reference_app.jobs.sweep import SweepTerms
 from reference_app.jobs.terms import DEFAULT_CONCURRENCY, JobTerms
 from reference_app.limits import OverloadTerms
 from reference_app.payment_provider import ProviderTerms
 from reference_app.purchases import PurchaseTerms
-from reference_app.settings import SettingError, is_on, number
 
 SHORTEST_ADMIN_TOKEN = 16
 
@@ -58,17 +58,17 @@ def service_settings_from_environment(environ: Mapping[str, str]) -> ServiceSett
         ),
         provider=_provider(environ),
         provider_seed=number(environ, "REFERENCE_APP_PAYMENT_SEED", "1", int, at_least=0),
-        jobs=is_on(environ, "REFERENCE_APP_JOBS"),
+        jobs=switch(environ, "REFERENCE_APP_JOBS"),
         job_terms=_jobs(environ),
         sweep=SweepTerms(
             every_seconds=_milliseconds(environ, "REFERENCE_APP_SWEEP_MS", "1000", at_least=10),
             settle_after_seconds=_milliseconds(environ, "REFERENCE_APP_SETTLE_AFTER_MS", "30000", at_least=1),
             again_after_seconds=_milliseconds(environ, "REFERENCE_APP_REFUND_AGAIN_MS", "300000", at_least=1),
         ),
-        hold_sweep=is_on(environ, "REFERENCE_APP_HOLD_SWEEP"),
-        seat_lock=is_on(environ, "REFERENCE_APP_SEAT_LOCK"),
-        fields=is_on(environ, "REFERENCE_APP_FIELDS"),
-        pricing_rules=is_on(environ, "REFERENCE_APP_PRICING_RULES"),
+        hold_sweep=switch(environ, "REFERENCE_APP_HOLD_SWEEP"),
+        seat_lock=switch(environ, "REFERENCE_APP_SEAT_LOCK"),
+        fields=switch(environ, "REFERENCE_APP_FIELDS"),
+        pricing_rules=switch(environ, "REFERENCE_APP_PRICING_RULES"),
         finish_seconds=number(environ, "REFERENCE_APP_FINISH_SECONDS", "10", int, at_least=0),
         admin_token=token,
         smtp_url=environ.get("REFERENCE_APP_SMTP_URL") or None,

@@ -1,24 +1,20 @@
 """The app's settings, read once from the environment by the composition root.
 
-Plain parsing instead of pydantic-settings: replicas start often, and every import is start-up time. What the settings
-mean is decided by the modules that take them.
+What the settings mean is decided by the modules that take them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from reference_app.database.settings import DEFAULT_DATABASE_URL, DatabaseSettings, database_settings
+from reference_app.environment import SettingError, number, switch
 from reference_app.regions import REGIONS
 
-DEFAULT_DATABASE_URL = "postgresql://postgres@127.0.0.1:15432/postgres"
 LONGEST_S_MAXAGE_SECONDS = 600
-Number = TypeVar("Number", int, float)
 
-
-class SettingError(ValueError):
-    """A setting is not as expected: names the variable, what was expected and what came."""
+__all__ = ["DEFAULT_DATABASE_URL", "SettingError", "Settings", "settings_from_environment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +45,7 @@ class Settings:
     port: int
     instance: str
     version: str
-    database_url: str
-    replica_url: str | None
-    replica_max_lag_seconds: float
+    database: DatabaseSettings
     redis_url: str | None
     supplier_concurrency: int
     supplier_latency_seconds: float
@@ -70,9 +64,7 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         port=port,
         instance=environ.get("REFERENCE_APP_INSTANCE") or f"reference-app-{port}",
         version=environ.get("REFERENCE_APP_VERSION") or "dev",
-        database_url=environ.get("REFERENCE_APP_DATABASE_URL") or DEFAULT_DATABASE_URL,
-        replica_url=environ.get("REFERENCE_APP_REPLICA_URL") or None,
-        replica_max_lag_seconds=number(environ, "REFERENCE_APP_REPLICA_MAX_LAG_SECONDS", "5", float, at_least=0.1),
+        database=database_settings(environ),
         redis_url=environ.get("REFERENCE_APP_REDIS_URL") or None,
         supplier_concurrency=number(environ, "REFERENCE_APP_SUPPLIER_CONCURRENCY", "2", int, at_least=1),
         supplier_latency_seconds=number(environ, "REFERENCE_APP_SUPPLIER_LATENCY_MS", "120", float, at_least=0) / 1000,
@@ -91,17 +83,17 @@ def measures_from_environment(environ: Mapping[str, str]) -> Measures:
     if s_maxage > LONGEST_S_MAXAGE_SECONDS:
         raise SettingError(f"REFERENCE_APP_S_MAXAGE_SECONDS: expected 0 to {LONGEST_S_MAXAGE_SECONDS}, got {s_maxage}")
     return Measures(
-        l1=_is_on(environ, "REFERENCE_APP_L1"),
-        l2=_is_on(environ, "REFERENCE_APP_L2"),
-        redis_cluster=_is_on(environ, "REFERENCE_APP_REDIS_CLUSTER", default="off"),
-        http_cache=_is_on(environ, "REFERENCE_APP_HTTP_CACHE"),
+        l1=switch(environ, "REFERENCE_APP_L1"),
+        l2=switch(environ, "REFERENCE_APP_L2"),
+        redis_cluster=switch(environ, "REFERENCE_APP_REDIS_CLUSTER", default=False),
+        http_cache=switch(environ, "REFERENCE_APP_HTTP_CACHE"),
         s_maxage_seconds=s_maxage,
-        invalidation=_is_on(environ, "REFERENCE_APP_INVALIDATION"),
-        compression=_is_on(environ, "REFERENCE_APP_COMPRESSION"),
-        regions=_is_on(environ, "REFERENCE_APP_REGIONS"),
+        invalidation=switch(environ, "REFERENCE_APP_INVALIDATION"),
+        compression=switch(environ, "REFERENCE_APP_COMPRESSION"),
+        regions=switch(environ, "REFERENCE_APP_REGIONS"),
         region=one_of(environ, "REFERENCE_APP_REGION", REGIONS),
         network=environ.get("REFERENCE_APP_NETWORK_PROFILE") or "off",
-        instrument=_is_on(environ, "REFERENCE_APP_INSTRUMENT"),
+        instrument=switch(environ, "REFERENCE_APP_INSTRUMENT"),
         live_fares=one_of(environ, "REFERENCE_APP_FARES", ("live", "hourly")) == "live",
     )
 
@@ -112,22 +104,3 @@ def one_of(environ: Mapping[str, str], name: str, allowed: Sequence[str]) -> str
     if text not in allowed:
         raise SettingError(f"{name}: expected {' or '.join(allowed)}, got {text!r}")
     return text
-
-
-def _is_on(environ: Mapping[str, str], name: str, default: str = "on") -> bool:
-    return one_of(environ, name, (default, "off" if default == "on" else "on")) == "on"
-
-
-def number(
-    environ: Mapping[str, str], name: str, default: str, kind: Callable[[str], Number], *, at_least: float
-) -> Number:
-    """Return a number of the environment, or its default. Raises SettingError."""
-    text = environ.get(name) or default
-    expected = f"{name}: expected a number of at least {at_least:g}"
-    try:
-        value = kind(text)
-    except ValueError:
-        raise SettingError(f"{expected}, got {text!r}") from None
-    if not at_least <= value < float("inf"):
-        raise SettingError(f"{expected}, got {text!r}")
-    return value

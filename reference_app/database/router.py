@@ -1,7 +1,7 @@
-"""The database router: reads to the replica, writes and reads after one's own write to the primary.
+"""The database router: reads to the replica of their purpose, writes and reads after one's own write to the primary.
 
-It owns the pools and knows whether the replica is fit to be read: alive, in recovery, and little behind. What is read
-and written is the stores' business; this module sees SQL pass by.
+It watches the servers and chooses among them. What is read and written is the stores' business; this module sees SQL
+pass by.
 """
 
 from __future__ import annotations
@@ -10,144 +10,154 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-from reference_app.lsn import lag_seconds, lsn_from_text
+from reference_app.database.keeper import PartitionKeeper
+from reference_app.database.pools import STATEMENT_MILLISECONDS, Connection, Pool
+from reference_app.database.probe import Probe, log_position
+from reference_app.database.replica import REPLICA_ACQUIRE_SECONDS, Replica
+from reference_app.database.statements import StatementTimings
 
 log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
-Connection = psycopg.AsyncConnection[Any]
-Pool = AsyncConnectionPool[Connection]
 
-ACQUIRE_SECONDS = 2.0
-REPLICA_ACQUIRE_SECONDS = 0.5  # then the primary is asked, which may take ACQUIRE_SECONDS more
-STATEMENT_MILLISECONDS = 3000
-CONNECT_SECONDS = 3
 WATCH_SECONDS = 1.0
 REMEMBERED_POSITIONS = 60
+_POSITION = "SELECT pg_current_wal_insert_lsn()::text"
 
 
 class DatabaseBusy(Exception):  # noqa: N818 - a state, not a fault
     """No connection became free in time."""
 
 
+class DeadlinePassed(DatabaseBusy):
+    """The request's time was over before the database had answered."""
+
+
 class DatabaseDown(Exception):  # noqa: N818 - a state, not a fault
-    """The primary can't be reached, or gave up on the statement."""
+    """The primary can't be reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who reads: up to which log position they have written, and where to note which server answered."""
+    """Who reads: up to which log position they have written, and where to note which server answered.
+
+    deadline: when the request's time is over, in seconds of `time.monotonic`; region: where the caller is.
+    """
 
     last_write: int | None = None
     trail: MutableMapping[str, str] = field(default_factory=dict)
-
-
-def open_pool(url: str, *, name: str, read_only: bool = False, min_size: int = 1) -> Pool:
-    """Return a pool of 1 to 4 connections, not yet opened."""
-    options = f"-c statement_timeout={STATEMENT_MILLISECONDS} -c timezone=UTC"
-    if read_only:
-        options += " -c default_transaction_read_only=on"
-    return AsyncConnectionPool(
-        url,
-        min_size=min_size,
-        max_size=4,
-        timeout=ACQUIRE_SECONDS,
-        reconnect_timeout=5.0,  # short: a server that comes back is noticed soon
-        open=False,
-        name=name,
-        kwargs={
-            "autocommit": True,  # a read is one round trip
-            "connect_timeout": CONNECT_SECONDS,
-            "application_name": name,
-            "options": options,
-        },
-    )
+    deadline: float | None = None
+    region: str = ""
 
 
 class Databases:
-    """The primary and, when it is fit, the replica."""
+    """The primary and the replicas."""
 
     def __init__(
         self,
         primary: Pool,
-        replica: Pool | None,
+        replicas: Sequence[Replica] | None = None,
         *,
-        max_lag_seconds: float,
+        max_lag_seconds: float = 5.0,
+        read_your_writes: bool = True,
+        replica_checks: bool = True,
+        close_seconds: float = 1.0,
+        keeper: PartitionKeeper | None = None,
+        timings: Mapping[str, StatementTimings] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.primary, self.replica = primary, replica
-        self._max_lag_seconds, self._monotonic = max_lag_seconds, monotonic
+        self.primary, self.replicas, self.keeper = primary, tuple(replicas or ()), keeper
+        self.timings = dict(timings or {})
+        self._max_lag_seconds = max_lag_seconds if replica_checks else float("inf")
+        self._read_your_writes, self._close_seconds, self._monotonic = read_your_writes, close_seconds, monotonic
+        self._probe = Probe(primary)
         self._positions: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_POSITIONS)
         self._closing = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
-        self.replica_fit = False
-        self.replica_replayed = 0
-        self.replica_lag_seconds: float | None = None
+        self._watch: list[asyncio.Task[None]] = []
+
+    @property
+    def replica_fit(self) -> bool:
+        """Whether any replica is read."""
+        return any(replica.fit for replica in self.replicas)
 
     async def open(self) -> None:
         """Start connecting; returns at once, so that a dead server delays readiness and not the start."""
-        await self.primary.open(wait=False)
-        if self.replica is not None:
-            await self.replica.open(wait=False)
-        self._watch = asyncio.create_task(self._watch_servers())
+        for pool in (self.primary, *(replica.pool for replica in self.replicas)):
+            await pool.open(wait=False)
+        watches = [self._look_at_primary, *(self._look_at(replica) for replica in self.replicas)]
+        self._watch = [asyncio.create_task(self._repeat(look)) for look in watches]
 
     async def close(self) -> None:
         """Stop watching and close the pools."""
         self._closing.set()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        for pool in (self.primary, self.replica):
-            if pool is not None:
-                await pool.close(timeout=1.0)
+        for task in self._watch:
+            task.cancel()
+        await asyncio.gather(*self._watch, return_exceptions=True)
+        await self._probe.close()
+        seconds = self._close_seconds
+        await asyncio.gather(self.primary.close(timeout=seconds), *(each.close(seconds) for each in self.replicas))
 
     async def read(
-        self, kind: type[Row], query: LiteralString, parameters: dict[str, Any], *, session: Session
+        self,
+        kind: type[Row],
+        query: LiteralString,
+        parameters: dict[str, Any],
+        *,
+        session: Session,
+        purpose: str = "search",
     ) -> list[Row]:
-        """Return the rows from the replica if the session may read there, else, or if it fails, from the primary.
+        """Return the rows from the purpose's replica if the session may read there, else from the primary.
 
-        Raises DatabaseBusy when no connection became free in time, DatabaseDown when the primary fails.
+        Raises DatabaseBusy when no connection became free in time, DeadlinePassed when the session's or the
+        statement's time is over, DatabaseDown when the primary fails. A replica that fails is taken out.
         """
-        replica = self._replica_for(session)
+        replica = self._replica_for(session, purpose)
         if replica is not None:
             try:
-                rows = await _rows(replica, kind, query, parameters, acquire_seconds=REPLICA_ACQUIRE_SECONDS)
+                rows = await self._rows(replica.pool, kind, query, parameters, session, REPLICA_ACQUIRE_SECONDS)
             except PoolTimeout:
-                log.info("no connection to the replica became free, asking the primary")
-            except psycopg.OperationalError as error:
-                self._unfit(f"a read failed: {type(error).__name__}")
+                log.info("no connection to %s became free, asking the primary", replica.name)
+            except psycopg.errors.QueryCanceled as error:  # the primary would take as long
+                raise DeadlinePassed(_first_line(error)) from error
+            except psycopg.errors.SerializationFailure:
+                log.info("%s replayed what removes rows of this read, asking the primary", replica.name)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                replica.take_out(f"a read failed: {type(error).__name__}")
             else:
-                session.trail["database_target"] = "replica"
+                session.trail["database_target"] = replica.name
                 return rows
         session.trail["database_target"] = "primary"
         with _translated():
-            return await _rows(self.primary, kind, query, parameters, acquire_seconds=ACQUIRE_SECONDS)
+            return await self._rows(self.primary, kind, query, parameters, session, self.primary.timeout)
 
     @asynccontextmanager
     async def write(self, session: Session) -> AsyncIterator[Connection]:
         """Give a connection to the primary, inside a transaction that commits when the block ends well.
 
-        Raises DatabaseBusy or DatabaseDown; after DatabaseDown the caller can't know whether the commit arrived.
+        Each statement may take what is left of the session's time. Raises DatabaseBusy, DeadlinePassed or
+        DatabaseDown; after DatabaseDown the caller can't know whether the commit arrived.
         """
         session.trail["database_target"] = "primary"
         with _translated():
-            async with self.primary.connection() as connection, connection.transaction():
-                yield connection
+            async with self.primary.connection(timeout=self._within(session, self.primary.timeout)) as connection:
+                await connection.limit_statements(self._statement_ms(session))
+                async with connection.transaction():
+                    yield connection
 
     async def written_position(self) -> int:
         """Return a log position of the primary that covers everything committed before the call."""
         with _translated():
             async with self.primary.connection() as connection:
-                return await _position(connection, "SELECT pg_current_wal_insert_lsn()::text")
+                return await log_position(connection, _POSITION)
 
     async def schema_version(self) -> int:
         """Return the primary's last migration, 0 before the first. Raises DatabaseBusy or DatabaseDown."""
@@ -160,54 +170,56 @@ class Databases:
                 row = await cursor.fetchone()
         return int(row[0]) if row else 0
 
-    def _replica_for(self, session: Session) -> Pool | None:
-        if not self.replica_fit:
-            return None
+    def _replica_for(self, session: Session, purpose: str) -> Replica | None:
         # The replayed position only grows, so an old reading errs towards the primary.
-        return self.replica if session.last_write is None or session.last_write <= self.replica_replayed else None
+        written = session.last_write if self._read_your_writes and session.last_write is not None else 0
+        fit = [each for each in self.replicas if each.fit and each.serves(purpose) and written <= each.replayed]
+        near = [each for each in fit if session.region and each.region.startswith(session.region)]
+        return next(iter(near or fit), None)
 
-    async def _watch_servers(self) -> None:
+    def _within(self, session: Session, seconds: float) -> float:
+        if session.deadline is None:
+            return seconds
+        left = session.deadline - self._monotonic()
+        if left <= 0:
+            raise DeadlinePassed("the request's time is over")
+        return min(seconds, left)
+
+    def _statement_ms(self, session: Session) -> int:
+        return max(1, round(self._within(session, STATEMENT_MILLISECONDS / 1000) * 1000))
+
+    async def _rows(
+        self, pool: Pool, kind: type[Row], query: LiteralString, parameters: Any, session: Session, acquire: float
+    ) -> list[Row]:
+        async with pool.connection(timeout=self._within(session, acquire)) as connection:
+            await connection.limit_statements(self._statement_ms(session))
+            async with connection.cursor(row_factory=class_row(kind)) as cursor:
+                await cursor.execute(query, parameters)
+                return await cursor.fetchall()
+
+    async def _repeat(self, look: Callable[[], Any]) -> None:
         # Not by cancelling alone: a connection that arrives at that moment makes the pool swallow the cancellation.
         while not self._closing.is_set():
-            await self._look_at_primary()
-            if self.replica is not None:
-                await self._look_at_replica(self.replica)
+            await look()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), WATCH_SECONDS)
 
     async def _look_at_primary(self) -> None:
         try:
-            async with self.primary.connection(timeout=1.0) as connection:
-                position = await _position(connection, "SELECT pg_current_wal_insert_lsn()::text")
-        except (psycopg.Error, PoolTimeout, OSError) as error:
+            async with self._probe.connection() as connection:
+                position = await log_position(connection, _POSITION)
+                self._positions.append((self._monotonic(), position))
+                if self.keeper is not None:
+                    await self.keeper.keep(connection)
+        except (psycopg.Error, OSError) as error:
             log.warning("the primary can't be reached: %s", type(error).__name__)
-            await self.primary.check()  # replaces the connections that died with it; reads go on from the replica
-        else:
-            self._positions.append((self._monotonic(), position))
+            await self.primary.check()  # replaces the connections that died with it; reads go on from the replicas
 
-    async def _look_at_replica(self, replica: Pool) -> None:
-        try:
-            async with replica.connection(timeout=1.0) as connection:
-                query: LiteralString = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END"
-                replayed = await _position(connection, query)
-        except (psycopg.Error, PoolTimeout, OSError) as error:
-            self._unfit(f"it can't be reached: {type(error).__name__}")
-            self.replica_lag_seconds = None
-            await replica.check()
-            return
-        self.replica_replayed = replayed
-        self.replica_lag_seconds = lag_seconds(self._positions, replayed, now_seconds=self._monotonic())
-        if self.replica_lag_seconds is None or self.replica_lag_seconds > self._max_lag_seconds:
-            self._unfit("it lags")
-        elif not self.replica_fit:
-            self.replica_fit = True
-            log.info("reading from the replica")
+    def _look_at(self, replica: Replica) -> Callable[[], Any]:
+        async def look() -> None:
+            await replica.look(self._positions, now_seconds=self._monotonic(), max_lag_seconds=self._max_lag_seconds)
 
-    def _unfit(self, reason: str) -> None:
-        if self.replica_fit:
-            log.warning("reading from the primary, not the replica: %s", reason)
-        self.replica_fit = False
-        self.replica_replayed = 0
+        return look
 
 
 class _translated:  # noqa: N801 - reads as a statement
@@ -219,23 +231,11 @@ class _translated:  # noqa: N801 - reads as a statement
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, PoolTimeout):
             raise DatabaseBusy(str(error)) from error
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            raise DeadlinePassed(_first_line(error)) from error
         if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-            raise DatabaseDown(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise DatabaseDown(f"{type(error).__name__}: {_first_line(error)}") from error
 
 
-async def _rows(
-    pool: Pool, kind: type[Row], query: LiteralString, parameters: dict[str, Any], *, acquire_seconds: float
-) -> list[Row]:
-    async with (
-        pool.connection(timeout=acquire_seconds) as connection,
-        connection.cursor(row_factory=class_row(kind)) as cursor,
-    ):
-        await cursor.execute(query, parameters)
-        return await cursor.fetchall()
-
-
-async def _position(connection: Connection, query: LiteralString) -> int:
-    row = await (await connection.execute(query)).fetchone()
-    if row is None or row[0] is None:
-        raise psycopg.OperationalError("expected a log position: is this server a streaming replica?")
-    return lsn_from_text(row[0])
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else ""

@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from reference_app.caching.invalidation import Publisher
 from reference_app.caching.l2 import connect
-from reference_app.database import Databases, open_pool
+from reference_app.database import databases_of
 from reference_app.jobs.api import create_api
 from reference_app.jobs.mail import mailer_at
 from reference_app.jobs.metrics import JobMetrics
@@ -43,7 +44,7 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
     """Run until a signal has been honoured."""
     if settings.redis_url is None:
         raise SettingError("REFERENCE_APP_REDIS_URL: expected the URL of Redis or Valkey, where the jobs wait")
-    databases = Databases(open_pool(settings.database_url, name=NAME), None, max_lag_seconds=1.0)
+    databases = databases_of(replace(settings.database, replicas=()), instance=NAME, now=clock.now)
     outbox, bookings, payments = OutboxStore(databases), BookingStore(databases), PaymentStore(databases)
     provider = PaymentProvider(service.provider, seed=service.provider_seed, instance=NAME)
     purchases = Purchases(bookings, payments, provider, terms=service.purchases, now=clock.now)

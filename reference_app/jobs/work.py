@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 from reference_app.jobs.mail import Mailer, written
 from reference_app.jobs.terms import Task
 from reference_app.purchases import Purchases

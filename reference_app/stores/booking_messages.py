@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from reference_app.caching.tags import INVENTORY_UPDATED, flight_tag, route_day_tag
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 from reference_app.jobs.terms import EVENTS, ORDINARY, URGENT, WHENEVER
 from reference_app.stores.outbox import Message
 

@@ -15,7 +15,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from reference_app.database import Databases, Session
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 from reference_app.stores import outbox
 from reference_app.stores.booking_messages import Seats, cancelled_messages, expired_messages, seats_changed
 
@@ -236,7 +236,8 @@ class BookingStore:
     async def booking(self, booking_id: int, *, user_id: int, session: Session) -> Booking | None:
         """Return the user's own booking, or None: another's booking does not exist for them."""
         session.trail["cache_level"] = "db"
-        found = await self._databases.read(Booking, _BY_ID, {"id": booking_id, "user_id": user_id}, session=session)
+        identity = {"id": booking_id, "user_id": user_id}
+        found = await self._databases.read(Booking, _BY_ID, identity, session=session, purpose="profiles")
         return found[0] if found else None
 
     async def current(self, booking_id: int, *, user_id: int, session: Session) -> Booking | None:
@@ -251,7 +252,8 @@ class BookingStore:
             "user_id": user_id,
             **{name: getattr(page, name) for name in ("before", "before_id", "limit", "offset")},
         }
-        return await self._databases.read(Booking, _OF_USER[page.active], parameters, session=session)
+        query = _OF_USER[page.active]
+        return await self._databases.read(Booking, query, parameters, session=session, purpose="profiles")
 
     async def cancel(self, booking_id: int, *, user_id: int, now: datetime, session: Session) -> Booking | None:
         """Cancel the user's own booking, once, and give its seats back; None when there is no such booking.

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from reference_app.caching.tags import INVENTORY_UPDATED, flight_tag, route_day_tag, route_tag
 from reference_app.database import Databases, Session
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 from reference_app.jobs.terms import EVENTS
 from reference_app.stores import outbox
 

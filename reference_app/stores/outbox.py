@@ -16,7 +16,7 @@ from typing import Any, LiteralString, TypeVar
 from psycopg.rows import class_row
 
 from reference_app.database import Databases, Session
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 from reference_app.jobs.terms import ORDINARY, Task
 
 Row = TypeVar("Row")

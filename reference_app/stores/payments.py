@@ -13,7 +13,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
 from reference_app.database import Databases, Session
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 from reference_app.stores import outbox
 from reference_app.stores.booking_messages import (
     changed_messages,

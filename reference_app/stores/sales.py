@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from reference_app.database import Databases, Session
-from reference_app.database.router import Connection
+from reference_app.database.pools import Connection
 
 _COUNT_SALE = """
 INSERT INTO daily_sales AS d (day, origin, destination, cabin, bookings, passengers, revenue_cents)
@@ -58,7 +58,7 @@ class SalesStore:
         """Return the sales from the first day to the last, newest day first, best route first."""
         session.trail["cache_level"] = "db"
         parameters = {"first": first, "last": last, "limit": limit, "offset": offset}
-        return await self._databases.read(DaySales, _REPORT, parameters, session=session)
+        return await self._databases.read(DaySales, _REPORT, parameters, session=session, purpose="analytics")
 
 
 async def count_sale(connection: Connection, booking_id: int) -> None:

@@ -45,7 +45,8 @@ class UserStore:
             session.trail["cache_level"] = "l1"
             return user
         session.trail["cache_level"] = "db"
-        users = await self._databases.read(User, _BY_TOKEN, {"token_hash": token_hash}, session=session)
+        parameters = {"token_hash": token_hash}
+        users = await self._databases.read(User, _BY_TOKEN, parameters, session=session, purpose="profiles")
         if not users:
             return None  # not remembered: made-up tokens must not push real users out
         self._l1.put(key, users[0], tags=(user_tag(users[0].id),), stamp=stamp)

@@ -26,7 +26,8 @@ import pytest
 DEADLINE_SECONDS = 30.0
 SETTINGS = """
 listen_addresses = ''
-max_connections = 60
+max_connections = 100
+max_wal_senders = 16
 shared_buffers = 16MB
 fsync = off
 io_method = sync
@@ -88,12 +89,23 @@ class Cluster:
     primary: Server
     replica: Server
     made: list[str] = field(default_factory=list)
+    others: list[Server] = field(default_factory=list)
 
     def new_database(self) -> str:
         name = f"test_{secrets.token_hex(4)}"
         self.primary.run(f"CREATE DATABASE {name}")
         self.made.append(name)
         return name
+
+    def new_replica(self, name: str) -> Server:
+        """Make and start one more replica; it stops with the cluster."""
+        root = self.primary.directory.parent
+        server = Server(_folder(root / name), _folder(root / f"{name}-s"))
+        source = f"host={self.primary.sockets} user=postgres"
+        _run("pg_basebackup", "-d", source, "-D", str(server.directory), "-R", "-X", "stream", "-c", "fast", "-N")
+        self.others.append(server)
+        server.start()
+        return server
 
     def wait_for_replica(self) -> None:
         (position,) = self.primary.run("SELECT pg_current_wal_insert_lsn()::text")[0]
@@ -107,6 +119,7 @@ def cluster() -> Iterator[Cluster]:
     root = Path(tempfile.mkdtemp(prefix="tg-pg-"))
     root.chmod(0o755)
     primary, replica = (Server(_folder(root / name), _folder(root / f"{name}-s")) for name in ("primary", "replica"))
+    others: list[Server] = []
     try:
         _run("initdb", "-D", str(primary.directory), "-U", "postgres", "--no-locale", "-E", "UTF8", "-A", "trust", "-N")
         with (primary.directory / "postgresql.conf").open("a") as settings:
@@ -115,9 +128,9 @@ def cluster() -> Iterator[Cluster]:
         source = f"host={primary.sockets} user=postgres"
         _run("pg_basebackup", "-d", source, "-D", str(replica.directory), "-R", "-X", "stream", "-c", "fast", "-N")
         replica.start()
-        yield Cluster(primary, replica)
+        yield Cluster(primary, replica, others=others)
     finally:
-        for server in (replica, primary):
+        for server in (*others, replica, primary):
             server.stop()
         shutil.rmtree(root, ignore_errors=True)
 

@@ -17,7 +17,7 @@ import httpx
 from fastapi import FastAPI
 
 from reference_app.app import create_app
-from reference_app.database import Databases, open_pool
+from reference_app.database import database_settings, databases_of
 from reference_app.parts import Parts, caches_of, parts_of
 from reference_app.prepare import SeedTerms, prepare
 from reference_app.settings import measures_from_environment
@@ -53,12 +53,15 @@ async def running_app(
     terms: SupplierTerms = QUICK,
     now: Callable[[], datetime] = lambda: NOON,
     environ: Mapping[str, str] | None = None,
+    **more: str,
 ) -> AsyncIterator[RunningApp]:
     """Run the app around these servers; the client speaks to it without a network.
 
-    environ: measures that the test sets; others come from the environment, so that they can be switched off outside.
+    environ, more: measures and database settings that the test sets; others come from the environment, so that a measure
+    can be switched off for a whole run of tests.
     """
-    measures = measures_from_environment({**os.environ, **(environ or {})})
+    outer = {name: value for name, value in os.environ.items() if name.startswith("REFERENCE_APP_")}
+    measures = measures_from_environment({**outer, **(environ or {})})
     caches = caches_of(
         redis_url,
         cluster=measures.redis_cluster,
@@ -66,8 +69,8 @@ async def running_app(
         l2=measures.l2,
         invalidation=measures.invalidation,
     )
-    replica = open_pool(replica_url, name="test replica", read_only=True) if replica_url else None
-    databases = Databases(open_pool(database_url, name="test"), replica, max_lag_seconds=5.0)
+    given = {"REFERENCE_APP_DATABASE_URL": database_url, "REFERENCE_APP_REPLICA_URL": replica_url or "", **more}
+    databases = databases_of(database_settings({**outer, **given}), instance="test", now=now)
     supplier = FareSupplier(terms, seed=1, instance="test")
     parts = parts_of(databases, caches, supplier, now=now, live_fares=measures.live_fares)
     app = create_app(parts, version="test", measures=measures)

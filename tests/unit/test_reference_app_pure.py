@@ -80,7 +80,7 @@ def test_bytes_that_are_no_offers_are_a_miss(data):
 
 def test_settings_have_defaults_that_need_no_environment():
     settings = settings_from_environment({})
-    assert (settings.port, settings.instance, settings.replica_url) == (8000, "reference-app-8000", None)
+    assert (settings.port, settings.instance, settings.database.replicas) == (8000, "reference-app-8000", ())
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "nan", "inf", "1.5e999"])
