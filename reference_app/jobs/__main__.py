@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 from reference_app.caching.invalidation import Publisher
 from reference_app.caching.l2 import connect
@@ -19,7 +20,7 @@ from reference_app.database import databases_of
 from reference_app.jobs.api import create_api
 from reference_app.jobs.mail import mailer_at
 from reference_app.jobs.metrics import JobMetrics
-from reference_app.jobs.queue import JobQueues, QueueDown, Workers
+from reference_app.jobs.queue import JobQueues, Workers
 from reference_app.jobs.relay import Relay
 from reference_app.jobs.sweep import Sweep
 from reference_app.jobs.work import Work
@@ -33,8 +34,6 @@ from reference_app.stores.bookings import BookingStore
 from reference_app.stores.outbox import OutboxStore
 from reference_app.stores.payments import PaymentStore
 from tidegauge.clock import Clock, clock_from_environment
-
-log = logging.getLogger(__name__)
 
 NAME = "reference-app-jobs"
 PUBLISH_SECONDS = 2.0
@@ -55,9 +54,7 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
     relay = Relay(outbox, queues, publisher.publish, lost_seconds=service.job_terms.lost_seconds)
     sweep = Sweep(bookings, payments, outbox, terms=service.sweep, now=clock.now)
     metrics = JobMetrics(queues, workers, relay, sweep, outbox, purchases)
-    loops = [relay.run, lambda stopping: _keep_limits(queues, stopping)]
-    if service.hold_sweep:
-        loops.append(sweep.run)
+    loops = [relay.run, sweep.run] if service.hold_sweep else [relay.run]
     await databases.open()
     workers.start()
     try:
@@ -70,29 +67,16 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
 
 
 async def _serve_beside(
-    loops: list[Callable[[asyncio.Event], Awaitable[None]]], metrics: JobMetrics, service: ServiceSettings
+    loops: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]], metrics: JobMetrics, service: ServiceSettings
 ) -> None:
     readiness, stopping = Readiness(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for loop in loops:
-            group.create_task(loop(stopping))  # type: ignore[arg-type]  # all are coroutine functions
+            group.create_task(loop(stopping))
         try:
             await serve(create_api(metrics, readiness), port=service.jobs_port, readiness=readiness, drain_seconds=0.0)
         finally:
             stopping.set()
-
-
-async def _keep_limits(queues: JobQueues, stopping: asyncio.Event) -> None:
-    # Again and again: a Redis that was cleared has forgotten them.
-    while not stopping.is_set():
-        try:
-            await queues.limit()
-        except QueueDown as error:
-            log.warning("the queues' limits wait: %s", error)
-        try:
-            await asyncio.wait_for(stopping.wait(), 10.0)
-        except TimeoutError:
-            continue
 
 
 def _publisher(settings: Settings) -> Publisher:

@@ -67,14 +67,6 @@ class JobQueues:
         except (RedisError, OSError) as error:
             raise QueueDown(f"{type(error).__name__}: {error}") from error
 
-    async def limit(self) -> None:
-        """Write each queue's concurrency into Redis, where all workers obey it. Raises QueueDown."""
-        try:
-            for name, queue in self._queues.items():
-                await queue.setGlobalConcurrency(self.terms.concurrency[name])
-        except (RedisError, OSError) as error:
-            raise QueueDown(f"{type(error).__name__}: {error}") from error
-
     async def close(self) -> None:
         """Close the connections."""
         for queue in self._queues.values():

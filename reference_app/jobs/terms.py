@@ -19,7 +19,7 @@ URGENT, ORDINARY, WHENEVER = 1, 5, 10
 
 @dataclass(frozen=True, slots=True)
 class JobTerms:
-    """How jobs are run. `concurrency` holds for a queue as a whole, however many workers share it."""
+    """How jobs are run. `concurrency`: jobs of a queue that one worker runs at once."""
 
     concurrency: Mapping[str, int] = field(default_factory=lambda: DEFAULT_CONCURRENCY)
     attempts: int = 3

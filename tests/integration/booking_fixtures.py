@@ -123,7 +123,6 @@ async def working(app: BuiltApp, redis_url: str, folder: Path) -> AsyncIterator[
         return None
 
     relay = Relay(app.parts.outbox, queues, publish, lost_seconds=terms.lost_seconds)
-    await queues.limit()
     workers.start()
     try:
         yield relay, queues, workers

@@ -62,7 +62,7 @@ async def test_two_hundred_buyers_of_the_last_ten_seats_get_exactly_ten(cluster,
         async def persistent(user: int) -> int:
             # A busy pool answers 503 with Retry-After: a buyer asks again with the same key, as real ones do.
             while True:
-                answer = await app.book(user, f"rush-{user}", flight_id=100)
+                answer = await app.book(user, f"the-rush-{user}", flight_id=100)
                 if answer.status_code != 503:
                     return answer.status_code
 
@@ -86,8 +86,8 @@ async def test_a_booking_is_paid_and_confirmed_in_one_go_with_mail_and_sale_in_i
 async def test_a_hold_keeps_the_seats_until_it_is_paid(cluster, database, url):
     set_seats(cluster, database, 102, 3)
     async with built_app(url) as app:
-        held = await app.book(2, "held-1", flight_id=102, passengers=3, hold=True)
-        other = await app.book(3, "held-2", flight_id=102)
+        held = await app.book(2, "held-111", flight_id=102, passengers=3, hold=True)
+        other = await app.book(3, "held-222", flight_id=102)
         paid = await app.pay(2, held.json()["id"], "pay-held-1")
         after = await app.booking(2, held.json()["id"])
     assert (held.status_code, held.json()["status"], held.json()["payment"]) == (201, "held", None)
@@ -173,12 +173,12 @@ async def test_a_request_that_dies_between_charge_and_confirmation_is_brought_to
 
         app.parts.payments.succeeded, alive = dies, app.parts.payments.succeeded  # as a kill would
         with pytest.raises(asyncio.CancelledError):
-            await app.book(13, "died-1", flight_id=108)
+            await app.book(13, "died-111", flight_id=108)
         app.parts.payments.succeeded = alive
         await asyncio.sleep(0.01)  # the settlement is due after a millisecond of the database's clock
         await app.sweep().sweep_once()
         await settle_all(app, tmp_path)
-        known = await app.book(13, "died-1", flight_id=108)
+        known = await app.book(13, "died-111", flight_id=108)
     assert (known.status_code, known.json()["status"]) == (200, "confirmed")
 
 
@@ -198,7 +198,7 @@ async def test_cancelling_a_paid_booking_gives_seats_and_money_back_once(cluster
 
 async def test_a_hold_that_was_cancelled_while_it_was_paid_gives_the_money_back(cluster, database, url, tmp_path):
     async with built_app(url) as app:
-        held = (await app.book(15, "raced-1", flight_id=110, hold=True)).json()["id"]
+        held = (await app.book(15, "raced-11", flight_id=110, hold=True)).json()["id"]
         begun = await app.parts.payments.begin(
             held, user_id=15, method="card", key="raced-pay-1", now=app.clock.now(), session=Session()
         )
@@ -249,7 +249,7 @@ async def test_a_change_that_can_not_be_paid_or_has_no_seats_changes_nothing(clu
 
 async def test_nobody_confirms_pays_changes_or_cancels_the_booking_of_another(url):
     async with built_app(url) as app:
-        held = (await app.book(18, "mine-1", flight_id=116, hold=True)).json()["id"]
+        held = (await app.book(18, "mine-111", flight_id=116, hold=True)).json()["id"]
         headers = as_user(19, **{"Idempotency-Key": "not-mine-1"})
         answers = [
             await app.pay(19, held, "not-mine-1"),
@@ -263,8 +263,8 @@ async def test_nobody_confirms_pays_changes_or_cancels_the_booking_of_another(ur
 async def test_travellers_are_kept_with_the_booking_and_must_be_as_many_as_fly(cluster, database, url):
     ada = {"name": "Ada Lovelace", "document": "P1234567", "birth_date": "1990-12-10"}
     async with built_app(url) as app:
-        made = await app.book(20, "named-1", flight_id=118, passengers=1, travellers=[ada])
-        wrong = await app.book(20, "named-2", flight_id=118, passengers=2, travellers=[ada])
+        made = await app.book(20, "named-111", flight_id=118, passengers=1, travellers=[ada])
+        wrong = await app.book(20, "named-222", flight_id=118, passengers=2, travellers=[ada])
     kept = f"SELECT name, document FROM passengers WHERE booking_id = {made.json()['id']}"
     assert cluster.primary.run(kept, database) == [("Ada Lovelace", "P1234567")]
     assert (wrong.status_code, wrong.json()["type"]) == (422, "urn:reference-app:problem:travellers")
