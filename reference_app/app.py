@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 
+from reference_app.background import in_background
 from reference_app.caching.answers import Answers, Terms
 from reference_app.caching.compression import compressed
 from reference_app.caching.invalidation import Follower, FollowerMetrics
@@ -67,16 +67,14 @@ def _lifespan(parts: Parts, metrics: Metrics) -> Callable[[FastAPI], AbstractAsy
     @asynccontextmanager
     async def opened(_: FastAPI) -> AsyncIterator[None]:
         await parts.databases.open()
-        tasks = [asyncio.create_task(parts.caches.l1.sweep_every())]
+        work = [parts.caches.l1.sweep_every()]
         if parts.caches.follow is not None:
             told = FollowerMetrics(metrics.registry, tier="l1")
-            tasks.append(asyncio.create_task(Follower(parts.caches.follow(), parts.caches.l1, told).run()))
+            work.append(Follower(parts.caches.follow(), parts.caches.l1, told).run())
         try:
-            yield
+            async with in_background(*work):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await parts.databases.close()
             await parts.caches.close()
 

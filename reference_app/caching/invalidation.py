@@ -11,12 +11,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from reference_app.caching.l1 import TaggedCache
 from reference_app.caching.l2 import FAILURES, Client, change_generations
 from reference_app.caching.tags import EVENTS
 
@@ -35,8 +34,14 @@ _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 class Publisher:
     """Tells of changes. client None: nobody is told, and that is no failure (caches age out)."""
 
-    def __init__(self, client: Client | None, *, now_seconds: Callable[[], float] = time.time) -> None:
-        self._client, self._now_seconds = client, now_seconds
+    def __init__(
+        self,
+        client: Client | None,
+        *,
+        most_entries: int = MOST_ENTRIES,
+        now_seconds: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._most_entries, self._now_seconds = client, most_entries, now_seconds
         self.published_total = 0
 
     async def publish(self, event: str, tags: Collection[str], *, committed_at: float | None = None) -> None:
@@ -57,13 +62,28 @@ class Publisher:
             "tags": json.dumps(list(tags)),
             "committed_at": repr(now if committed_at is None else committed_at),
         }
-        await self._client.xadd(STREAM, fields, maxlen=MOST_ENTRIES, approximate=True)
+        await self._client.xadd(STREAM, fields, maxlen=self._most_entries, approximate=True)
         self.published_total += 1
 
     async def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
+
+
+class Forgets(Protocol):
+    """What a follower makes forget: a TaggedCache, or another that can forget by tag."""
+
+    limit_seconds: float | None
+
+    def __len__(self) -> int:
+        """Return how much is kept."""
+
+    def drop(self, tags: Iterable[str]) -> None:
+        """Forget what carries one of these tags."""
+
+    def clear(self) -> None:
+        """Forget everything."""
 
 
 class FollowerMetrics:
@@ -90,23 +110,27 @@ class FollowerMetrics:
 
 
 class Follower:
-    """Follows the stream and makes one TaggedCache forget. `following` tells whether it hears of changes now."""
+    """Follows the stream and makes one cache forget. `following` tells whether it hears of changes now.
+
+    after: the `position` at which another stopped; without one it begins a few seconds ago.
+    """
 
     def __init__(
         self,
         client: Client,
-        cache: TaggedCache,
+        cache: Forgets,
         metrics: FollowerMetrics,
         *,
+        after: str | None = None,
         now_seconds: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client, self._cache, self._metrics = client, cache, metrics
         self._now_seconds, self._monotonic, self._sleep = now_seconds, monotonic, sleep
-        self._position = f"{int((now_seconds() - REACH_BACK_SECONDS) * 1000)}-0"
+        self.position = after or f"{int((now_seconds() - REACH_BACK_SECONDS) * 1000)}-0"
         self._heard_at = monotonic()
-        self._seen_any = False
+        self._seen_any = after is not None
         self.following = False
 
     async def run(self) -> None:
@@ -126,11 +150,11 @@ class Follower:
     async def read_once(self) -> int:
         """Wait up to a second for changes and forget what they made stale; return how many came."""
         await self._catch_up_if_late()
-        answer = await self._client.xread({STREAM: self._position}, count=BATCH, block=BLOCK_MILLISECONDS)
+        answer = await self._client.xread({STREAM: self.position}, count=BATCH, block=BLOCK_MILLISECONDS)
         entries = _entries(answer)
         for entry_id, fields in entries:
             self._apply(fields)
-            self._position, self._seen_any = entry_id, True
+            self.position, self._seen_any = entry_id, True
         await self._catch_up_if_late()
         self._heard_at = self._monotonic()
         return len(entries)
@@ -144,7 +168,7 @@ class Follower:
         """Go on from our position if the stream reaches back to it, else forget everything."""
         oldest: Any = await self._client.xrange(STREAM, count=1)
         newest: Any = await self._client.xrevrange(STREAM, count=1)
-        reaches = bool(oldest) and _order(oldest[0][0]) <= _order(self._position) <= _order(newest[0][0])
+        reaches = bool(oldest) and _order(oldest[0][0]) <= _order(self.position) <= _order(newest[0][0])
         if not reaches and (self._seen_any or len(self._cache)):
             self._metrics.clears.inc()
             self._cache.clear()
