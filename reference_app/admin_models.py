@@ -155,3 +155,22 @@ class SalesReport(BaseModel):
     sales: list[DaySalesAnswer]
     page: Annotated[int, Field(examples=[1])]
     limit: Annotated[int, Field(examples=[20])]
+
+
+class RouteMonthAnswer(BaseModel):
+    """What a route brought in a UTC month: bookings made in it and still confirmed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    origin: AirportCode
+    destination: AirportCode
+    month: date
+    bookings: Annotated[int, Field(examples=[120])]
+    passengers: Annotated[int, Field(examples=[190])]
+    revenue_cents: Annotated[int, Field(examples=[3580000])]
+
+
+class RouteReport(BaseModel):
+    """The routes that brought most in a month; read from the replica for analytics."""
+
+    routes: list[RouteMonthAnswer]

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made true where FastAPI can't know: `fields=` leaves fields out of what is otherwise complete."""
+"""The OpenAPI document, made true where FastAPI can't know: `fields=` leaves fields out of what is else complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def describe(app: FastAPI) -> None:
 
 
 def with_selections(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document in which an operation with `fields` may answer with any of the fields, of a list's items too."""
+    """Return the document in which an operation with `fields` may answer with any of the fields."""
     models = document["components"]["schemas"]
     for methods in document["paths"].values():
         for operation in methods.values():

@@ -1,7 +1,7 @@
 """Pages of long lists: by number for the first ones, by cursor for deep ones, with caps on both. Pure.
 
-A cursor names the last row that was seen, so that a deep page costs what the first one does. To the caller it is opaque;
-a made-up one is refused.
+A cursor names the last row that was seen, so that a deep page costs what the first one does. To the caller it is
+opaque; a made-up one is refused.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def from_cursor(cursor: str, *, numbers: int, largest: int = LARGEST_ID) -> tupl
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
         position = tuple(int(part) for part in text.split("."))
-        if len(position) != numbers or not all(0 <= number <= largest for number in position):
-            raise ValueError("not a position in this list")
     except (ValueError, binascii.Error):
-        raise Problem(422, "unknown-cursor", "cursor: expected the next_cursor of an answer") from None
+        position = ()
+    if len(position) != numbers or not all(0 <= number <= largest for number in position):
+        raise Problem(422, "unknown-cursor", "cursor: expected the next_cursor of an answer")
     return position
 
 

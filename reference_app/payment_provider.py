@@ -1,9 +1,9 @@
 """The payment provider: a simulated outside system that takes and returns money, and may decline, fail or not answer.
 
 As real ones do, it knows a charge by the caller's key: the same charge again is the same charge, however often and from
-whichever process it is sent, and giving it back twice gives it back once. What becomes of a charge is drawn from its key
-and the seed, so all replicas meet the same provider; some method tokens ask for one outcome. When a charge is sent, and
-what is done about its outcome, is the purchases' business.
+whichever process it is sent, and giving it back twice gives it back once. What becomes of a charge is drawn from its
+key and the seed, so all replicas meet the same provider; some method tokens ask for one outcome. When a charge is sent,
+and what is done about its outcome, is the purchases' business.
 """
 
 from __future__ import annotations
@@ -82,10 +82,14 @@ class PaymentProvider:
             raise ProviderSilent(f"no answer within {self._terms.timeout_seconds:g} s")
         return self._reference(key, cents)
 
-    async def give_back(self, key: str) -> None:
-        """Return what was charged under this key, if anything was; a charge that comes later is refused. Idempotent."""
+    async def give_back(self, key: str) -> str:
+        """Return what was charged under this key, if anything was, and refuse later charges; safe to repeat.
+
+        The answer is the provider's reference of the refund, the same for each repetition.
+        """
         await self._answer_time()
         self.outcomes_total["refunded"] += 1
+        return f"re_{self._digest('refund', key).hex()}"
 
     async def _answer_time(self) -> None:
         mean = self._terms.mean_latency_seconds

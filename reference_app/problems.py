@@ -48,7 +48,7 @@ def problem_response(problem: Problem) -> Response:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of the problems a route may answer with; one that takes a body (413) may get a bad one."""
+    """Return the OpenAPI entries of the problems a route may answer with; who takes a body (413) may get a bad one."""
     if 413 in statuses:
         statuses = (400, *statuses)
     return {status: {"description": HTTPStatus(status).phrase, "content": _example(status)} for status in statuses}

@@ -1,8 +1,8 @@
 """Buying: hold the seats, take the money, confirm; or give the seats back. The one place where the three meet.
 
 No lock and no transaction is held while the payment provider takes its time. Whatever happens in between (a kill, a
-provider that does not answer, a hold that ends), rows say how far a purchase came, and a job brings it to its end: seats
-and money never stay apart. What rows there are is the stores' business.
+provider that does not answer, a hold that ends), rows say how far a purchase came, and a job brings it to its end:
+seats and money never stay apart. What rows there are is the stores' business.
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ class Purchases:
     async def buy(self, purchase: Purchase, *, method: str | None, session: Session) -> tuple[Booking, bool] | None:
         """Hold the seats and, with a method, pay for them at once; return the booking and whether it is new.
 
-        A payment that fails gives the seats back (status cancelled, payment failed); one that is not answered leaves them
-        held. None when the booking is lost from sight (never, but for a database that was put back). Raises SoldOut,
-        KeyReused.
+        A payment that fails gives the seats back (status cancelled, payment failed); one that is not answered leaves
+        them held. None when the key is in use and its booking can't be seen yet. Raises SoldOut, KeyReused.
         """
         now = self._now()
         held = await self._bookings.hold(

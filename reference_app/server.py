@@ -48,7 +48,7 @@ async def serve(
 ) -> None:
     """Serve on loopback until a signal has been honoured. `port` 0 takes a free one.
 
-    drain_seconds: how long it is unready and still answers; finish_seconds: how long what it accepted may take after that.
+    drain_seconds: how long it is unready and still answers; finish_seconds: how long what it took may take then.
     """
     config = uvicorn.Config(
         app,

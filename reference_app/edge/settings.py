@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from reference_app.environment import SettingError, number
 from reference_app.regions import REGIONS
-from reference_app.settings import Measures, SettingError, measures_from_environment, number, one_of
+from reference_app.settings import Measures, measures_from_environment, one_of
 
 
 @dataclass(frozen=True, slots=True)

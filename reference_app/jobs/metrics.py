@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -12,6 +11,7 @@ from reference_app.database import DatabaseBusy, DatabaseDown
 from reference_app.jobs.queue import JobQueues, QueueDown, Workers
 from reference_app.jobs.relay import Relay
 from reference_app.jobs.sweep import Sweep
+from reference_app.metrics import by_label
 from reference_app.purchases import Purchases
 from reference_app.stores.outbox import OutboxStore
 
@@ -75,14 +75,6 @@ class JobMetrics:
         oldest = GaugeMetricFamily("reference_app_outbox_oldest_seconds", "Age of the oldest row that is to be done")
         oldest.add_metric([], state.oldest_seconds)
         return [family, oldest]
-
-
-def by_label(name: str, text: str, label: str, counts: Counter[str]) -> Metric:
-    """Return a counter with one value for each key of `counts`."""
-    family = CounterMetricFamily(name, text, labels=[label])
-    for key, value in counts.items():
-        family.add_metric([key], value)
-    return family
 
 
 class _Gathered:

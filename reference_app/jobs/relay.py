@@ -22,7 +22,7 @@ from reference_app.stores.outbox import Batch, OutboxStore
 log = logging.getLogger(__name__)
 
 BATCH = 200
-IDLE_SECONDS = 0.05
+IDLE_SECONDS = 0.1
 LOST_CHECK_SECONDS = 5.0
 REST_SECONDS = 1.0
 

@@ -17,7 +17,8 @@ from reference_app.stores.payments import GIVEN_BACK
 from reference_app.stores.sales import count_return, count_sale
 
 _MAIL_FACTS = """
-SELECT e.email, u.name, b.id, b.passengers, b.cabin, b.price_cents, i.origin, i.destination, i.departs_at::text AS departs
+SELECT e.email, u.name, b.id, b.passengers, b.cabin, b.price_cents, i.origin, i.destination,
+       i.departs_at::text AS departs
 FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
 JOIN flight_instances i ON i.id = b.instance_id JOIN users u ON u.id = k.user_id JOIN user_keys e ON e.user_id = u.id
 WHERE k.id = %(id)s

@@ -1,4 +1,4 @@
-"""What the operator sees and sets: inventory, rules for prices, sales. There are no such routes without an admin token."""
+"""What operators see and set: inventory, rules for prices, sales. Without an admin token there are no such routes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from reference_app.admin_models import (
     PriceRuleAnswer,
     PriceRulePage,
     PriceRuleRequest,
+    RouteMonthAnswer,
+    RouteReport,
     SalesReport,
 )
 from reference_app.models import AirportCode, Cabin, Day, Identity
@@ -180,3 +182,24 @@ async def sales(
     found = await parts.sales.report(first, last, limit=limit, offset=(page - 1) * limit, session=session)
     rows = [DaySalesAnswer.model_validate(one) for one in found]
     return answer(SalesReport.model_construct(sales=rows, page=page, limit=limit), fields, items="sales")
+
+
+@router.get(
+    "/reports/routes",
+    summary="The routes that brought most in a month",
+    response_model=RouteReport,
+    responses=documented(401, 403, 404, 422, 503, 504),
+)
+async def best_routes(
+    parts: PartsIn,
+    session: SessionIn,
+    fields: FieldsIn,
+    month: Annotated[Day, Query(description="Any day of the UTC month")],
+    limit: Limit = 20,
+) -> Response:
+    """Bookings made in the month and still confirmed, straight from the bookings."""
+    if not 2000 <= month.year <= 2100:
+        raise Problem(422, "bad-span", f"month: expected a day from 2000 to 2100, got {month}")
+    found = await parts.reports.revenue_by_route(month, limit=limit, session=session)
+    body = RouteReport.model_construct(routes=[RouteMonthAnswer.model_validate(one) for one in found])
+    return answer(body, fields, items="routes")

@@ -1,4 +1,4 @@
-"""Booking seats: held, paid and confirmed at once or step by step; reading, changing and cancelling one's own bookings."""
+"""Booking seats, held, paid and confirmed at once or in steps; reading, changing and cancelling one's own bookings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OUTCOMES: dict[int | str, dict[str, Any]] = {
     responses={**_OUTCOMES, **documented(401, 402, 404, 409, 413, 422, 503, 504)},
 )
 async def book(parts: PartsIn, session: SessionIn, user: UserIn, wish: BookingRequest, key: IdempotencyKey) -> Response:
-    """Takes the seats and the money, or neither. With `hold` the seats are kept for a while, to be paid by /payments."""
+    """Takes the seats and the money, or neither. With `hold` the seats are kept for a while, to be paid later."""
     if wish.travellers and len(wish.travellers) != wish.passengers:
         detail = f"travellers: expected {wish.passengers}, one for each passenger, got {len(wish.travellers)}"
         raise Problem(422, "travellers", detail)

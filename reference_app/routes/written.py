@@ -1,4 +1,4 @@
-"""What follows a write: caches forget, the caller learns which log position to read from, and with jobs off their work."""
+"""What follows a write: caches forget, the caller learns which log position to read from, and jobs that are inline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a change of a booking entails: e-mails, money to give back, sales to count, caches to tell. Pure, but for one read.
+"""What a change of a booking entails: e-mails, money to give back, sales to count, caches to tell. Pure but for a read.
 
 The words here are the contract between transactions, which write messages, and the jobs that act on them.
 """

@@ -1,9 +1,9 @@
 """Bookings: seats change hands in one transaction on the primary, under the lock of the inventory row.
 
-A booking is held, then confirmed when its payment has succeeded; or it is released, and its seats go back. Lock order is
-booking row, payment row, inventory row, in every transaction here, so that no two can wait for each other. A request that
-comes again with its idempotency key gets the first booking, sold once. What a change entails (e-mail, money back, stale
-caches) is written to the outbox in the same transaction. Payments' own rows are the payment store's.
+A booking is held, then confirmed when its payment has succeeded; or it is released, and its seats go back. Lock order
+is booking row, payment row, inventory row, in every transaction here, so that no two can wait for each other. A request
+that comes again with its idempotency key gets the first booking, sold once. What a change entails (e-mail, money back,
+stale caches) is written to the outbox in the same transaction. Payments' own rows are the payment store's.
 """
 
 from __future__ import annotations
@@ -16,87 +16,9 @@ from psycopg.rows import class_row
 
 from reference_app.database import Databases, Session
 from reference_app.database.pools import Connection
+from reference_app.stores import booking_queries as queries
 from reference_app.stores import outbox
 from reference_app.stores.booking_messages import Seats, cancelled_messages, expired_messages, seats_changed
-
-_SELECT = """
-SELECT b.id, b.user_id, b.instance_id AS flight_id, b.cabin, b.passengers, b.price_cents, b.status, b.created_at,
-       b.cancelled_at, b.hold_expires_at, b.changed_from, i.origin, i.destination, i.day, p.status AS payment
-FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
-JOIN flight_instances i ON i.id = b.instance_id
-LEFT JOIN LATERAL (SELECT status FROM payments WHERE booking_id = k.id ORDER BY id DESC LIMIT 1) p ON true
-"""
-_BY_ID = _SELECT + "WHERE k.id = %(id)s AND k.user_id = %(user_id)s"
-_BY_KEY = _SELECT + "WHERE k.user_id = %(user_id)s AND k.idempotency_key = %(key)s"
-_LOCKED = _SELECT + "WHERE k.id = %(id)s FOR UPDATE OF b"
-# One statement, so that the inventory row is locked for as short as may be. An empty `key` is a repetition, an empty
-# `booked` a flight without enough seats: then the whole is rolled back.
-_HOLD = """
-WITH key AS (
-  INSERT INTO booking_keys (created_at, user_id, idempotency_key) VALUES (%(now)s, %(user_id)s, %(key)s)
-  ON CONFLICT (user_id, idempotency_key) DO NOTHING RETURNING id, created_at
-), taken AS (
-  UPDATE inventory v SET seats_left = v.seats_left - %(passengers)s
-  FROM key, flight_instances i
-  WHERE v.instance_id = %(flight_id)s AND v.cabin = %(cabin)s AND i.id = v.instance_id
-    AND v.seats_left >= %(passengers)s AND i.departs_at > %(now)s AND i.status IN ('scheduled', 'delayed')
-  RETURNING v.instance_id
-), booked AS (
-  INSERT INTO bookings (id, created_at, user_id, instance_id, cabin, passengers, price_cents, status, hold_expires_at,
-                        changed_from)
-  SELECT key.id, key.created_at, %(user_id)s, %(flight_id)s, %(cabin)s, %(passengers)s, %(price_cents)s, 'held',
-         %(hold_expires_at)s, %(changed_from)s
-  FROM key, taken RETURNING id
-), paying AS (
-  INSERT INTO payments (booking_id, amount_cents, method_token, status, idempotency_key, created_at, updated_at)
-  SELECT id, %(price_cents)s, %(method)s, 'pending', %(key)s, %(now)s, now() FROM booked
-  WHERE %(method)s::text IS NOT NULL RETURNING id
-)
-SELECT (SELECT id FROM key), (SELECT id FROM booked), (SELECT id FROM paying)
-"""
-# The measure switched off: what was free when the statement began is taken for free, whoever took it meanwhile.
-_HOLD_WITHOUT_LOCK = _HOLD.replace(
-    "UPDATE inventory v SET seats_left = v.seats_left - %(passengers)s\n  FROM key, flight_instances i",
-    "UPDATE inventory v SET seats_left = seen.seats_left - %(passengers)s\n  FROM key, flight_instances i,"
-    " (SELECT seats_left FROM inventory WHERE instance_id = %(flight_id)s AND cabin = %(cabin)s) seen",
-).replace("AND v.seats_left >= %(passengers)s", "AND seen.seats_left >= %(passengers)s")
-_TRAVELLERS = """
-INSERT INTO passengers (booking_id, position, name, document, birth_date)
-SELECT %(id)s, t.position, t.name, t.document, t.birth_date
-FROM unnest(%(names)s::text[], %(documents)s::text[], %(births)s::date[])
-     WITH ORDINALITY AS t (name, document, birth_date, position)
-"""
-_SET_STATUS = """
-UPDATE bookings SET status = %(status)s, updated_at = now(),
-       cancelled_at = CASE WHEN %(status)s = 'cancelled' THEN %(now)s::timestamptz END
-WHERE id = %(id)s AND created_at = %(created_at)s
-"""
-_GIVE_SEATS_BACK = """
-UPDATE inventory SET seats_left = seats_left + %(passengers)s
-WHERE instance_id = %(flight_id)s AND cabin = %(cabin)s
-"""
-# One at a time and skipping what others have in hand: the sweep may run in several places. A hold whose payment is not
-# decided is left to whoever settles the payment.
-_EXPIRED = """
-SELECT b.id FROM bookings b
-WHERE b.status = 'held' AND b.hold_expires_at <= %(now)s
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.booking_id = b.id AND p.status IN ('pending', 'timed_out'))
-ORDER BY b.hold_expires_at LIMIT 1 FOR UPDATE OF b SKIP LOCKED
-"""
-_ACTIVE_OF_USER = """
-SELECT b.id, b.created_at FROM bookings b
-WHERE b.user_id = %(user_id)s AND b.status IN ('confirmed', 'held') AND (b.created_at, b.id) < (%(before)s, %(before_id)s)
-ORDER BY b.created_at DESC, b.id DESC LIMIT %(limit)s OFFSET %(offset)s
-"""
-_ALL_OF_USER = """
-SELECT k.id, k.created_at FROM booking_keys k
-WHERE k.user_id = %(user_id)s AND (k.created_at, k.id) < (%(before)s, %(before_id)s)
-ORDER BY k.created_at DESC, k.id DESC LIMIT %(limit)s OFFSET %(offset)s
-"""
-_OF_USER = {
-    active: f"WITH page AS ({query}) {_SELECT} JOIN page ON page.id = k.id ORDER BY k.created_at DESC, k.id DESC"
-    for active, query in ((True, _ACTIVE_OF_USER), (False, _ALL_OF_USER))
-}
 
 
 class SoldOut(Exception):  # noqa: N818 - an answer, not a fault
@@ -122,7 +44,7 @@ class Traveller:
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """What a user wants to book, at a price (US cents, for all passengers) fixed before; `changed_from`: instead of it."""
+    """What a user wants to book, at a price (US cents, for all passengers); `changed_from`: instead of that booking."""
 
     user_id: int
     key: str
@@ -190,12 +112,12 @@ class BookingStore:
     """Reads and writes bookings. `seat_lock` False: seats are counted as of the statement's start, and are oversold."""
 
     def __init__(self, databases: Databases, *, seat_lock: bool = True) -> None:
-        self._databases, self._hold = databases, _HOLD if seat_lock else _HOLD_WITHOUT_LOCK
+        self._databases, self._hold = databases, queries.HOLD if seat_lock else queries.HOLD_WITHOUT_LOCK
 
     async def booked_before(self, wanted: Purchase, session: Session) -> Booking | None:
-        """Return this key's booking, read from the primary. Raises KeyReused if it is of another. Price is not compared."""
+        """Return this key's booking, read from the primary. Raises KeyReused if it is of another flight or party."""
         async with self._databases.write(session) as connection:
-            booking = await _one(connection, _BY_KEY, {"user_id": wanted.user_id, "key": wanted.key})
+            booking = await _one(connection, queries.BY_KEY, {"user_id": wanted.user_id, "key": wanted.key})
         if booking is None:
             return None
         known = (booking.flight_id, booking.cabin, booking.passengers, booking.changed_from)
@@ -237,13 +159,13 @@ class BookingStore:
         """Return the user's own booking, or None: another's booking does not exist for them."""
         session.trail["cache_level"] = "db"
         identity = {"id": booking_id, "user_id": user_id}
-        found = await self._databases.read(Booking, _BY_ID, identity, session=session, purpose="profiles")
+        found = await self._databases.read(Booking, queries.BY_ID, identity, session=session, purpose="profiles")
         return found[0] if found else None
 
     async def current(self, booking_id: int, *, user_id: int, session: Session) -> Booking | None:
         """Return the user's own booking as the primary has it."""
         async with self._databases.write(session) as connection:
-            return await _one(connection, _BY_ID, {"id": booking_id, "user_id": user_id})
+            return await _one(connection, queries.BY_ID, {"id": booking_id, "user_id": user_id})
 
     async def bookings_of(self, user_id: int, page: PageOfUser, session: Session) -> list[Booking]:
         """Return a page of the user's bookings, newest first."""
@@ -252,7 +174,7 @@ class BookingStore:
             "user_id": user_id,
             **{name: getattr(page, name) for name in ("before", "before_id", "limit", "offset")},
         }
-        query = _OF_USER[page.active]
+        query = queries.OF_USER[page.active]
         return await self._databases.read(Booking, query, parameters, session=session, purpose="profiles")
 
     async def cancel(self, booking_id: int, *, user_id: int, now: datetime, session: Session) -> Booking | None:
@@ -262,7 +184,7 @@ class BookingStore:
         """
         session.trail["cache_level"] = "none"
         async with self._databases.write(session) as connection:
-            if await _one(connection, _BY_ID, {"id": booking_id, "user_id": user_id}) is None:
+            if await _one(connection, queries.BY_ID, {"id": booking_id, "user_id": user_id}) is None:
                 return None
             booking = await locked(connection, booking_id)
             if booking.status in ("expired", "changed"):
@@ -274,12 +196,12 @@ class BookingStore:
             if booking.status != "cancelled":
                 await release(connection, booking, "cancelled", now=now)
                 await outbox.put(connection, await cancelled_messages(connection, booking.seats))
-            return await _one(connection, _BY_ID, {"id": booking_id, "user_id": user_id})
+            return await _one(connection, queries.BY_ID, {"id": booking_id, "user_id": user_id})
 
     async def expire_one(self, now: datetime) -> int | None:
         """Let one hold that is over expire and give its seats back; return its id, None when there is none."""
         async with self._databases.write(Session()) as connection:
-            row = await (await connection.execute(_EXPIRED, {"now": now})).fetchone()
+            row = await (await connection.execute(queries.EXPIRED, {"now": now})).fetchone()
             if row is None:
                 return None
             booking = await locked(connection, row[0])
@@ -290,7 +212,7 @@ class BookingStore:
 
 async def locked(connection: Connection, booking_id: int) -> Booking:
     """Return the booking, locked until the transaction ends. Raises LookupError."""
-    booking = await _one(connection, _LOCKED, {"id": booking_id})
+    booking = await _one(connection, queries.LOCKED, {"id": booking_id})
     if booking is None:
         raise LookupError(f"expected a booking with the id {booking_id}, there is none")
     return booking
@@ -299,14 +221,14 @@ async def locked(connection: Connection, booking_id: int) -> Booking:
 async def set_status(connection: Connection, booking: Booking, status: str, *, now: datetime) -> None:
     """Give a locked booking another status."""
     identity = {"id": booking.id, "created_at": booking.created_at}
-    await connection.execute(_SET_STATUS, {**identity, "status": status, "now": now})
+    await connection.execute(queries.SET_STATUS, {**identity, "status": status, "now": now})
 
 
 async def release(connection: Connection, booking: Booking, status: str, *, now: datetime) -> None:
     """Give a locked booking another status and its seats back. To be called once for a booking."""
     await set_status(connection, booking, status, now=now)
     seats = {name: getattr(booking, name) for name in ("flight_id", "cabin", "passengers")}
-    await connection.execute(_GIVE_SEATS_BACK, seats)
+    await connection.execute(queries.GIVE_SEATS_BACK, seats)
 
 
 async def _write_travellers(connection: Connection, booking_id: int, travellers: tuple[Traveller, ...]) -> None:
@@ -316,7 +238,7 @@ async def _write_travellers(connection: Connection, booking_id: int, travellers:
         "documents": [traveller.document for traveller in travellers],
         "births": [traveller.birth_date for traveller in travellers],
     }
-    await connection.execute(_TRAVELLERS, columns)
+    await connection.execute(queries.TRAVELLERS, columns)
 
 
 async def _one(connection: Connection, query: Any, parameters: dict[str, Any]) -> Booking | None:

@@ -23,7 +23,8 @@ Row = TypeVar("Row")
 
 _PUT = """
 INSERT INTO outbox (queue, name, payload, dedupe_key, priority)
-SELECT * FROM unnest(%(queues)s::text[], %(names)s::text[], %(payloads)s::jsonb[], %(keys)s::text[], %(priorities)s::int[])
+SELECT * FROM unnest(
+  %(queues)s::text[], %(names)s::text[], %(payloads)s::jsonb[], %(keys)s::text[], %(priorities)s::int[])
 ON CONFLICT (dedupe_key) DO NOTHING
 """
 _COLUMNS = "id, queue, name, payload, priority, dedupe_key, round, created_at"
@@ -48,7 +49,8 @@ _STATE = """
 SELECT count(*) FILTER (WHERE published_at IS NULL) AS unpublished,
        count(*) FILTER (WHERE published_at IS NOT NULL AND failed_at IS NULL) AS published,
        count(*) FILTER (WHERE failed_at IS NOT NULL) AS failed,
-       coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE failed_at IS NULL)), 0)::float8 AS oldest_seconds
+       coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE failed_at IS NULL)), 0)::float8
+         AS oldest_seconds
 FROM outbox
 """
 _FORGET_DONE = "DELETE FROM done_jobs WHERE done_at < now() - interval '7 days'"

@@ -153,7 +153,7 @@ class PaymentStore:
             return await locked(connection, booking.id)
 
     async def settle_undecided(self, *, after_seconds: float, limit: int = 100) -> int:
-        """Order the settlement of payments whose request died before it could say what became of them; return how many."""
+        """Order the settlement of payments whose request died before it could say what became of them."""
         async with self._databases.write(Session()) as connection:
             rows = await (await connection.execute(_UNDECIDED, {"seconds": after_seconds, "limit": limit})).fetchall()
             await outbox.put(connection, [settle_message(row[0], row[1].isoformat()) for row in rows])
@@ -199,5 +199,5 @@ def _word(booking: Booking) -> str:
 
 async def _one(connection: Connection, query: str, parameters: dict[str, object]) -> Payment | None:
     async with connection.cursor(row_factory=class_row(Payment)) as cursor:
-        await cursor.execute(query, parameters)  # type: ignore[arg-type]  # put together from our own words
+        await cursor.execute(query, parameters)
         return await cursor.fetchone()

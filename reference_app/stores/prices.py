@@ -21,8 +21,8 @@ from reference_app.stores import outbox
 ALL_PRICES = "prices"  # the tag of every answer that shows a price
 _RULES = "pricing-rules"  # the rules' own key and tag
 _COLUMNS = """
-id, origin, destination, airport, cabin, valid_from, valid_until, (factor * 10000)::int AS factor_e4, add_cents, priority,
-active
+id, origin, destination, airport, cabin, valid_from, valid_until, (factor * 10000)::int AS factor_e4, add_cents,
+priority, active
 """
 _ACTIVE = f"SELECT {_COLUMNS} FROM pricing_rules WHERE active ORDER BY priority, id LIMIT 1000"  # noqa: S608 - our words
 _PAGE = f"SELECT {_COLUMNS} FROM pricing_rules ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s"  # noqa: S608

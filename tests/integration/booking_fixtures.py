@@ -1,6 +1,6 @@
 """The reference app built from settings, as its composition root builds it, so that a measure can be switched off.
 
-Settings come from the environment over the tests' own: REFERENCE_APP_SEAT_LOCK=off pytest ... runs without that measure.
+Settings come from the environment over the tests' own: REFERENCE_APP_SEAT_LOCK=off pytest ... is without it.
 """
 
 from __future__ import annotations

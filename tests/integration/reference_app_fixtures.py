@@ -57,8 +57,8 @@ async def running_app(
 ) -> AsyncIterator[RunningApp]:
     """Run the app around these servers; the client speaks to it without a network.
 
-    environ, more: measures and database settings that the test sets; others come from the environment, so that a measure
-    can be switched off for a whole run of tests.
+    environ, more: measures and database settings that the test sets; others come from the environment, so that a
+    measure can be switched off for a whole run of tests.
     """
     outer = {name: value for name, value in os.environ.items() if name.startswith("REFERENCE_APP_")}
     measures = measures_from_environment({**outer, **(environ or {})})

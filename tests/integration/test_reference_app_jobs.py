@@ -106,21 +106,23 @@ async def test_a_job_that_fails_is_tried_three_times_with_growing_pauses_and_the
     cluster, database, url, redis_url, tmp_path
 ):
     at: list[float] = []
-    async with built_app(url, **FAST | {"REFERENCE_APP_JOB_BACKOFF_MS": "200"}) as app:
-        async with working(app, redis_url, tmp_path) as (relay, queues, workers):
+    async with (
+        built_app(url, **FAST | {"REFERENCE_APP_JOB_BACKOFF_MS": "200"}) as app,
+        working(app, redis_url, tmp_path) as (relay, queues, workers),
+    ):
 
-            async def fails(_: Task) -> None:
-                at.append(asyncio.get_running_loop().time())
-                raise OSError("the mail server is away")
+        async def fails(_: Task) -> None:
+            at.append(asyncio.get_running_loop().time())
+            raise OSError("the mail server is away")
 
-            workers._run = fails
-            await order(app, Message("email", "booking-confirmed", {"booking_id": 1}, "fails-1"))
+        workers._run = fails
+        await order(app, Message("email", "booking-confirmed", {"booking_id": 1}, "fails-1"))
 
-            async def given_up() -> bool:
-                return workers.failed_total["email"] == 1
+        async def given_up() -> bool:
+            return workers.failed_total["email"] == 1
 
-            await relay_all(relay, queues, until=given_up)
-            states = await queues.counts()
+        await relay_all(relay, queues, until=given_up)
+        states = await queues.counts()
     assert (len(at), workers.retried_total["email"]) == (3, 2)
     assert at[1] - at[0] >= 0.2  # 200 ms, then twice that
     assert at[2] - at[1] >= 0.4

@@ -1,4 +1,4 @@
-"""Holding, paying, confirming, changing and giving back, against a real PostgreSQL: seats and money never stay apart."""
+"""Holding, paying, confirming, changing and giving back, on a real PostgreSQL: seats and money never stay apart."""
 
 from __future__ import annotations
 
