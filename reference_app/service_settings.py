@@ -87,26 +87,31 @@ def _overload(environ: Mapping[str, str]) -> OverloadTerms:
 
 
 def _provider(environ: Mapping[str, str]) -> ProviderTerms:
-    shares = {
-        name: number(environ, f"REFERENCE_APP_PAYMENT_{name.upper()}_SHARE", "0", float, at_least=0)
-        for name in ("declined", "failed", "timeout")
-    }
-    if sum(shares.values()) > 1:
-        raise SettingError(f"REFERENCE_APP_PAYMENT_..._SHARE: expected at most 1 in all, got {sum(shares.values()):g}")
+    declined = number(environ, "REFERENCE_APP_PAYMENT_DECLINED_SHARE", "0", float, at_least=0)
+    failed = number(environ, "REFERENCE_APP_PAYMENT_FAILED_SHARE", "0", float, at_least=0)
+    timeout = number(environ, "REFERENCE_APP_PAYMENT_TIMEOUT_SHARE", "0", float, at_least=0)
+    if declined + failed + timeout > 1:
+        shares = f"{declined:g}, {failed:g} and {timeout:g}"
+        raise SettingError(f"REFERENCE_APP_PAYMENT_..._SHARE: expected at most 1 in all, got {shares}")
     return ProviderTerms(
         mean_latency_seconds=_milliseconds(environ, "REFERENCE_APP_PAYMENT_LATENCY_MS", "20", at_least=0),
         timeout_seconds=_milliseconds(environ, "REFERENCE_APP_PAYMENT_TIMEOUT_MS", "1000", at_least=0),
-        declined_share=shares["declined"],
-        failed_share=shares["failed"],
-        timeout_share=shares["timeout"],
+        declined_share=declined,
+        failed_share=failed,
+        timeout_share=timeout,
     )
 
 
 def _jobs(environ: Mapping[str, str]) -> JobTerms:
+    settings = {
+        "email": "REFERENCE_APP_JOB_CONCURRENCY_EMAIL",
+        "payments": "REFERENCE_APP_JOB_CONCURRENCY_PAYMENTS",
+        "analytics": "REFERENCE_APP_JOB_CONCURRENCY_ANALYTICS",
+    }
     return JobTerms(
         concurrency={
-            name: number(environ, f"REFERENCE_APP_JOB_CONCURRENCY_{name.upper()}", str(default), int, at_least=1)
-            for name, default in DEFAULT_CONCURRENCY.items()
+            queue: number(environ, name, str(DEFAULT_CONCURRENCY[queue]), int, at_least=1)
+            for queue, name in settings.items()
         },
         attempts=number(environ, "REFERENCE_APP_JOB_ATTEMPTS", "3", int, at_least=1),
         backoff_seconds=_milliseconds(environ, "REFERENCE_APP_JOB_BACKOFF_MS", "2000", at_least=1),

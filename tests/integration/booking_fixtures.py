@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -51,8 +52,8 @@ def environment(database_url: str, **own: str) -> dict[str, str]:
 class FixedClock:
     """A clock that stands still until it is set."""
 
-    def __init__(self) -> None:
-        self.instant = NOON
+    def __init__(self, instant: datetime = NOON) -> None:
+        self.instant = instant
 
     def now(self):
         return self.instant
@@ -99,10 +100,10 @@ def _session():
 
 
 @asynccontextmanager
-async def built_app(database_url: str, **own: str) -> AsyncIterator[BuiltApp]:
-    """Run the app as the settings say, without a network between."""
+async def built_app(database_url: str, *, at: datetime = NOON, **own: str) -> AsyncIterator[BuiltApp]:
+    """Run the app as the settings say, without a network between; `at`: where its clock stands."""
     settings = environment(database_url, **own)
-    clock, service = FixedClock(), service_settings_from_environment(settings)
+    clock, service = FixedClock(at), service_settings_from_environment(settings)
     app, parts = build(settings_from_environment(settings), service, clock)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
