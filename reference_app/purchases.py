@@ -60,7 +60,7 @@ class Purchases:
         self.holds_total += 1
         if held.payment_id is not None and method is not None:
             key = Payment.key_of(held.payment_id)
-            charge = _Charge(held.payment_id, key, purchase.price_cents, method, keep_hold=False)
+            charge = _Charge(held.payment_id, held.booking_id, key, purchase.price_cents, method, keep_hold=False)
             return await self._charge(charge, session), True
         booking = await self._bookings.current(held.booking_id, user_id=purchase.user_id, session=session)
         return (booking, True) if booking else None
@@ -97,42 +97,56 @@ class Purchases:
         lasts = booking is not None and booking.hold_expires_at is not None and booking.hold_expires_at > now
         if booking is None or booking.status != "held" or not lasts:
             await self._provider.give_back(payment.provider_key)
-            self.payments_total["failed"] += 1
-            await self._payments.failed(payment.id, "made void", keep_hold=False, now=now, session=session)
+            await self._not_taken(payment, "made void", now)
             return
         try:
             reference = await self._provider.charge(
                 payment.provider_key, cents=payment.amount_cents, method=payment.method, again=True
             )
         except ChargeDeclined as error:
-            self.payments_total["failed"] += 1
-            await self._payments.failed(payment.id, str(error), keep_hold=False, now=now, session=session)
+            await self._not_taken(payment, str(error), now)
             return
         self.payments_total["succeeded"] += 1
-        await self._payments.succeeded(payment.id, reference, now=now, session=session)
+        await self._payments.succeeded(payment.id, reference, booking_id=payment.booking_id, now=now, session=session)
 
     async def give_back(self, payment_id: int) -> None:
         """Return a payment's money; safe to repeat. The row is marked by the job's own transaction."""
         await self._provider.give_back(Payment.key_of(payment_id))
+
+    async def _not_taken(self, payment: Payment, why: str, now: datetime) -> None:
+        self.payments_total["failed"] += 1
+        await self._payments.failed(
+            payment.id, why, booking_id=payment.booking_id, keep_hold=False, now=now, session=Session()
+        )
 
     async def _charge(self, charge: _Charge, session: Session) -> Booking:
         try:
             reference = await self._provider.charge(charge.key, cents=charge.cents, method=charge.method)
         except ProviderSilent as error:
             self.payments_total["timed_out"] += 1
-            return await self._payments.unanswered(charge.payment_id, str(error), session)
+            return await self._payments.unanswered(
+                charge.payment_id, str(error), booking_id=charge.booking_id, session=session
+            )
         except (ChargeDeclined, ProviderFailed) as error:
             self.payments_total["failed"] += 1
             return await self._payments.failed(
-                charge.payment_id, str(error), keep_hold=charge.keep_hold, now=self._now(), session=session
+                charge.payment_id,
+                str(error),
+                booking_id=charge.booking_id,
+                keep_hold=charge.keep_hold,
+                now=self._now(),
+                session=session,
             )
         self.payments_total["succeeded"] += 1
-        return await self._payments.succeeded(charge.payment_id, reference, now=self._now(), session=session)
+        return await self._payments.succeeded(
+            charge.payment_id, reference, booking_id=charge.booking_id, now=self._now(), session=session
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Charge:
     payment_id: int
+    booking_id: int
     key: str
     cents: int
     method: str
@@ -140,4 +154,6 @@ class _Charge:
 
 
 def _charge_of(payment: Payment, *, keep_hold: bool) -> _Charge:
-    return _Charge(payment.id, payment.provider_key, payment.amount_cents, payment.method, keep_hold)
+    return _Charge(
+        payment.id, payment.booking_id, payment.provider_key, payment.amount_cents, payment.method, keep_hold
+    )

@@ -16,7 +16,7 @@ from typing import Any
 
 from reference_app.caching.invalidation import Publisher
 from reference_app.caching.l2 import connect
-from reference_app.database import databases_of
+from reference_app.database import DatabaseBusy, DatabaseDown, databases_of
 from reference_app.jobs.api import create_api
 from reference_app.jobs.mail import mailer_at
 from reference_app.jobs.metrics import JobMetrics
@@ -49,7 +49,13 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
     purchases = Purchases(bookings, payments, provider, terms=service.purchases, now=clock.now)
     work = Work(outbox, purchases, mailer_at(service.smtp_url, service.mail_folder))
     queues = JobQueues(settings.redis_url, service.job_terms)
-    workers = Workers(settings.redis_url, service.job_terms, run=work.run, give_up=outbox.give_up)
+    workers = Workers(
+        settings.redis_url,
+        service.job_terms,
+        run=work.run,
+        give_up=outbox.give_up,
+        not_now=(DatabaseBusy, DatabaseDown),
+    )
     publisher = _publisher(settings)
     relay = Relay(outbox, queues, publisher.publish, lost_seconds=service.job_terms.lost_seconds)
     sweep = Sweep(bookings, payments, outbox, terms=service.sweep, now=clock.now)

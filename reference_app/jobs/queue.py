@@ -7,6 +7,7 @@ enqueues again what Redis has lost. What a job does is not known here.
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +15,7 @@ from datetime import datetime
 
 import redis.asyncio as redis
 from bullmq import Job, Queue, Worker
+from bullmq.custom_errors import DelayedError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "{reference-app}:jobs"  # the braces keep all keys in one slot of a cluster
 TIMEOUT_SECONDS = 2.0
+NOT_NOW_SECONDS = 1.0
 BLOCK_SECONDS = 10.0  # the longest that bullmq waits for a job in one command
 COUNTED = ("waiting", "prioritized", "active", "delayed", "completed", "failed")
 
@@ -95,8 +98,11 @@ class JobQueues:
 class Workers:
     """Runs the jobs of all queues in this process; counts what became of them."""
 
-    def __init__(self, url: str, terms: JobTerms, *, run: Run, give_up: GiveUp) -> None:
-        self._url, self._terms, self._run, self._give_up = url, terms, run, give_up
+    def __init__(
+        self, url: str, terms: JobTerms, *, run: Run, give_up: GiveUp, not_now: tuple[type[Exception], ...] = ()
+    ) -> None:
+        """not_now: what is not the job's failure: it waits a second and has lost no attempt."""
+        self._url, self._terms, self._run, self._give_up, self._not_now = url, terms, run, give_up, not_now
         self._workers: list[Worker] = []
         self.done_total: Counter[str] = Counter(dict.fromkeys(QUEUES, 0))
         self.retried_total: Counter[str] = Counter(dict.fromkeys(QUEUES, 0))
@@ -116,7 +122,7 @@ class Workers:
         lock_milliseconds = round(self._terms.lock_seconds * 1000)
         worker = Worker(
             name,
-            lambda job, _token: self._attempt(name, job),
+            lambda job, token: self._attempt(name, job, token),
             {
                 "connection": _client(self._url, timeout_seconds=BLOCK_SECONDS + TIMEOUT_SECONDS),
                 "prefix": PREFIX,
@@ -131,10 +137,14 @@ class Workers:
         worker.on("error", lambda error, *_: log.warning("queue %s: %s: %s", name, type(error).__name__, error))
         return worker
 
-    async def _attempt(self, name: str, job: Job) -> None:
+    async def _attempt(self, name: str, job: Job, token: str) -> None:
         task = task_of(name, job)
         try:
             await self._run(task)
+        except self._not_now as error:
+            log.warning("job %s %s waits: %s", task.name, task.id, error)
+            await job.moveToDelayed(round((time.time() + NOT_NOW_SECONDS) * 1000), token)
+            raise DelayedError from error
         except Exception as error:
             last = job.attemptsMade + 1 >= self._terms.attempts
             log.warning("job %s %s failed%s: %s", task.name, task.id, ", given up" if last else "", error)

@@ -143,7 +143,9 @@ async def _buy(
     parts: Parts, session: SessionIn, wanted: Purchase, method: str | None, old: Booking | None = None
 ) -> Response:
     try:
-        booking, new = await parts.bookings.booked_before(wanted, session), False
+        # A repetition is found when its key is taken; only a change that was made has to be found before it is refused.
+        booking = await parts.bookings.booked_before(wanted, session) if old is not None else None
+        new = False
         if booking is None:
             if old is not None and old.status != "confirmed":
                 raise Problem(409, "not-changeable", f"booking {old.id} is {old.status}, not confirmed")

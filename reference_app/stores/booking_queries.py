@@ -23,7 +23,7 @@ WITH key AS (
   FROM key, flight_instances i
   WHERE v.instance_id = %(flight_id)s AND v.cabin = %(cabin)s AND i.id = v.instance_id
     AND v.seats_left >= %(passengers)s AND i.departs_at > %(now)s AND i.status IN ('scheduled', 'delayed')
-  RETURNING v.instance_id
+  RETURNING i.origin, i.destination, i.day
 ), booked AS (
   INSERT INTO bookings (id, created_at, user_id, instance_id, cabin, passengers, price_cents, status, hold_expires_at,
                         changed_from)
@@ -35,7 +35,8 @@ WITH key AS (
   SELECT id, %(price_cents)s, %(method)s, 'pending', %(key)s, %(now)s, now() FROM booked
   WHERE %(method)s::text IS NOT NULL RETURNING id
 )
-SELECT (SELECT id FROM key), (SELECT id FROM booked), (SELECT id FROM paying)
+SELECT key.id, booked.id, paying.id, taken.origin, taken.destination, taken.day
+FROM key LEFT JOIN taken ON true LEFT JOIN booked ON true LEFT JOIN paying ON true
 """
 # The measure switched off: what was free when the statement began is taken for free, whoever took it meanwhile.
 HOLD_WITHOUT_LOCK = HOLD.replace(

@@ -144,15 +144,15 @@ class BookingStore:
         async with self._databases.write(session) as connection:
             # A second request with the same key waits here until the first has committed or gone away.
             row = await (await connection.execute(self._hold, parameters)).fetchone()
-            key_id, booking_id, payment_id = row or (None, None, None)
-            if key_id is None:
+            if row is None:
                 return None
+            _, booking_id, payment_id, origin, destination, day = row
             if booking_id is None:
                 raise SoldOut(f"flight {purchase.flight_id} has not {purchase.passengers} {purchase.cabin} seats")
             if purchase.travellers:
                 await _write_travellers(connection, booking_id, purchase.travellers)
-            booking = await locked(connection, booking_id)
-            await outbox.put(connection, [seats_changed(booking.seats, "held")])
+            seats = Seats(booking_id, purchase.flight_id, origin, destination, day)
+            await outbox.put(connection, [seats_changed(seats, "held")])
             return Held(booking_id, payment_id)
 
     async def booking(self, booking_id: int, *, user_id: int, session: Session) -> Booking | None:

@@ -6,7 +6,7 @@ payment that succeeded for a booking that is no longer held is given back by a j
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg.errors import UniqueViolation
@@ -122,35 +122,41 @@ class PaymentStore:
             payment = await _one(connection, _BY_ID, {"id": row[0] if row else 0})
         return (payment, True) if payment else None
 
-    async def succeeded(self, payment_id: int, reference: str, *, now: datetime, session: Session) -> Booking:
+    async def succeeded(
+        self, payment_id: int, reference: str, *, booking_id: int, now: datetime, session: Session
+    ) -> Booking:
         """Note that the money was taken: the booking is confirmed if it is still held, else the money goes back.
 
         Called again it changes nothing. Returns the booking.
         """
         async with self._databases.write(session) as connection:
-            booking, decided = await self._decide(connection, payment_id, "succeeded", reference=reference)
-            if decided:
-                await _after_success(connection, booking, payment_id, now=now)
-            return await locked(connection, booking.id)
+            booking = await locked(connection, booking_id)
+            if await _decided(connection, payment_id, "succeeded", reference=reference):
+                return await _after_success(connection, booking, payment_id, now=now)
+        return booking
 
     async def failed(
-        self, payment_id: int, failure: str, *, keep_hold: bool, now: datetime, session: Session
+        self, payment_id: int, failure: str, *, booking_id: int, keep_hold: bool, now: datetime, session: Session
     ) -> Booking:
         """Note that no money was taken; unless the hold is to be kept for another try, the seats go back."""
         async with self._databases.write(session) as connection:
-            booking, decided = await self._decide(connection, payment_id, "failed", failure=failure)
-            if decided and not keep_hold and booking.status == "held":
-                await release(connection, booking, "cancelled", now=now)
-                await outbox.put(connection, [seats_changed(booking.seats, "released")])
-            return await locked(connection, booking.id)
+            booking = await locked(connection, booking_id)
+            if not await _decided(connection, payment_id, "failed", failure=failure):
+                return booking
+            if keep_hold or booking.status != "held":
+                return replace(booking, payment="failed")
+            await release(connection, booking, "cancelled", now=now)
+            await outbox.put(connection, [seats_changed(booking.seats, "released")])
+        return replace(booking, status="cancelled", cancelled_at=now, payment="failed")
 
-    async def unanswered(self, payment_id: int, failure: str, session: Session) -> Booking:
+    async def unanswered(self, payment_id: int, failure: str, *, booking_id: int, session: Session) -> Booking:
         """Note that nobody knows whether the money was taken; a job will find out. The seats stay held until then."""
         async with self._databases.write(session) as connection:
-            booking, decided = await self._decide(connection, payment_id, "timed_out", failure=failure)
-            if decided:
-                await outbox.put(connection, [settle_message(payment_id, "unanswered")])
-            return await locked(connection, booking.id)
+            booking = await locked(connection, booking_id)
+            if not await _decided(connection, payment_id, "timed_out", failure=failure):
+                return booking
+            await outbox.put(connection, [settle_message(payment_id, "unanswered")])
+        return replace(booking, payment="timed_out")
 
     async def settle_undecided(self, *, after_seconds: float, limit: int = 100) -> int:
         """Order the settlement of payments whose request died before it could say what became of them."""
@@ -160,37 +166,30 @@ class PaymentStore:
             await connection.execute(_LOOKED_AT, {"ids": [row[0] for row in rows]})
             return len(rows)
 
-    async def _decide(
-        self,
-        connection: Connection,
-        payment_id: int,
-        status: str,
-        *,
-        reference: str | None = None,
-        failure: str | None = None,
-    ) -> tuple[Booking, bool]:
-        payment = await _one(connection, _BY_ID, {"id": payment_id})
-        if payment is None:
-            raise LookupError(f"expected a payment with the id {payment_id}, there is none")
-        booking = await locked(connection, payment.booking_id)
-        parameters = {"id": payment_id, "status": status, "reference": reference, "failure": failure}
-        return booking, (await connection.execute(_DECIDE, parameters)).rowcount == 1
+
+async def _decided(
+    connection: Connection, payment_id: int, status: str, *, reference: str | None = None, failure: str | None = None
+) -> bool:
+    parameters = {"id": payment_id, "status": status, "reference": reference, "failure": failure}
+    return (await connection.execute(_DECIDE, parameters)).rowcount == 1
 
 
-async def _after_success(connection: Connection, booking: Booking, payment_id: int, *, now: datetime) -> None:
+async def _after_success(connection: Connection, booking: Booking, payment_id: int, *, now: datetime) -> Booking:
     if booking.status != "held":
         await outbox.put(connection, [refund_message(payment_id)])
-        return
+        return replace(booking, payment="succeeded")
+    messages = []
     if booking.changed_from is not None:
         old = await locked(connection, booking.changed_from)
         if old.status != "confirmed":  # it was cancelled meanwhile: there is nothing to change any more
             await release(connection, booking, "cancelled", now=now)
             await outbox.put(connection, [seats_changed(booking.seats, "released"), refund_message(payment_id)])
-            return
+            return replace(booking, status="cancelled", cancelled_at=now, payment="succeeded")
         await release(connection, old, "changed", now=now)
-        await outbox.put(connection, await changed_messages(connection, old.seats))
+        messages = await changed_messages(connection, old.seats)
     await set_status(connection, booking, "confirmed", now=now)
-    await outbox.put(connection, confirmed_messages(booking.seats))
+    await outbox.put(connection, [*messages, *confirmed_messages(booking.seats)])
+    return replace(booking, status="confirmed", payment="succeeded")
 
 
 def _word(booking: Booking) -> str:

@@ -18,6 +18,7 @@ import httpx
 from fastapi import FastAPI
 
 from reference_app.__main__ import build
+from reference_app.database import DatabaseBusy, DatabaseDown, Session
 from reference_app.jobs.mail import mailer_at
 from reference_app.jobs.queue import JobQueues, Workers
 from reference_app.jobs.relay import Relay
@@ -81,7 +82,7 @@ class BuiltApp:
         return await self.client.post("/api/payments", json=body, headers=as_user(user, **{"Idempotency-Key": key}))
 
     async def booking(self, user: int, booking_id: int) -> dict[str, object]:
-        found = await self.parts.bookings.current(booking_id, user_id=user, session=_session())
+        found = await self.parts.bookings.current(booking_id, user_id=user, session=Session())
         assert found is not None
         return {name: getattr(found, name) for name in ("status", "payment", "price_cents", "flight_id")}
 
@@ -91,12 +92,6 @@ class BuiltApp:
 
     def work(self, folder: Path) -> Work:
         return Work(self.parts.outbox, self.parts.purchases, mailer_at(None, folder))
-
-
-def _session():
-    from reference_app.database import Session
-
-    return Session()
 
 
 @asynccontextmanager
@@ -118,7 +113,8 @@ async def working(app: BuiltApp, redis_url: str, folder: Path) -> AsyncIterator[
     """Run relay and workers beside the app, in this process."""
     terms = app.service.job_terms
     queues = JobQueues(redis_url, terms)
-    workers = Workers(redis_url, terms, run=app.work(folder).run, give_up=app.parts.outbox.give_up)
+    run, away = app.work(folder).run, (DatabaseBusy, DatabaseDown)
+    workers = Workers(redis_url, terms, run=run, give_up=app.parts.outbox.give_up, not_now=away)
 
     async def publish(event, tags, *, committed_at=None) -> None:
         return None

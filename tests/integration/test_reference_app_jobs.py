@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reference_app.database import Session
+from reference_app.database import DatabaseDown, Session
 from reference_app.jobs.terms import JobTerms, Task
 from reference_app.stores import outbox
 from reference_app.stores.outbox import Message
@@ -129,6 +129,26 @@ async def test_a_job_that_fails_is_tried_three_times_with_growing_pauses_and_the
     assert states["email"]["failed"] == 1
     failure = cluster.primary.run("SELECT failure FROM outbox WHERE failed_at IS NOT NULL", database)
     assert failure == [("OSError: the mail server is away",)]
+
+
+async def test_a_database_that_is_away_costs_a_job_no_attempt(cluster, database, url, redis_url, tmp_path):
+    ran = 0
+    async with built_app(url, **FAST) as app, working(app, redis_url, tmp_path) as (relay, queues, workers):
+
+        async def away_at_first(_: Task) -> None:
+            nonlocal ran
+            ran += 1
+            if ran <= 2:
+                raise DatabaseDown("it was restarted")
+
+        workers._run = away_at_first
+        await order(app, Message("email", "x", {}, "away-1"))
+
+        async def done() -> bool:
+            return workers.done_total["email"] == 1
+
+        await relay_all(relay, queues, until=done)
+    assert (ran, workers.retried_total["email"], workers.failed_total["email"]) == (3, 0, 0)
 
 
 def test_the_stated_terms_are_the_defaults():

@@ -204,7 +204,9 @@ async def test_a_hold_that_was_cancelled_while_it_was_paid_gives_the_money_back(
         )
         assert begun is not None
         await app.client.post(f"/api/bookings/{held}/cancel", headers=as_user(15))
-        await app.parts.payments.succeeded(begun[0].id, "ch_raced", now=app.clock.now(), session=Session())
+        await app.parts.payments.succeeded(
+            begun[0].id, "ch_raced", booking_id=held, now=app.clock.now(), session=Session()
+        )
         await settle_all(app, tmp_path)
         after = await app.booking(15, held)
     assert (after["status"], after["payment"]) == ("cancelled", "refunded")
