@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from collector.instrument.client import Event, EventClient
-from collector.instrument.labels import route_template, trace_id_of, user_agent_family
+from collector.instrument.labels import country_of, route_template, trace_id_of, user_agent_family
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -94,6 +94,7 @@ class RecordRequests:
             database_target=str(details.get("database_target") or ""),
             user_agent_family=user_agent_family(headers.get(b"user-agent", b"")),
             trace_id=self._kept_trace(headers.get(b"traceparent", b""), status, duration_us),
+            country=country_of(headers),
         )
 
     def _region_of(self, header: bytes) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from redis.exceptions import ConnectionError, RedisClusterException  # noqa: A004 - redis' own
 
 from reference_app.caching.l2 import FAILURES, Client, change_generations
 from reference_app.caching.tags import EVENTS
@@ -49,20 +50,26 @@ class Publisher:
 
         event: inventory.updated, user.updated or pricing.updated. committed_at: epoch seconds of the commit (real
         time), for the measure of how long stale answers lasted; now if not given. Raises ValueError for an unknown
-        event, and redis' exceptions: then it has to be published again.
+        event; RedisError, OSError or TimeoutError when it has to be published again.
         """
         if event not in EVENTS:
             raise ValueError(f"expected an event of {', '.join(sorted(EVENTS))}, got {event!r}")
         if self._client is None or not tags:
             return
+        try:
+            await self._tell(self._client, event, list(tags), committed_at)
+        except RedisClusterException as error:  # a cluster that is not whole; it is no RedisError
+            raise ConnectionError(str(error)) from error
+
+    async def _tell(self, client: Client, event: str, tags: list[str], committed_at: float | None) -> None:
         now = self._now_seconds()
-        await change_generations(self._client, list(tags), now_seconds=now)
+        await change_generations(client, tags, now_seconds=now)
         fields: dict[Any, Any] = {
             "event": event,
-            "tags": json.dumps(list(tags)),
+            "tags": json.dumps(tags),
             "committed_at": repr(now if committed_at is None else committed_at),
         }
-        await self._client.xadd(STREAM, fields, maxlen=self._most_entries, approximate=True)
+        await client.xadd(STREAM, fields, maxlen=self._most_entries, approximate=True)
         self.published_total += 1
 
     async def close(self) -> None:

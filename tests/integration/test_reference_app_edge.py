@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import httpx
 import pytest
 
-from tests.integration.database_fixtures import Cluster, cluster
+from tests.integration.database_fixtures import Cluster, cluster, wait_until
 from tests.integration.edge_fixtures import Events, recorded, running_edge, served
 from tests.integration.reference_app_fixtures import TOMORROW, RunningApp, as_user, running_app, seed
 from tests.integration.valkey_fixtures import valkey_node
@@ -147,7 +152,7 @@ async def test_what_is_somebodys_own_is_passed_on_and_never_kept(url):
 async def test_every_request_of_a_viewer_counts_once_with_level_edge_for_what_the_edge_served(url):
     async with edge_and_origin(url) as both:
         for number in range(5):
-            await both.search(traceparent=f"00-{TRACE[:-4]}000{number}-00f067aa0ba902b7-01")
+            await both.search(**{"cf-ipcountry": "BR"}, traceparent=f"00-{TRACE[:-4]}000{number}-00f067aa0ba902b7-01")
         await both.viewer.get("/api/users/me", headers=as_user(7))
         await both.viewer.get("/api/nothing")
         text = (await both.viewer.get("/metrics")).text
@@ -155,6 +160,7 @@ async def test_every_request_of_a_viewer_counts_once_with_level_edge_for_what_th
     assert [(event.route, event.cache_level) for event in both.edge_events] == [(PATH, "edge")] * 3
     assert [event.route for event in both.origin_events] == [PATH, PATH, "/api/users/me", "/unmatched"]
     assert {event.region for event in both.edge_events} == {"us-east"}
+    assert [event.country for event in [*both.edge_events, *both.origin_events]] == ["BR"] * 5 + ["", ""]
     labels = f'cache_level="edge",method="GET",route="{PATH}",status="200"'
     assert f"http_request_duration_seconds_count{{{labels}}} 3.0" in text
 
@@ -186,6 +192,68 @@ async def test_an_origin_that_gave_no_answer_is_counted_by_the_edge(url):
         answer = await viewer.get(PATH, params=SEARCH)
     assert answer.status_code == 502
     assert [(event.route, event.status) for event in events] == [(PATH, 502)]
+
+
+PUBLIC = [(b"cache-control", b"public, s-maxage=1, stale-if-error=60"), (b"etag", b'"e"')]
+
+
+async def test_viewers_who_ask_at_once_share_one_question_to_the_origin_and_count_once_each():
+    asked, gate, edge_events, origin_events = 0, asyncio.Event(), Events(), Events()
+
+    async def origin(scope, receive, send):
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": PUBLIC})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with (
+        served(recorded(origin, origin_events), lifespan="off") as origin_url,
+        running_edge(origin_url, events=edge_events) as viewer,
+    ):
+        known = {"if-none-match": '"e"'}  # the first has the answer already: the others must get it whole all the same
+        asking = [
+            asyncio.create_task(viewer.get(PATH, params=SEARCH, headers=known if number == 0 else {}))
+            for number in range(10)
+        ]
+        while not asked:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # time for the others to do the wrong thing
+        gate.set()
+        statuses = sorted([(await answer).status_code for answer in asking])
+    assert asked == 1
+    assert statuses == [200] * 9 + [304]
+    assert (len(edge_events), len(origin_events)) == (9, 1)
+    assert {event.cache_level for event in edge_events} == {"edge"}
+
+
+async def test_an_origin_that_answers_with_an_error_is_replaced_by_a_stale_answer_and_has_counted_it():
+    broken, edge_events, origin_events = False, Events(), Events()
+
+    async def origin(scope, receive, send):
+        await send({"type": "http.response.start", "status": 503 if broken else 200, "headers": PUBLIC})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async with (
+        served(recorded(origin, origin_events), lifespan="off") as origin_url,
+        running_edge(origin_url, events=edge_events) as viewer,
+    ):
+        asked = 2
+        for _ in range(2):
+            await viewer.get(PATH, params=SEARCH)
+        broken = True
+        deadline = time.monotonic() + 20
+        while True:
+            answer = await viewer.get(PATH, params=SEARCH)
+            asked += 1
+            if answer.headers["x-cache"] == "stale":
+                break
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        refused = await viewer.get(PATH, params=SEARCH | {"passengers": "3"})
+    assert answer.status_code == 200
+    assert refused.status_code == 503
+    assert len(edge_events) + len(origin_events) == asked + 1
 
 
 async def test_a_region_picks_its_own_origin(url):
@@ -238,3 +306,44 @@ async def test_a_change_reaches_every_replicas_caches_and_the_edge_within_two_se
     assert both.origin.trails  # the measure itself is a metric of every process that caches:
     assert 'reference_app_invalidation_seconds_count{tier="l1"} 1.0' in text
     assert 'reference_app_invalidation_seconds_count{tier="edge"} 1.0' in edge_text
+
+
+@contextmanager
+def edge_process(**environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGAUGE_", "REFERENCE_"))}
+    command = [sys.executable, "-m", "tidegauge", "edge", "--port", str(port)]
+    process = subprocess.Popen(command, env={**outer, **environment}, stderr=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
+
+
+def test_the_command_runs_an_edge_that_stops_politely():
+    def status(url: str) -> int | None:
+        try:
+            return httpx.get(url, timeout=5).status_code
+        except httpx.TransportError:
+            return None
+
+    with edge_process(REFERENCE_APP_EDGE_ORIGINS="http://127.0.0.1:9", REFERENCE_APP_DRAIN_SECONDS="0.5") as (
+        url,
+        process,
+    ):
+        wait_until(lambda: status(f"{url}/readyz") == 200, what="the edge to be ready")
+        assert status(f"{url}/api/airports/JFK") == 502
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: status(f"{url}/readyz") in (503, None), what="the edge to say unready")
+        assert process.wait(20) == 0
+
+
+def test_a_wrong_setting_of_the_edge_is_named_and_ends_with_2():
+    with edge_process(REFERENCE_APP_EDGE_LEAST_USES="none") as (_, process):
+        assert process.wait(30) == 2
+        assert process.stderr is not None
+        assert "REFERENCE_APP_EDGE_LEAST_USES: expected a number of at least 1" in process.stderr.read()
