@@ -11,18 +11,24 @@ def mount(app: typer.Typer) -> None:
 
     @reference.command()
     def seed(
-        scale: float = typer.Option(0.01, help="1 is 100,000 flights and 50,000 users; at most 10."),
+        scale: float = typer.Option(
+            0.01, help="1 is 300 airports, 100,000 flights, 50,000 users and 200,000 bookings; at most 10."
+        ),
         random_seed: int = typer.Option(1, "--seed", help="The same seed makes the same timetable."),
         token_seed: str = typer.Option("", help="What demo tokens are derived from; the default is public."),
         database_url: str = typer.Option("", envvar="REFERENCE_APP_DATABASE_URL", help="The primary."),
     ) -> None:
-        """Migrate the database and fill it if it is empty; extend the schedule to 60 days ahead."""
+        """Migrate the database and fill it if it is empty, all or nothing; extend the schedule to 60 days ahead.
+
+        Example: tidegauge reference seed --scale 1
+        """
         import os
 
         import psycopg
 
         from reference_app.migrations import MigrationError
         from reference_app.prepare import SeedTerms, prepare, report
+        from reference_app.seed.progress import seed_progress
         from reference_app.settings import DEFAULT_DATABASE_URL
         from reference_app.tokens import DEMO_TOKEN_SEED
         from tidegauge.clock import clock_from_environment
@@ -34,7 +40,8 @@ def mount(app: typer.Typer) -> None:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
         try:
-            applied, seeded = prepare(database_url or DEFAULT_DATABASE_URL, today=today, terms=terms)
+            with seed_progress() as told:
+                applied, seeded = prepare(database_url or DEFAULT_DATABASE_URL, today=today, terms=terms, told=told)
         except (MigrationError, psycopg.Error) as error:
             typer.echo(f"the database could not be prepared: {error}", err=True)
             raise typer.Exit(1) from error

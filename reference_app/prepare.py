@@ -18,7 +18,7 @@ import psycopg
 
 from reference_app.database.partitions import make_partitions, missing_partitions, needed_span
 from reference_app.migrations import MigrationError, MigrationState, migrate, migration_states, packaged_migrations
-from reference_app.seed.load import Seeded, seed_database
+from reference_app.seed.load import Seeded, Told, nobody, seed_database
 from reference_app.settings import DEFAULT_DATABASE_URL
 from reference_app.tokens import DEMO_TOKEN_SEED, token_of_user
 from tidegauge.clock import clock_from_environment
@@ -31,11 +31,12 @@ PARTITIONED = 2  # since this version bookings lie in quarters
 
 @dataclass(frozen=True, slots=True)
 class SeedTerms:
-    """How much to seed, from which random seed, and from what the users' demo tokens are derived."""
+    """How much to seed, from which random seed, from what demo tokens are derived, and whether people have booked."""
 
     scale: float = DEFAULT_SCALE
     seed: int = 1
     token_seed: str = DEMO_TOKEN_SEED
+    bookings: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= LARGEST_SCALE:
@@ -52,14 +53,22 @@ def seed_terms_from_environment(environ: Mapping[str, str]) -> SeedTerms:
     return SeedTerms(scale, seed, environ.get("REFERENCE_APP_TOKEN_SEED") or DEMO_TOKEN_SEED)
 
 
-def prepare(database_url: str, *, today: date, terms: SeedTerms) -> tuple[list[str], Seeded]:
-    """Migrate and seed; return the migrations applied and what the database holds.
+def prepare(database_url: str, *, today: date, terms: SeedTerms, told: Told = nobody) -> tuple[list[str], Seeded]:
+    """Migrate and seed; return the migrations applied and what the database holds. told: see `seed_database`.
 
     Raises MigrationError, or psycopg.Error when the database can't be reached.
     """
     with psycopg.connect(database_url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
         applied = _migrate(connection, today=today, to=None)
-        seeded = seed_database(connection, today=today, scale=terms.scale, seed=terms.seed, token_seed=terms.token_seed)
+        seeded = seed_database(
+            connection,
+            today=today,
+            scale=terms.scale,
+            seed=terms.seed,
+            token_seed=terms.token_seed,
+            booked=terms.bookings,
+            told=told,
+        )
     return applied, seeded
 
 
@@ -109,7 +118,7 @@ def report(applied: list[str], seeded: Seeded, terms: SeedTerms) -> str:
     return (
         f"migrations applied: {', '.join(applied) or 'none'}\n"
         f"{seeded.airports} airports, {seeded.flights} daily flights, {seeded.users} users, "
-        f"{seeded.flying_days} flights until {seeded.last_day} ({seeded.added} added)\n"
+        f"{seeded.flying_days} flights until {seeded.last_day} ({seeded.added} added), {seeded.bookings} bookings\n"
         f"demo token of user n: demo-<n>-<first 32 hex digits of sha256('{terms.token_seed}:<n>')>, "
         f"e.g. {token_of_user(1, terms.token_seed)}"
     )

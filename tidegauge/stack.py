@@ -52,7 +52,11 @@ class StackOf:
 
     def everything(self, *, with_dashboard: bool = True, with_load: bool = True, with_edge: bool = True) -> list[Part]:
         """Return all parts of `tidegauge up`. The demo has no edge: what it counts is what the replicas carry."""
-        parts = [*self.databases(), *self.platform(), *self.observed(), self.forecaster()]
+        first, *later = self.postgres_followers()
+        databases = [self.postgres_primary(), first, self.valkey()]
+        # The app does without the other followers for a moment: they copy the primary when it serves already.
+        followers = [replace(part, depends_on=("cluster",)) for part in later]
+        parts = [*databases, *self.platform(), *self.observed(), *followers, self.forecaster()]
         if with_edge:
             parts.append(self.edge())
         if with_dashboard:

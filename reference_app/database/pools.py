@@ -72,7 +72,7 @@ def _retrying(terms: PoolTerms, timings: StatementTimings | None) -> type[Connec
         async def connect(cls, conninfo: str = "", **options: Any) -> Any:
             try:
                 async with asyncio.timeout(terms.connect_seconds):
-                    connection = await _connected(super().connect, conninfo, options, terms.retry_seconds)
+                    connection = await connected(super().connect, conninfo, options, terms.retry_seconds)
             except TimeoutError:
                 raise psycopg.OperationalError(f"no connection within {terms.connect_seconds:g} s") from None
             if timings is not None:
@@ -83,7 +83,8 @@ def _retrying(terms: PoolTerms, timings: StatementTimings | None) -> type[Connec
     return Retrying
 
 
-async def _connected(connect: Any, conninfo: str, options: dict[str, Any], retry_seconds: float) -> Any:
+async def connected(connect: Any, conninfo: str, options: dict[str, Any], retry_seconds: float) -> Any:
+    """Return the first connection that `connect` makes, asked again after each refusal; the caller sets the limit."""
     while True:
         try:
             return await connect(conninfo, **options)

@@ -19,9 +19,9 @@ from reference_app.stores.sales import count_return, count_sale
 _MAIL_FACTS = """
 SELECT e.email, u.name, b.id, b.passengers, b.cabin, b.price_cents, i.origin, i.destination,
        i.departs_at::text AS departs
-FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
-JOIN flight_instances i ON i.id = b.instance_id JOIN users u ON u.id = k.user_id JOIN user_keys e ON e.user_id = u.id
-WHERE k.id = %(id)s
+FROM bookings b JOIN flight_instances i ON i.id = b.instance_id
+JOIN users u ON u.id = b.user_id JOIN user_keys e ON e.user_id = u.id
+WHERE b.id = %(id)s AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
 """
 SUBJECTS = {
     "booking-confirmed": "Your booking is confirmed",

@@ -9,9 +9,10 @@ FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_
 JOIN flight_instances i ON i.id = b.instance_id
 LEFT JOIN LATERAL (SELECT status FROM payments WHERE booking_id = k.id ORDER BY id DESC LIMIT 1) p ON true
 """
-BY_ID = SELECT + "WHERE k.id = %(id)s AND k.user_id = %(user_id)s"
+_ITS_QUARTER = "b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)"  # a join would open all
+BY_ID = SELECT + f"WHERE b.id = %(id)s AND b.user_id = %(user_id)s AND {_ITS_QUARTER}"
 BY_KEY = SELECT + "WHERE k.user_id = %(user_id)s AND k.idempotency_key = %(key)s"
-LOCKED = SELECT + "WHERE k.id = %(id)s FOR UPDATE OF b"
+LOCKED = SELECT + f"WHERE b.id = %(id)s AND {_ITS_QUARTER} FOR UPDATE OF b"
 # One statement, so that the inventory row is locked for as short as may be. An empty `key` is a repetition, an empty
 # `booked` a flight without enough seats: then the whole is rolled back.
 HOLD = """

