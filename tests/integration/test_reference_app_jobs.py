@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from reference_app.database import DatabaseDown, Session
+from reference_app.jobs.report import report_jobs
 from reference_app.jobs.terms import JobTerms, Task
 from reference_app.stores import outbox
 from reference_app.stores.outbox import Message
@@ -127,8 +129,12 @@ async def test_a_job_that_fails_is_tried_three_times_with_growing_pauses_and_the
     assert at[1] - at[0] >= 0.2  # 200 ms, then twice that
     assert at[2] - at[1] >= 0.4
     assert states["email"]["failed"] == 1
-    failure = cluster.primary.run("SELECT failure FROM outbox WHERE failed_at IS NOT NULL", database)
-    assert failure == [("OSError: the mail server is away",)]
+    with psycopg.connect(url, autocommit=True) as connection:
+        (failed,) = report_jobs(connection, []).failed
+        again = report_jobs(connection, [failed.id])
+    assert (failed.name, failed.failure) == ("booking-confirmed", "OSError: the mail server is away")
+    assert (again.ordered_anew, again.failed, again.waiting) == (1, [], {"email": 1})
+    assert "email 1" in again.text(as_json=False)
 
 
 async def test_a_database_that_is_away_costs_a_job_no_attempt(cluster, database, url, redis_url, tmp_path):

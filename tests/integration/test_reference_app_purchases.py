@@ -6,12 +6,13 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from reference_app.database import Session
 from tests.integration.booking_fixtures import BuiltApp, built_app
 from tests.integration.database_fixtures import Cluster, cluster
-from tests.integration.reference_app_fixtures import as_user, seed
+from tests.integration.reference_app_fixtures import as_user, poll, seed
 
 __all__ = ["cluster"]
 pytestmark = pytest.mark.server
@@ -270,3 +271,18 @@ async def test_travellers_are_kept_with_the_booking_and_must_be_as_many_as_fly(c
     kept = f"SELECT name, document FROM passengers WHERE booking_id = {made.json()['id']}"
     assert cluster.primary.run(kept, database) == [("Ada Lovelace", "P1234567")]
     assert (wrong.status_code, wrong.json()["type"]) == (422, "urn:reference-app:problem:travellers")
+
+
+async def test_a_request_past_its_deadline_leaves_no_statement_behind_and_can_be_sent_again(cluster, database, url):
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE inventory%'"
+    set_seats(cluster, database, 119, 5)
+    async with built_app(url) as app:
+        with psycopg.connect(url) as blocker:
+            blocker.execute("SELECT FROM inventory WHERE instance_id = 119 FOR UPDATE")
+            headers = as_user(21, **{"Idempotency-Key": "too-slow-1", "X-Request-Timeout-Ms": "300"})
+            late = await app.client.post("/api/bookings", json={"flight_id": 119}, headers=headers)
+            await poll(lambda: cluster.primary.run(waiting, database) == [(0,)], what="the statement to be given up")
+        again = await app.book(21, "too-slow-1", flight_id=119)
+    assert (late.status_code, late.headers["content-type"]) == (504, "application/problem+json")
+    assert again.status_code == 201
+    assert seats(cluster, database, 119) == 4
