@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import smtplib
 
+from redis.exceptions import RedisError
+
 from reference_app.jobs.relay import Publish
 from reference_app.jobs.terms import EVENTS
 from reference_app.jobs.work import Work
@@ -31,10 +33,10 @@ class InlineWork:
             tasks = list(batch.tasks)
             await batch.published(tasks)
         for task in tasks:
-            if task.queue == EVENTS:
-                await self._publish(task.name, task.payload["tags"], committed_at=task.created_at.timestamp())
-                continue
             try:
-                await self._work.run(task)
-            except (ProviderSilent, ProviderFailed, OSError, smtplib.SMTPException) as error:
+                if task.queue == EVENTS:
+                    await self._publish(task.name, task.payload["tags"], committed_at=task.created_at.timestamp())
+                else:
+                    await self._work.run(task)
+            except (ProviderSilent, ProviderFailed, OSError, RedisError, smtplib.SMTPException) as error:
                 log.warning("%s failed within its request: %s", task.name, error)

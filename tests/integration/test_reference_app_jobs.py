@@ -14,11 +14,12 @@ import psycopg
 import pytest
 
 from reference_app.database import DatabaseDown, Session
+from reference_app.jobs.relay import Relay
 from reference_app.jobs.report import report_jobs
 from reference_app.jobs.terms import JobTerms, Task
 from reference_app.stores import outbox
 from reference_app.stores.outbox import Message
-from tests.integration.booking_fixtures import BuiltApp, built_app, environment, jobs_process, working
+from tests.integration.booking_fixtures import AS_ADMIN, BuiltApp, built_app, environment, jobs_process, working
 from tests.integration.database_fixtures import Cluster, cluster, running_valkey, valkey_at
 from tests.integration.reference_app_fixtures import as_user, poll, seed
 
@@ -228,6 +229,40 @@ async def test_what_redis_has_lost_is_enqueued_again_from_the_outbox(cluster, da
             await relay_all(relay, queues, until=done)
     assert relay.found_lost_total == 2
     assert count(cluster, database, "outbox") == 0
+
+
+async def test_what_changed_is_told_to_the_caches_after_the_commit_with_the_tags_of_what_shows_it(url):
+    told: list[tuple[str, frozenset[str]]] = []
+
+    async def publish(event, tags, *, committed_at=None) -> None:
+        assert committed_at is not None
+        told.append((event, frozenset(tags)))
+
+    async with built_app(url) as app:
+        made = (await app.book(4, "told-to-caches-1", flight_id=61)).json()
+        await app.client.patch("/api/users/me", json={"name": "Grace"}, headers=as_user(4))
+        await app.client.post("/api/admin/prices", json={"airport": "JFK", "add_cents": 1}, headers=AS_ADMIN)
+        async with app.parts.outbox.batch(limit=100) as batch:  # jobs are not what is looked at here
+            await batch.done([task for task in batch.tasks if task.queue != "events"])
+        relay = Relay(app.parts.outbox, NoQueues(), publish, lost_seconds=30)
+        assert await relay.relay_once() == 3
+        assert await relay.relay_once() == 0
+    seats = f"seats:{made['origin']}-{made['destination']}:{made['date']}"
+    assert dict(told) == {
+        "inventory.updated": {seats, "flight:61"},
+        "user.updated": {"user:4"},
+        "pricing.updated": {"pricing-rules", "airport:JFK"},
+    }
+
+
+class NoQueues:
+    """Takes no jobs."""
+
+    async def add(self, tasks) -> None:
+        assert not tasks
+
+    async def state(self, task) -> str:
+        raise AssertionError(task)
 
 
 async def test_killing_the_worker_and_redis_under_load_loses_no_booking_and_no_job(cluster, database, url, tmp_path):
