@@ -19,6 +19,10 @@ from reference_app.caching.l1 import DEFAULT_SECONDS, TaggedCache
 
 LARGEST_S_MAXAGE_SECONDS = 600
 STALE_IF_ERROR_SECONDS = 3600
+# A query with any other parameter has the same answer under another name: whoever makes names up could fill a cache.
+KNOWN_PARAMETERS = frozenset(
+    ["origin", "destination", "date", "passengers", "class", "fields", "page", "limit", "cursor"]
+)
 _PUBLIC = "reference_app.public"
 _PRIVATE = b"private, no-store"
 _OWN_WRITE = b"x-last-write"
@@ -100,8 +104,14 @@ class Answers:
 
     def keep(self, answer: _Answer, asked: _Asked, public: Public, stamp: int) -> None:
         """Keep the answer in L1 if the terms and its route let us."""
-        if self._terms.keep and public.keep and asked.may_be_kept:
+        if self._terms.keep and public.keep and asked.may_be_kept and has_known_parameters(asked.key[2]):
             self._l1.put(asked.key, answer, tags=public.tags, seconds=DEFAULT_SECONDS, stamp=stamp)
+
+
+def has_known_parameters(query: bytes) -> bool:
+    """Tell whether a query names only parameters that public answers depend on, each at most once."""
+    names = [part.partition("=")[0] for part in query.decode("latin-1").split("&") if part]
+    return len(set(names)) == len(names) and KNOWN_PARAMETERS.issuperset(names)
 
 
 class _Watch:

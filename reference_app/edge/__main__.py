@@ -25,11 +25,11 @@ from reference_app.edge.nginx_cache import NginxCache
 from reference_app.edge.origin import Origins, open_client
 from reference_app.edge.settings import EdgeSettings, edge_settings_from_environment
 from reference_app.edge.shelves import Shelves
+from reference_app.environment import SettingError
 from reference_app.parts import FOLLOW_SECONDS, Readiness
 from reference_app.regions import in_region, profile_from
 from reference_app.request_metrics import observed, request_histogram
 from reference_app.server import serve
-from reference_app.settings import SettingError
 from tidegauge.clock import Clock, clock_from_environment
 
 SERVICE = "reference-app"

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
+from reference_app.caching.answers import has_known_parameters
 from reference_app.caching.compression import encoding_accepted
 from reference_app.edge.origin import Origins, Unreached, end_to_end
 from reference_app.edge.shelves import KeptAnswer, Shelf, Shelves, canonical_query, keeping_terms
@@ -197,6 +198,8 @@ class Edge:
 def _shelf_of(scope: Scope) -> Shelf | None:
     """Return where the answer to a request may lie; None for what is somebody's own or changes something."""
     if scope["method"] != "GET" or not any(pattern.match(scope["path"]) for _, pattern in _ROUTES):
+        return None
+    if not has_known_parameters(scope["query_string"]):
         return None
     for name, value in scope["headers"]:
         if name in _OWN or (name == b"cookie" and b"x-last-write" in value.lower()):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from reference_app.environment import SettingError, number
+from reference_app.environment import SettingError, number, switch
 from reference_app.regions import REGIONS
-from reference_app.settings import Measures, measures_from_environment, one_of
+from reference_app.settings import Measures, measures_from_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def edge_settings_from_environment(environ: Mapping[str, str]) -> EdgeSettings:
         instance=environ.get("REFERENCE_APP_EDGE_INSTANCE") or f"edge-{port}",
         version=environ.get("REFERENCE_APP_VERSION") or "dev",
         origins=_origins(environ.get("REFERENCE_APP_EDGE_ORIGINS") or "http://127.0.0.1:8000"),
-        caches=one_of(environ, "REFERENCE_APP_EDGE_CACHE", ("on", "off")) == "on",
+        caches=switch(environ, "REFERENCE_APP_EDGE_CACHE"),
         least_uses=number(environ, "REFERENCE_APP_EDGE_LEAST_USES", "2", int, at_least=1),
         purge_token=environ.get("REFERENCE_APP_EDGE_PURGE_TOKEN") or None,
         redis_url=environ.get("REFERENCE_APP_REDIS_URL") or None,

@@ -14,10 +14,11 @@ import httpx
 import pytest
 from starlette.responses import Response
 
-from reference_app.caching.answers import Answers, Public, Terms, make_public
+from reference_app.background import in_background
+from reference_app.caching.answers import KNOWN_PARAMETERS, Answers, Public, Terms, make_public
 from reference_app.caching.compression import compressed, encoding_accepted
 from reference_app.caching.fares import FaresOfTheHour
-from reference_app.caching.l1 import TaggedCache
+from reference_app.caching.l1 import SWEEP_SECONDS, TaggedCache
 from reference_app.caching.l2 import Reading, SharedCache
 from reference_app.caching.tiers import Tiers, Wanted
 from reference_app.database import Session
@@ -270,11 +271,43 @@ async def test_a_kept_answer_is_sent_without_asking_the_app_until_a_tag_changes_
         set_clock(NOON + timedelta(minutes=2))
         await client.get("/api/x")
         assert len(asked) == 3
-        await client.get("/api/x?other")
+        await client.get("/api/x?page=2")
         await client.post("/api/x")
         await client.get("/api/x", headers={"x-last-write": "0/1"})
         await client.get("/api/x", headers={"cookie": "x-last-write=0/1"})
     assert len(asked) == 7
+
+
+async def test_names_that_a_caller_made_up_fill_no_cache():
+    l1 = TaggedCache()
+    client, asked, _ = answering(b"{}", public=PUBLIC, l1=l1)
+    async with client:
+        for number in range(20):
+            await client.get(f"/api/x?origin=ATL&made-up-{number}=1")
+            await client.get(f"/api/x?origin=ATL&origin={number}")
+    assert (len(asked), len(l1)) == (40, 0)
+
+
+def test_the_parameters_of_the_public_routes_are_known():
+    queries = {
+        parameter.alias
+        for route in flights.router.routes
+        for parameter in getattr(route, "dependant").query_params  # noqa: B009 - not on every kind of route
+    }
+    assert queries <= KNOWN_PARAMETERS
+
+
+async def test_the_sweep_goes_on_by_itself():
+    time = Time()
+    cache = TaggedCache(monotonic=time)
+    cache.put("a", 1)
+    async with in_background(cache.sweep_every(0.001)):
+        time.seconds += 301.0
+        deadline = asyncio.get_running_loop().time() + 20
+        while len(cache):
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.001)
+    assert SWEEP_SECONDS == 60.0
 
 
 BIG = json.dumps([{"flight": number} for number in range(200)]).encode()
