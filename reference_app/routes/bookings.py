@@ -167,6 +167,9 @@ async def _decided(parts: Parts, booking: Booking, *, status: int) -> Response:
     if booking.payment == "failed" and booking.status in ("held", "cancelled"):
         held = "the seats are still held" if booking.status == "held" else "the seats were given back"
         raise Problem(402, "payment-failed", f"the payment was not taken; {held}", headers=headers)
+    if status == 201 and booking.status not in ("held", "confirmed"):
+        detail = f"the seats were {booking.status} while they were paid; what was taken is given back"
+        raise Problem(409, "not-confirmed", detail, headers=headers)
     if booking.status == "held" and booking.payment is not None:
         status = 202
     return answer(BookingAnswer.of(booking), status=status, headers=headers)

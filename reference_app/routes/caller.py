@@ -36,6 +36,10 @@ async def session_in(
         Header(alias=LAST_WRITE, pattern=_LSN_PATTERN, description="As answered to the last write; reads then see it."),
     ] = None,
     remembered: Annotated[str | None, Cookie(alias=LAST_WRITE, pattern=_LSN_PATTERN)] = None,
+    _timeout: Annotated[  # described here, obeyed where requests are admitted
+        int | None,
+        Header(alias="X-Request-Timeout-Ms", ge=1, le=30_000, description="The answer is of no use after this: 504."),
+    ] = None,
 ) -> Session:
     """Return the caller's session, which notes cache level and database target for the middleware."""
     trail = request.scope.setdefault("tidegauge", {})
