@@ -71,10 +71,17 @@ def service_settings_from_environment(environ: Mapping[str, str]) -> ServiceSett
         pricing_rules=switch(environ, "REFERENCE_APP_PRICING_RULES"),
         finish_seconds=number(environ, "REFERENCE_APP_FINISH_SECONDS", "10", int, at_least=0),
         admin_token=token,
-        smtp_url=environ.get("REFERENCE_APP_SMTP_URL") or None,
+        smtp_url=_smtp_url(environ),
         mail_folder=Path(environ.get("REFERENCE_APP_MAIL_FOLDER") or data / "mail"),
         jobs_port=number(environ, "REFERENCE_APP_JOBS_PORT", "8020", int, at_least=0),
     )
+
+
+def _smtp_url(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("REFERENCE_APP_SMTP_URL") or None
+    if url is not None and not url.startswith("smtp://"):
+        raise SettingError("REFERENCE_APP_SMTP_URL: expected smtp://host:port, got something else")
+    return url
 
 
 def _overload(environ: Mapping[str, str]) -> OverloadTerms:

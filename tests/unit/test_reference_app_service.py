@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -132,6 +133,7 @@ def test_an_instant_survives_the_cursor_to_the_microsecond() -> None:
         ("REFERENCE_APP_PAYMENT_DECLINED_SHARE", "1.1"),
         ("REFERENCE_APP_JOBS", "yes"),
         ("REFERENCE_APP_JOB_ATTEMPTS", "0"),
+        ("REFERENCE_APP_SMTP_URL", "http://mail.example"),
     ],
 )
 def test_a_wrong_setting_is_named_and_a_token_is_not_shown(name: str, value: str) -> None:
@@ -159,3 +161,25 @@ def test_mail_goes_to_a_server_if_one_is_set(tmp_path) -> None:
     assert mailer_at("smtp://mail.example:2525", tmp_path) == SmtpMailer("mail.example", 2525)
     with pytest.raises(ValueError, match="expected smtp://host:port"):
         mailer_at("http://mail.example", tmp_path)
+
+
+async def test_mail_is_handed_to_a_server_that_speaks_smtp() -> None:
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        while line := await reader.readline():
+            word = line[:4].upper()
+            if word == b"DATA":
+                writer.write(b"354 go on\r\n")
+                received.append(await reader.readuntil(b"\r\n.\r\n"))
+            writer.write(b"221 bye\r\n" if word == b"QUIT" else b"250 well\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        mail = written("mail:confirmed:7", to="ada@example.com", subject="Your booking", text="Hello Ada")
+        await SmtpMailer("127.0.0.1", port).send(mail)
+    (body,) = received
+    assert b"To: ada@example.com" in body
+    assert b"Hello Ada" in body
