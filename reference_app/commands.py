@@ -1,6 +1,8 @@
-"""The reference app's commands: `tidegauge reference seed|migrate`, `tidegauge edge`. Heavy imports stay inside."""
+"""The commands `tidegauge reference seed|migrate|jobs` and `tidegauge edge`. Heavy imports are the functions' own."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -78,6 +80,32 @@ def mount(app: typer.Typer) -> None:
             typer.echo(f"the schema could not be migrated: {error}", err=True)
             raise typer.Exit(1) from error
         typer.echo(migration_report(done, as_json=as_json))
+
+    @reference.command(name="jobs")
+    def show_jobs(
+        order_anew: Annotated[
+            list[int] | None, typer.Option(help="Have this job, given up, tried again; repeatable.")
+        ] = None,
+        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+        database_url: str = typer.Option("", envvar="REFERENCE_APP_DATABASE_URL", help="The primary."),
+    ) -> None:
+        """Show which jobs wait and which were given up.
+
+        Examples: tidegauge reference jobs; tidegauge reference jobs --json; tidegauge reference jobs --order-anew 17
+        """
+        import psycopg
+
+        from reference_app.jobs.report import report_jobs
+        from reference_app.settings import DEFAULT_DATABASE_URL
+
+        url = database_url or DEFAULT_DATABASE_URL
+        try:
+            with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+                found = report_jobs(connection, order_anew or [])
+        except psycopg.Error as error:
+            typer.echo(f"the jobs could not be read: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(found.text(as_json=as_json))
 
     app.add_typer(reference, name="reference")
     _mount_edge(app)

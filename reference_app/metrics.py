@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -44,6 +44,7 @@ class _State(Collector):
         yield _counter("reference_app_supplier_asked", "Questions to the fare supplier", supplier.asked_total)
         yield _counter("reference_app_supplier_shed", "Requests the fare supplier shed", supplier.shed_total)
         yield from _caches(self._parts)
+        yield from _service(self._parts)
         yield from database_metrics(databases)
 
 
@@ -61,6 +62,24 @@ def _caches(parts: Parts) -> Iterator[Metric]:
     yield _counter(
         "reference_app_changes_published", "Changes told to all caches", parts.caches.publisher.published_total
     )
+
+
+def _service(parts: Parts) -> Iterator[Metric]:
+    admission, purchases = parts.admission, parts.purchases
+    yield _gauge("reference_app_requests_in_flight", "Requests that run", admission.in_flight)
+    yield _gauge("reference_app_requests_queued", "Requests that wait for a place", admission.waiting)
+    yield by_label("reference_app_requests_shed", "Requests turned away", "reason", admission.shed_total)
+    yield _counter("reference_app_deadlines_passed", "Requests ended by their deadline", admission.expired_total)
+    yield _counter("reference_app_holds", "Bookings that took their seats", purchases.holds_total)
+    yield by_label("reference_app_payments", "Payments by outcome", "outcome", purchases.payments_total)
+
+
+def by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    """Return a counter with one value for each key of `counts`."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for key, value in counts.items():
+        family.add_metric([key], value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -12,10 +12,22 @@ from reference_app.caching.l1 import TaggedCache
 from reference_app.caching.l2 import Client, SharedCache, connect
 from reference_app.caching.tiers import Tiers
 from reference_app.database import Databases
+from reference_app.jobs.inline import InlineWork
+from reference_app.jobs.mail import mailer_at
+from reference_app.jobs.work import Work
+from reference_app.limits import Admission
 from reference_app.migrations import latest_version
+from reference_app.payment_provider import PaymentProvider
+from reference_app.purchases import Purchases
+from reference_app.service_settings import ServiceSettings, service_settings_from_environment
 from reference_app.stores.bookings import BookingStore
 from reference_app.stores.flights import FlightStore
+from reference_app.stores.inventory import InventoryStore
+from reference_app.stores.outbox import OutboxStore
+from reference_app.stores.payments import PaymentStore
+from reference_app.stores.prices import PriceStore
 from reference_app.stores.reports import ReportStore
+from reference_app.stores.sales import SalesStore
 from reference_app.stores.users import UserStore
 from reference_app.supplier import FareSupplier
 
@@ -71,6 +83,15 @@ class Parts:
     flights: FlightStore
     users: UserStore
     bookings: BookingStore
+    payments: PaymentStore
+    purchases: Purchases
+    prices: PriceStore
+    inventory: InventoryStore
+    sales: SalesStore
+    outbox: OutboxStore
+    inline: InlineWork | None
+    admission: Admission
+    service: ServiceSettings
     reports: ReportStore
     now: Callable[[], datetime]
     schema_version: int
@@ -84,8 +105,16 @@ def parts_of(
     *,
     now: Callable[[], datetime],
     live_fares: bool = True,
+    service: ServiceSettings | None = None,
+    instance: str = "reference-app",
 ) -> Parts:
     """Return the parts around these connections. live_fares: every search asks the supplier."""
+    service = service or service_settings_from_environment({})
+    bookings = BookingStore(databases, seat_lock=service.seat_lock)
+    payments, outbox = PaymentStore(databases), OutboxStore(databases)
+    provider = PaymentProvider(service.provider, seed=service.provider_seed, instance=instance)
+    purchases = Purchases(bookings, payments, provider, terms=service.purchases, now=now)
+    work = Work(outbox, purchases, mailer_at(service.smtp_url, service.mail_folder))
     return Parts(
         databases=databases,
         caches=caches,
@@ -93,8 +122,17 @@ def parts_of(
         fares=supplier if live_fares else FaresOfTheHour(supplier),
         flights=FlightStore(databases, caches.tiers, caches.publisher),
         users=UserStore(databases, caches.l1),
-        bookings=BookingStore(databases),
+        bookings=bookings,
+        payments=payments,
+        purchases=purchases,
+        prices=PriceStore(databases, caches.tiers, enabled=service.pricing_rules),
+        inventory=InventoryStore(databases),
+        sales=SalesStore(databases),
         reports=ReportStore(databases),
+        outbox=outbox,
+        inline=None if service.jobs else InlineWork(outbox, work, caches.publisher.publish),
+        admission=Admission(service.overload),
+        service=service,
         now=now,
         schema_version=latest_version(),
     )

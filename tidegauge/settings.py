@@ -50,6 +50,7 @@ class StackSettings(BaseSettings):
     app_port: PortNumber = 8000
     edge_port: PortNumber = 8001
     cluster_port: PortNumber = 8010
+    jobs_port: PortNumber = Field(default=8020, description="health and metrics of the reference app's job worker")
     dashboard_port: PortNumber = 8501
 
     def url(self, port: int) -> str:

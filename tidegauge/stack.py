@@ -47,8 +47,8 @@ class StackOf:
         return [*([] if self.settings.clickhouse_url else [self.store()]), self.collector()]
 
     def observed(self) -> list[Part]:
-        """Return the reference app: its tables and data, its replicas behind their front."""
-        return [self.prepare(), self.cluster()]
+        """Return the reference app: its tables and data, its replicas behind their front, its job worker."""
+        return [self.prepare(), self.cluster(), self.jobs()]
 
     def everything(self, *, with_dashboard: bool = True, with_load: bool = True, with_edge: bool = True) -> list[Part]:
         """Return all parts of `tidegauge up`. The demo has no edge: what it counts is what the replicas carry."""
@@ -144,6 +144,24 @@ class StackOf:
             url=settings.url(settings.app_port),
             depends_on=("prepare", "postgres-replica", "valkey", "collector"),
             stop_seconds=45.0,  # it lets its replicas finish
+            death_signal=signal.SIGTERM,
+        )
+
+    def jobs(self) -> Part:
+        """Return the reference app's job worker: the outbox relay, the queues' workers and the sweeps."""
+        settings = self.settings
+        part = self._server(
+            "jobs", [sys.executable, "-m", "reference_app.jobs"], settings.jobs_port, "TIDEGAUGE_JOBS_PORT"
+        )
+        return replace(
+            part,
+            environment={
+                **part.environment,
+                **app_environment(settings, self.secrets),
+                "REFERENCE_APP_JOBS_PORT": str(settings.jobs_port),
+            },
+            depends_on=("prepare", "valkey"),
+            stop_seconds=30.0,  # it finishes the jobs it has begun
             death_signal=signal.SIGTERM,
         )
 

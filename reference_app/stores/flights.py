@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CABINS = ("economy", "business")
 MOST_PASSENGERS = 9
+MOST_OFFERS = 50
 
 _OFFER = """
 SELECT i.id AS flight_id, f.number, i.origin, i.destination, i.departs_at, i.arrives_at, i.status,

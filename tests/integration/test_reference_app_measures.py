@@ -36,7 +36,7 @@ async def test_what_was_asked_before_is_answered_from_the_process_itself(url):
             await app.client.get("/api/users/me", headers=as_user(7))
         loads = app.parts.caches.tiers.loads_total
     assert [trail["cache_level"] for trail in app.trails] == ["db"] * 3 + ["l1"] * 3
-    assert loads == 4  # one search, the airports of its two ends and JFK
+    assert loads == 5  # one search, the airports of its two ends and JFK, the pricing rules
 
 
 async def test_with_hourly_fares_a_search_is_sent_again_as_it_was_and_the_supplier_is_asked_once(url):
@@ -57,7 +57,8 @@ async def test_a_search_may_be_kept_by_caches_and_is_304_for_who_has_it_and_what
         me = await app.client.get("/api/users/me", headers=as_user(7))
         wrong = await app.client.get(PATH, params=SEARCH | {"passengers": "50"})
     assert first.headers["cache-control"] == "public, max-age=0, s-maxage=300, stale-if-error=3600"
-    assert first.headers["surrogate-key"] == f"seats:ATL-LHR:{TOMORROW} route:ATL-LHR"
+    tags = f"seats:ATL-LHR:{TOMORROW} route:ATL-LHR airport:ATL airport:LHR prices"
+    assert first.headers["surrogate-key"] == tags
     assert first.headers["vary"] == "Accept-Encoding"
     assert (again.status_code, again.content) == (304, b"")
     assert {answer.headers["cache-control"] for answer in (me, wrong)} == {"private, no-store"}

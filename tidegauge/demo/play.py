@@ -198,7 +198,7 @@ class _Demo:
         curve = self._settings.data / "demo-curve.csv"
         await asyncio.to_thread(_write_curve, story, curve)
         stack = self._stack(self._clock)
-        live = [stack.collector(), stack.cluster(), stack.forecaster(), stack.dashboard()]
+        live = [stack.collector(), stack.cluster(), stack.jobs(), stack.forecaster(), stack.dashboard()]
         self._progress.stage("Starting the platform on the demo's clock", parts=live)
         await self._supervisor.start(live)
         arguments = ["--curve", str(curve), "--seed", str(SEED), "--run-id", "demo"]
