@@ -184,11 +184,8 @@ def main() -> int:
     rows = report(measure(requests=arguments.requests, rounds=arguments.rounds))
     print(f"{'variant':<15}{'CPU us/request':>16}{'spread':>20}{'added us':>10}{'x ours':>8}")
     for row in rows:
-        low, high = row["spread_us"]  # type: ignore[misc] - a pair
-        ratio = row["added_relative_to_ours"] if row["added_relative_to_ours"] is not None else "-"
-        print(
-            f"{row['variant']:<15}{row['cpu_us_per_request']:>16}{f'{low} to {high}':>20}{row['added_us']:>10}{ratio:>8}"
-        )
+        cpu, spread, added, ratio = ("-" if row[name] is None else str(row[name]) for name in list(row)[1:])
+        print(f"{row['variant']:<15}{cpu:>16}{spread:>20}{added:>10}{ratio:>8}")
     if arguments.json:
         about = circumstances(seed=0, packages=PACKAGES)
         arguments.json.write_text(json.dumps({"about": about, "middleware": rows}, indent=1) + "\n", encoding="utf-8")
