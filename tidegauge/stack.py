@@ -22,6 +22,7 @@ from tidegauge.settings import (
     StackSettings,
     app_environment,
     common_environment,
+    edge_environment,
     postgres_environment,
     valkey_environment,
 )
@@ -38,20 +39,26 @@ class StackOf:
     clock: Clock
 
     def databases(self) -> list[Part]:
-        """Return the servers that others made: PostgreSQL primary and replica, Valkey."""
-        return [self.postgres_primary(), self.postgres_replica(), self.valkey()]
+        """Return the servers that others made: PostgreSQL with its replicas and its standby, Valkey."""
+        return [self.postgres_primary(), *self.postgres_followers(), self.valkey()]
 
     def platform(self) -> list[Part]:
         """Return the store (unless another ClickHouse is set) and the collector."""
         return [*([] if self.settings.clickhouse_url else [self.store()]), self.collector()]
 
     def observed(self) -> list[Part]:
-        """Return the reference app: its tables and data, its replicas behind their front."""
-        return [self.prepare(), self.cluster()]
+        """Return the reference app: its tables and data, its replicas behind their front, its job worker."""
+        return [self.prepare(), self.cluster(), self.jobs()]
 
-    def everything(self, *, with_dashboard: bool = True, with_load: bool = True) -> list[Part]:
-        """Return all parts of `tidegauge up`."""
-        parts = [*self.databases(), *self.platform(), *self.observed(), self.forecaster()]
+    def everything(self, *, with_dashboard: bool = True, with_load: bool = True, with_edge: bool = True) -> list[Part]:
+        """Return all parts of `tidegauge up`. The demo has no edge: what it counts is what the replicas carry."""
+        first, *later = self.postgres_followers()
+        databases = [self.postgres_primary(), first, self.valkey()]
+        # The app does without the other followers for a moment: they copy the primary when it serves already.
+        followers = [replace(part, depends_on=("cluster",)) for part in later]
+        parts = [*databases, *self.platform(), *self.observed(), *followers, self.forecaster()]
+        if with_edge:
+            parts.append(self.edge())
         if with_dashboard:
             parts.append(self.dashboard())
         if with_load:
@@ -63,9 +70,19 @@ class StackOf:
         return self._postgres("postgres-primary", self.settings.primary, "TIDEGAUGE_POSTGRES_PORT")
 
     def postgres_replica(self) -> Part:
-        """Return the streaming replica: ready when it follows."""
-        setting = "TIDEGAUGE_POSTGRES_PORT (the replica has the port after it)"
-        part = self._postgres("postgres-replica", self.settings.replica, setting)
+        """Return the streaming replica that searches read: ready when it follows."""
+        return self.postgres_followers()[0]
+
+    def postgres_followers(self) -> list[Part]:
+        """Return the replicas and the standby. They copy the primary at the same time."""
+        standby = self.settings.standby
+        servers = [*self.settings.replicas.values(), *([standby] if standby else [])]
+        return [self._follower(server) for server in servers]
+
+    def _follower(self, server: postgres.PostgresServer) -> Part:
+        name, offset = server.directory.name, server.port - self.settings.postgres_port
+        setting = f"TIDEGAUGE_POSTGRES_PORT (the {name} has that plus {offset})"
+        part = self._postgres(f"postgres-{name}", server, setting)
         return replace(part, depends_on=("postgres-primary",))
 
     def _postgres(self, name: str, server: postgres.PostgresServer, setting: str) -> Part:
@@ -129,6 +146,31 @@ class StackOf:
             stop_seconds=45.0,  # it lets its replicas finish
             death_signal=signal.SIGTERM,
         )
+
+    def jobs(self) -> Part:
+        """Return the reference app's job worker: the outbox relay, the queues' workers and the sweeps."""
+        settings = self.settings
+        part = self._server(
+            "jobs", [sys.executable, "-m", "reference_app.jobs"], settings.jobs_port, "TIDEGAUGE_JOBS_PORT"
+        )
+        return replace(
+            part,
+            environment={
+                **part.environment,
+                **app_environment(settings, self.secrets),
+                "REFERENCE_APP_JOBS_PORT": str(settings.jobs_port),
+            },
+            depends_on=("prepare", "valkey"),
+            stop_seconds=30.0,  # it finishes the jobs it has begun
+            death_signal=signal.SIGTERM,
+        )
+
+    def edge(self) -> Part:
+        """Return the caching tier in front of the front."""
+        argv = [sys.executable, "-m", "reference_app.edge"]
+        part = self._server("edge", argv, self.settings.edge_port, "TIDEGAUGE_EDGE_PORT")
+        environment = {**part.environment, **edge_environment(self.settings, self.secrets)}
+        return replace(part, environment=environment, depends_on=("cluster", "valkey", "collector"))
 
     def dashboard(self) -> Part:
         """Return the Streamlit dashboard."""

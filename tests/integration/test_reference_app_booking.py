@@ -48,7 +48,7 @@ def set_seats(cluster: Cluster, database: str, flight: int, left: int) -> None:
 
 
 def search_of(cluster: Cluster, database: str, flight: int) -> dict[str, str]:
-    query = "SELECT origin, destination, day FROM flight_instances i JOIN flights f ON f.id = flight_id WHERE i.id ="
+    query = "SELECT origin, destination, day FROM flight_instances WHERE id ="
     origin, destination, day = cluster.primary.run(f"{query} {flight}", database)[0]
     return {"origin": origin, "destination": destination, "date": str(day)}
 
@@ -83,7 +83,9 @@ async def test_the_same_key_sells_once_even_at_the_same_time(cluster, database, 
     set_seats(cluster, database, 72, 100)
     async with running_app(url) as app:
         answers = await asyncio.gather(*(book(app.client, 1, "same-key-1", flight_id=72) for _ in range(8)))
-    assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 7}
+    # the others come while it is being paid (202), or after that (200)
+    assert Counter(answer.status_code == 201 for answer in answers) == {True: 1, False: 7}
+    assert {answer.status_code for answer in answers} <= {200, 201, 202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert seats(cluster, database, 72) == 99
 

@@ -37,6 +37,12 @@ def test_a_good_batch_is_accepted_whole() -> None:
     assert (accepted.batch_id, accepted.service, accepted.events) == (str(uuid.UUID(int=7)), "s", 1)
 
 
+def test_a_client_that_knows_no_countries_is_accepted() -> None:
+    document = batch()
+    del document["columns"]["country"]
+    assert parsed(document).columns["country"] == [""]
+
+
 def test_a_report_without_events_is_accepted() -> None:
     assert parsed(batch(columns={name: [] for name in Event._fields})).events == 0
 
