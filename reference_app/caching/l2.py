@@ -29,6 +29,8 @@ Client = redis.Redis | redis.RedisCluster
 TIMEOUT_SECONDS = 0.2
 REST_SECONDS = 2.0
 MOST_RETRIES = 3  # a request
+MOST_AT_ONCE = 64  # questions of one process; more wait for these
+MOST_CONNECTIONS = 256  # running out of them would be a failure: never before MOST_AT_ONCE
 LOCK_SECONDS = 3.0
 GENERATION_SECONDS = 3600  # longer than any value is kept
 _FORMAT = b"1"
@@ -42,11 +44,12 @@ def connect(url: str, *, cluster: bool, timeout_seconds: float = TIMEOUT_SECONDS
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
         "retry": Retry(NoBackoff(), 0),
+        "max_connections": MOST_CONNECTIONS,
     }
     if cluster:
         found: redis.RedisCluster = redis.RedisCluster.from_url(url, **options)
         return found
-    return redis.Redis.from_url(url, max_connections=32, **options)
+    return redis.Redis.from_url(url, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class SharedCache:
     def __init__(self, client: Client | None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._client, self._monotonic = client, monotonic
         self._rest_until = 0.0
+        self.at_once = asyncio.Semaphore(MOST_AT_ONCE)
         self.failures_total = self.retries_total = 0
 
     @classmethod
@@ -135,7 +139,8 @@ class Asking:
     async def _attempt(self, ask: Callable[[Any], Awaitable[Answer]]) -> Answer | None:
         while (client := self._cache.client_if_awake()) is not None:
             try:
-                return await ask(client)
+                async with self._cache.at_once:
+                    return await ask(client)
             except FAILURES as error:
                 if not self._retries_left:
                     self._cache.rest(error)

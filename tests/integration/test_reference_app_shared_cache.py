@@ -114,6 +114,19 @@ async def test_one_loader_per_key_under_a_stampede_across_replicas():
     assert loads == 1
 
 
+async def test_a_crowd_of_questions_at_once_is_no_failure():
+    async def load(_: Session) -> str:
+        return "answer"
+
+    with valkey_node() as node:
+        shared = SharedCache.at(node.url)
+        tiers = Tiers(TaggedCache(), shared)
+        answers = await asyncio.gather(*(tiers.fetch(wanted(f"k{n}", load, "t"), Session()) for n in range(1000)))
+        await shared.close()
+    assert answers == ["answer"] * 1000
+    assert (shared.failures_total, shared.retries_total) == (0, 0)
+
+
 async def test_what_was_loaded_while_its_tag_changed_is_nobodys_answer_afterwards():
     gate, loads = asyncio.Event(), []
 
