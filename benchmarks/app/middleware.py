@@ -165,6 +165,15 @@ def report(figures: dict[str, list[float]]) -> list[dict[str, object]]:
     return rows
 
 
+def lines(rows: list[dict[str, object]]) -> list[str]:
+    """Return the table."""
+    table = [f"{'variant':<15}{'CPU us/request':>16}{'spread':>20}{'added us':>10}{'x ours':>8}"]
+    for row in rows:
+        cpu, spread, added, ratio = ("-" if row[name] is None else str(row[name]) for name in list(row)[1:])
+        table.append(f"{row['variant']:<15}{cpu:>16}{spread:>20}{added:>10}{ratio:>8}")
+    return table
+
+
 def main() -> int:
     """Measure, print the table, write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,10 +191,7 @@ def main() -> int:
         serve(arguments.serve, arguments.sink)
         return 0
     rows = report(measure(requests=arguments.requests, rounds=arguments.rounds))
-    print(f"{'variant':<15}{'CPU us/request':>16}{'spread':>20}{'added us':>10}{'x ours':>8}")
-    for row in rows:
-        cpu, spread, added, ratio = ("-" if row[name] is None else str(row[name]) for name in list(row)[1:])
-        print(f"{row['variant']:<15}{cpu:>16}{spread:>20}{added:>10}{ratio:>8}")
+    print("\n".join(lines(rows)))
     if arguments.json:
         about = circumstances(seed=0, packages=PACKAGES)
         arguments.json.write_text(json.dumps({"about": about, "middleware": rows}, indent=1) + "\n", encoding="utf-8")

@@ -122,7 +122,11 @@ class AppStack:
         path = folder / "nginx.conf"
         path.write_text(text, encoding="utf-8")
         argv = [NGINX, "-c", str(path), "-p", str(folder), "-g", "daemon off;"]
-        await self._start([Part("nginx", argv, ready=answers_http(f"http://127.0.0.1:{port}/readyz"))])
+        parts = [Part("nginx", argv, ready=answers_http(f"http://127.0.0.1:{port}/readyz"))]
+        if caching:
+            forgetting = [sys.executable, "-m", "reference_app.edge", "--forget-in", str(folder / "cache")]
+            parts.append(Part("nginx-forgetting", forgetting, self._app()))
+        await self._start(parts)
         return port
 
     async def stop_app(self) -> None:
