@@ -19,7 +19,7 @@ TRACES ?= ../shared/traces
 JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ bench-record: .venv/.synced ## Measure the record: events/s, memory, bytes per e
 
 bench-loadgen: .venv/.synced ## Measure the load generator beside others; writes out/loadgen-benchmark.json
 	@mkdir -p out && .venv/bin/python -m benchmarks.loadgen --out out/loadgen-benchmark.json
+
+bench-app: .venv/.synced ## Measure the booking API: 10,000 users, caches, replicas, middleware; writes out/app-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.app --json out/app-benchmark.json
+
+test-ablation: .venv/.synced ## Switch off each measure of the booking API: does its test notice?
+	@mkdir -p out && .venv/bin/python -m tests.ablation --json out/ablation.json
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .
