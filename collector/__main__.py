@@ -23,6 +23,8 @@ from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
 from collector.metrics import CollectorMetrics
+from collector.samplers.jobs import sample
+from collector.samplers.settings import SamplerSettings, read_sampler_settings
 from collector.sources.cardinality import CardinalityGuard
 from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError
@@ -49,6 +51,7 @@ class Settings:
     data: Path
     config: Path
     store: ClickHouseSettings
+    samplers: SamplerSettings
 
 
 class SettingsError(ValueError):
@@ -66,6 +69,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         data=Path(environ.get("TIDEGAUGE_DATA") or ".tidegauge"),
         config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
         store=settings_from_environment(environ),
+        samplers=read_sampler_settings(environ),
     )
 
 
@@ -96,7 +100,7 @@ def main() -> int:
         guard=guard,
         receivers=receivers,
     )
-    app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
+    app = create_app(parts, lifespan=lambda _: _running_jobs(parts, settings.samplers))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -133,13 +137,15 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @asynccontextmanager
-async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
+async def _running_jobs(parts: CollectorParts, samplers: SamplerSettings) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping, _flush))]
     jobs.append(asyncio.create_task(_write(parts, stopping, _sample_flush())))
     jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
+    if samplers.wanted:
+        jobs.append(asyncio.create_task(sample(parts, samplers, stopping)))
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from collector.alerts.receivers import Receiver
 from collector.api_models import CapacityIn, LoadRunIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
+from collector.cpu_api import add_cpu
 from collector.markers_api import add_markers
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces
@@ -72,6 +73,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     add_samples(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     add_services(app, parts)
+    add_cpu(app, parts)
     _add_observations(app, parts)
     add_markers(app, open_client=parts.store.client)
     _add_reads(app, parts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.backfill_commands import mount as mount_backfill
 from collector.mark_commands import mount as mount_marks
 from collector.spool_commands import mount as mount_spool
 from collector.terminal import config_path, fail, open_store
@@ -32,6 +33,7 @@ def mount(app: typer.Typer) -> None:
     mount_alerts(app)
     mount_spool(app)
     mount_marks(app)
+    mount_backfill(app)
 
 
 def import_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import logging
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 EVENTS_PER_BATCH = 5_000
+GZIP_FROM_BYTES = 4_096  # below this a packet or two are saved, for the same work
+_GZIP = b"\x1f\x8b"
 _log = logging.getLogger("tidegauge.instrument")
 
 
@@ -39,7 +42,8 @@ class EventClient:
     """Buffers events and posts them from a daemon thread; a batch is repeated until the collector has it.
 
     flush_seconds: how long (real time) an event waits for company. max_buffer: events kept while the collector is
-    away; more are dropped and counted. `record` never blocks and never raises.
+    away; more are dropped and counted. pack: gzip large bodies; unless said, to other machines only, for on loopback it
+    costs the app more than it saves. `record` never blocks and never raises.
     """
 
     def __init__(
@@ -50,10 +54,12 @@ class EventClient:
         instance: str,
         flush_seconds: float = 0.5,
         max_buffer: int = 100_000,
+        pack: bool | None = None,
     ) -> None:
         self._target = urlsplit(collector_url)
         if self._target.scheme not in ("http", "https") or not self._target.hostname:
             raise ValueError(f"collector_url: expected http(s)://host:port, got {collector_url!r}")
+        self._is_far = self._target.hostname not in ("127.0.0.1", "::1", "localhost") if pack is None else pack
         self._service = service
         self._client_id = f"{instance}@{time.time():.6f}"
         self._flush_seconds, self._max_buffer = flush_seconds, max_buffer
@@ -129,7 +135,9 @@ class EventClient:
             },
             "columns": dict(zip(Event._fields, columns, strict=True)),
         }
-        return json.dumps(body, separators=(",", ":")).encode(), len(events), counters
+        plain = json.dumps(body, separators=(",", ":")).encode()
+        packed = self._is_far and len(plain) >= GZIP_FROM_BYTES
+        return gzip.compress(plain, 1) if packed else plain, len(events), counters
 
     def _deliver(self, body: bytes, events: int, counters: tuple[int, int]) -> bool:
         """Post one batch until it is accepted or refused for good; False when closing ran out of time."""
@@ -160,7 +168,8 @@ class EventClient:
                 kind = http.client.HTTPSConnection if self._target.scheme == "https" else http.client.HTTPConnection
                 self._connection = kind(self._target.hostname or "", self._target.port, timeout=5)
             path = self._target.path.rstrip("/") + "/v1/events"
-            self._connection.request("POST", path, body, {"Content-Type": "application/json"})
+            packed = {"Content-Encoding": "gzip"} if body.startswith(_GZIP) else {}
+            self._connection.request("POST", path, body, {"Content-Type": "application/json", **packed})
             response = self._connection.getresponse()
             response.read()
             after = response.headers.get("Retry-After", "0")

@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,9 @@ import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 
-from collector.sources.counters import MINUTE, Key, Minutes, Series, decide_minutes
+from collector.record.exponential import Exponential
+from collector.sources.counters import MINUTE, Key, Minutes, Series, Target, decide_minutes
+from collector.sources.native import NativeSeries, exponential_of, native_series
 
 MOST_POINTS = 10_000  # the server refuses more than 11,000 per series
 _GAP_SCRAPES = 3  # a scrape can slip into the neighbouring window; after three without one it is missing
@@ -30,6 +32,7 @@ _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 log = logging.getLogger(__name__)
 Write = Callable[[dict[str, list[Any]], str], None]
+Labels = tuple[tuple[str, str], ...]
 
 
 class PrometheusError(Exception):
@@ -40,9 +43,10 @@ class PrometheusError(Exception):
 class PrometheusSettings:
     """Where a service's counters are, and which labels tell what.
 
-    requests_metric: a counter of requests. duration_metric: the base name of a classic histogram in seconds (its
-    `_bucket` and `_sum` are read), or None. match: labels that select the service, exactly. status_label: "200", or
-    classes such as "5xx"; a histogram without it gives rows of status 0. None for a label that does not exist.
+    requests_metric: a counter of requests, or a native histogram. duration_metric: the base name of a histogram in
+    seconds, or None; where there are no classic `_bucket`s, the native histogram of that name is read.
+    match: labels that select the service, exactly. status_label: "200", or classes such as "5xx"; a histogram without
+    it gives rows of status 0. None for a label that does not exist.
     """
 
     service: str
@@ -104,6 +108,12 @@ def samples_query(metric: str, match: tuple[tuple[str, str], ...], step_seconds:
     return f"last_over_time({metric}{{{selector}}}[{step_seconds}s])"
 
 
+def native_queries(metric: str, match: tuple[tuple[str, str], ...], step_seconds: int) -> tuple[str, str]:
+    """Return the PromQL for native histograms, which repeats old ones, and for how many new ones each step has."""
+    selector = ", ".join(f"{name}={_quote(value)}" for name, value in match)
+    return f"{metric}{{{selector}}}", f"count_over_time({metric}{{{selector}}}[{step_seconds}s])"
+
+
 def pull_once(settings: PrometheusSettings, *, since: datetime, until: datetime, write: Write) -> Pulled:
     """Read, decide and write the whole minutes in [since, until) that can be complete by `until`.
 
@@ -143,14 +153,18 @@ def read_counters(settings: PrometheusSettings, *, since: int, until: int) -> Sa
         session.hooks["response"].append(lambda response, *_, **__: warnings.update(_warnings(response)))
         client = PrometheusConnect(url=settings.url.rstrip("/"), session=session, method="GET")
 
-        def read(metric: str) -> tuple[Series, ...]:
-            query = samples_query(metric, settings.match, step)
-            return _read_series(client, settings, query, begin, end, warnings)
+        def read(metric: str) -> _Read:
+            return _read_series(client, settings, metric, begin, end)
 
-        counted = read(settings.requests_metric)
+        found = read(settings.requests_metric)
+        counted = (*found.counters, *(each.count for each in found.natives))
         histogram = settings.duration_metric
-        buckets = read(f"{histogram}_bucket") if histogram else ()
-        sums = read(f"{histogram}_sum") if histogram else ()
+        buckets = read(f"{histogram}_bucket").counters if histogram else ()
+        sums = read(f"{histogram}_sum").counters if histogram else ()
+        if histogram and not buckets:
+            natives = found.natives if histogram == settings.requests_metric else read(histogram).natives
+            buckets = tuple(bucket for each in natives for bucket in each.buckets)
+            sums = sums or tuple(each.seconds for each in natives)
     return Samples(counted, buckets, sums, tuple(warnings))
 
 
@@ -162,11 +176,52 @@ def split_range(begin: int, end: int, step_seconds: int, most_points: int = MOST
         begin += most_points * step_seconds
 
 
-def _read_series(
-    client: Any, settings: PrometheusSettings, query: str, begin: int, end: int, warnings: dict[str, None]
-) -> tuple[Series, ...]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    counters: tuple[Series, ...]
+    natives: tuple[NativeSeries, ...]
+
+
+@dataclass(slots=True)
+class _Points:
+    values: list[tuple[float, float]] = field(default_factory=list)
+    natives: list[tuple[float, Exponential]] = field(default_factory=list)
+
+
+def _read_series(client: Any, settings: PrometheusSettings, metric: str, begin: int, end: int) -> _Read:
+    query = samples_query(metric, settings.match, settings.step_seconds)
+    found = _read_points(client, settings, query, begin, end)
+    # Prometheus before 2.43 answers zeros for native histograms here: what is nothing but zeros is asked for again.
+    if any(points.values and not any(value for _, value in points.values) for points in found.values()):
+        found |= _read_natives(client, settings, metric, begin, end)
+    told = {labels: points for labels, points in found.items() if points.natives}
+    return _Read(
+        tuple(_series(settings, dict(labels), points.values) for labels, points in found.items() if labels not in told),
+        tuple(native_series(each.natives, *_identity(settings, dict(labels))) for labels, each in told.items()),
+    )
+
+
+def _read_natives(
+    client: Any, settings: PrometheusSettings, metric: str, begin: int, end: int
+) -> dict[Labels, _Points]:
+    """Return the native histograms among a metric's series: the bare name's, at the instants with a new sample."""
+    bare, counted = native_queries(metric, settings.match, settings.step_seconds)
+    found = _read_points(client, settings, bare, begin, end)
+    if not any(points.natives for points in found.values()):
+        return {}
+    fresh = _read_points(client, settings, counted, begin, end)
+    natives = {}
+    for labels, points in found.items():
+        instants = {at for at, count in fresh[labels].values if count > 0} if labels in fresh else set()
+        new = [(at, histogram) for at, histogram in points.natives if at in instants]
+        if new:
+            natives[labels] = _Points(natives=new)
+    return natives
+
+
+def _read_points(client: Any, settings: PrometheusSettings, query: str, begin: int, end: int) -> dict[Labels, _Points]:
     seconds = settings.timeout.total_seconds()
-    points: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    points: dict[Labels, _Points] = {}
     for first, last in split_range(begin, end, settings.step_seconds):
         try:
             found = client.custom_query_range(
@@ -177,33 +232,41 @@ def _read_series(
                 params={"timeout": f"{math.ceil(seconds)}s"},
                 timeout=seconds,
             )
+            for item in found:
+                labels = tuple(sorted((name, value) for name, value in item["metric"].items() if name != "__name__"))
+                of_series = points.setdefault(labels, _Points())
+                of_series.values += [
+                    (float(at), float(value)) for at, value in item.get("values", ()) if value != "NaN"
+                ]
+                of_series.natives += [(float(at), exponential_of(told)) for at, told in item.get("histograms", ())]
         except (requests.RequestException, PrometheusApiClientException, KeyError, ValueError) as error:
             raise PrometheusError(f"{settings.url}: {query}: {error}") from error
-        for item in found:
-            if "histograms" in item:
-                warnings[f"{query}: native histograms are not read, expected classic buckets"] = None
-            values = [(float(at), float(value)) for at, value in item.get("values", ()) if value != "NaN"]
-            points.setdefault(tuple(sorted(item["metric"].items())), []).extend(values)
-    return tuple(_series(settings, dict(labels), values) for labels, values in points.items() if values)
+    return {labels: each for labels, each in points.items() if each.values or each.natives}
 
 
 def _series(settings: PrometheusSettings, labels: Mapping[str, str], points: list[tuple[float, float]]) -> Series:
-    def text(name: str | None) -> str:
-        return labels.get(name, "") if name else ""
-
+    target, key = _identity(settings, labels)
     return Series(
-        target=(labels.get("job", ""), labels.get("instance", "")),
-        key=Key(
-            route=text(settings.route_label),
-            method=text(settings.method_label),
-            version=text(settings.version_label),
-            region=text(settings.region_label),
-            status=_status(text(settings.status_label)),
-        ),
+        target=target,
+        key=key,
         times=np.array([at for at, _ in points]),
         values=np.array([value for _, value in points]),
         le=float(labels["le"]) if "le" in labels else None,
     )
+
+
+def _identity(settings: PrometheusSettings, labels: Mapping[str, str]) -> tuple[Target, Key]:
+    def text(name: str | None) -> str:
+        return labels.get(name, "") if name else ""
+
+    key = Key(
+        route=text(settings.route_label),
+        method=text(settings.method_label),
+        version=text(settings.version_label),
+        region=text(settings.region_label),
+        status=_status(text(settings.status_label)),
+    )
+    return (labels.get("job", ""), labels.get("instance", "")), key
 
 
 def _status(label: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from collector.sources.prometheus import (
     PrometheusSettings,
+    native_queries,
     pull_once,
     samples_query,
     split_range,
@@ -23,6 +24,7 @@ def test_the_promql_is_the_golden_one() -> None:
     queries = [
         samples_query("http_requests_total", (), 15),
         samples_query("http_request_duration_seconds_bucket", (("job", "shop"), ("path", 'a"b\\c\nd')), 60),
+        *native_queries("http_request_duration_seconds", (("job", "shop"),), 15),
     ]
     assert "".join(query + "\n" for query in queries) == GOLDEN.read_text()
 

@@ -76,6 +76,7 @@ def test_only_parts_that_need_a_secret_get_it(tmp_path):
         "postgres-primary": databases,
         "postgres-replica": databases,
         "valkey": {"valkey"},
+        "collector": {"replication", "valkey"},  # its samplers
         "prepare": {"reference_app", "valkey"},
         "cluster": {"reference_app", "valkey"},
     }
