@@ -96,12 +96,14 @@ def _standby(connection: psycopg.Connection[Any], labels: dict[str, str]) -> Ite
 
 
 def _statements(connection: psycopg.Connection[Any], labels: dict[str, str]) -> Iterator[Reading]:
+    present = connection.execute("SELECT to_regclass('pg_stat_statements') IS NOT NULL").fetchone()
+    if not (present and present[0]):  # asked first: an error in every round would fill the server's log
+        yield Reading("pg_stat_statements_present", 0, labels)
+        return
     limits = {"longest": _LONGEST_STATEMENT, "most": MOST_STATEMENTS}
     try:
         rows = connection.execute(_STATEMENTS, limits).fetchall()
-    except (
-        psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.ObjectNotInPrerequisiteState
-    ):  # fmt: skip
+    except (psycopg.errors.UndefinedColumn, psycopg.errors.ObjectNotInPrerequisiteState):
         yield Reading("pg_stat_statements_present", 0, labels)
         return
     yield Reading("pg_stat_statements_present", 1, labels)

@@ -1,4 +1,4 @@
-"""Pull of request counters and durations from a Prometheus server: all the PromQL there is, and its client.
+"""Pull of request counters and durations from a Prometheus server: its client, and what is asked in which order.
 
 The client is used for its session, retries and range calls. What it leaves open is closed here: ranges are split under
 the server's 11,000 points, every call has a timeout, GET only (its POST is not retried), label values are escaped, and
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,8 +24,8 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from collector.record.exponential import Exponential
 from collector.sources.counters import MINUTE, Key, Minutes, Series, Target, decide_minutes
 from collector.sources.native import NativeSeries, exponential_of, native_series
+from collector.sources.promql import native_queries, samples_query, split_range
 
-MOST_POINTS = 10_000  # the server refuses more than 11,000 per series
 _GAP_SCRAPES = 3  # a scrape can slip into the neighbouring window; after three without one it is missing
 _METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*\Z")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -99,21 +99,6 @@ class Pulled:
     warnings: tuple[str, ...]
 
 
-def samples_query(metric: str, match: tuple[tuple[str, str], ...], step_seconds: int) -> str:
-    """Return the PromQL for a counter's samples: one per step, and none where nothing was scraped.
-
-    `last_over_time` over one step instead of the bare name, because that would repeat an old sample for five minutes.
-    """
-    selector = ", ".join(f"{name}={_quote(value)}" for name, value in match)
-    return f"last_over_time({metric}{{{selector}}}[{step_seconds}s])"
-
-
-def native_queries(metric: str, match: tuple[tuple[str, str], ...], step_seconds: int) -> tuple[str, str]:
-    """Return the PromQL for native histograms, which repeats old ones, and for how many new ones each step has."""
-    selector = ", ".join(f"{name}={_quote(value)}" for name, value in match)
-    return f"{metric}{{{selector}}}", f"count_over_time({metric}{{{selector}}}[{step_seconds}s])"
-
-
 def pull_once(settings: PrometheusSettings, *, since: datetime, until: datetime, write: Write) -> Pulled:
     """Read, decide and write the whole minutes in [since, until) that can be complete by `until`.
 
@@ -166,14 +151,6 @@ def read_counters(settings: PrometheusSettings, *, since: int, until: int) -> Sa
             buckets = tuple(bucket for each in natives for bucket in each.buckets)
             sums = sums or tuple(each.seconds for each in natives)
     return Samples(counted, buckets, sums, tuple(warnings))
-
-
-def split_range(begin: int, end: int, step_seconds: int, most_points: int = MOST_POINTS) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) evaluation instants, both included, that together cover [begin, end] once."""
-    while begin <= end:
-        last = min(end, begin + (most_points - 1) * step_seconds)
-        yield begin, last
-        begin += most_points * step_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +270,6 @@ def _warnings(response: requests.Response) -> dict[str, None]:
     except ValueError:
         return {}
     return dict.fromkeys([*answer.get("warnings", ()), *answer.get("infos", ())])
-
-
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def _epoch(at: datetime) -> float:

@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-from collector.sources.prometheus import (
-    PrometheusSettings,
-    native_queries,
-    pull_once,
-    samples_query,
-    split_range,
-)
+from collector.sources.prometheus import PrometheusSettings, pull_once
+from collector.sources.promql import native_queries, samples_query, split_range
 
 GOLDEN = Path(__file__).parent / "golden" / "prometheus_pull.promql"
 SETTINGS = PrometheusSettings("svc", "http://127.0.0.1:1", "http_requests_total", timeout=timedelta(seconds=1))
