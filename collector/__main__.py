@@ -225,7 +225,9 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
         if parts.store.ready:
             try:
                 client, now = parts.store.client(), parts.clock.now()
-                await asyncio.to_thread(pull_services_once, client, parts.catalog, now=now, watermarks=watermarks)
+                await asyncio.to_thread(
+                    pull_services_once, client, parts.catalog, parts.guard, now=now, watermarks=watermarks
+                )
             except (StoreError, ValueError) as error:
                 log.warning("a pull could not be stored and is repeated: %s", error)
         await _pause(stopping, PULL_EVERY_SECONDS if parts.store.ready else 1.0)

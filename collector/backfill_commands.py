@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from collector.terminal import config_path, data_folder, fail, open_store
+
+if TYPE_CHECKING:
+    from collector.sources.cardinality import CardinalityGuard
 
 
 def mount(app: typer.Typer) -> None:
@@ -42,7 +47,9 @@ def backfill_service(
         settings, now = settings_of(service, source), clock_from_environment(os.environ).now()
         identity = hashlib.sha256(repr(settings).encode()).hexdigest()
         name = hashlib.sha256(service.encode()).hexdigest()[:16]
-        progress = Progress(data_folder() / "backfill" / f"{name}.json", identity)
+        folder = data_folder() / "backfill"
+        progress = Progress(folder / f"{name}.json", identity)
+        guard = _guard(folder, day=int(now.timestamp() // 86400))
         with _bar(f"back-fill of {service}") as on_progress:
             filled = backfill(
                 open_store(),
@@ -50,6 +57,7 @@ def backfill_service(
                 since=now - timedelta(days=days),
                 until=now - timedelta(seconds=2 * settings.step_seconds),
                 progress=progress,
+                guard=guard,
                 on_progress=on_progress,
             )
     except (CatalogError, StoreError, PrometheusError, ValueError) as error:
@@ -61,6 +69,17 @@ def backfill_service(
         f"back-filled {filled.minutes} minutes of {service} with {filled.requests} requests from {filled.parts} parts;"
         f" {filled.skipped} parts were done before, {filled.gap_minutes} minutes were not scraped"
     )
+
+
+def _guard(folder: Path, *, day: int) -> CardinalityGuard:
+    """Return a guard that knows what the collector's knows now; the collector's own file is the collector's."""
+    from collector.sources.cardinality import CardinalityGuard
+
+    known, own = data_folder() / "cardinality.jsonl", folder / "cardinality.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    if known.exists():
+        shutil.copyfile(known, own)
+    return CardinalityGuard(own, day=lambda: day)
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class EventClient:
         self._connection: http.client.HTTPConnection | None = None
         self.generated_total = 0
         self.dropped_total = 0
+        self._accepted = 0
         self._told = (0, 0)  # the counters as of the last accepted batch
 
     def record(self, event: Event) -> None:
@@ -98,10 +99,10 @@ class EventClient:
         self._wake.set()
         if thread is not None:
             thread.join(timeout + 0.1)
-        left = self.generated_total - self._told[0] + len(self._buffer)
+        left = self.generated_total - self.dropped_total - self._accepted
         if left:
-            _log.warning("closed before the collector took everything: about %d events are lost", left)
-        return left == 0
+            _log.warning("closed before the collector took everything: %d events are lost", left)
+        return left == 0 and self._told == (self.generated_total, self.dropped_total)
 
     def _run(self) -> None:
         while True:
@@ -145,6 +146,7 @@ class EventClient:
         while True:
             status, retry_after = self._post(body)
             if status == 200:
+                self._accepted += events
                 self._told = counters
                 return True
             if status in (400, 413):  # never acceptable: counted as dropped, told with the next report

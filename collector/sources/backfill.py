@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.clickhouse import Client
+from collector.sources.cardinality import CardinalityGuard
 from collector.sources.prometheus import PrometheusSettings, pull_once
 from collector.sources.spool import write_durably
 
@@ -87,6 +88,7 @@ def backfill(
     since: datetime,
     until: datetime,
     progress: Progress,
+    guard: CardinalityGuard,
     on_progress: Callable[[int, int], None],
 ) -> Filled:
     """Bring [since, until) into the record. Raises PrometheusError, StoreError."""
@@ -96,14 +98,14 @@ def backfill(
         if whole and progress.is_done(begin):
             filled += Filled(skipped=1)
         else:
-            filled += _fill(client, settings, begin, end)
+            filled += _fill(client, settings, guard, begin, end)
             if whole:
                 progress.note(begin)
         on_progress(number, len(parts))
     return filled
 
 
-def _fill(client: Client, settings: PrometheusSettings, begin: int, end: int) -> Filled:
+def _fill(client: Client, settings: PrometheusSettings, guard: CardinalityGuard, begin: int, end: int) -> Filled:
     span = {"service": settings.service, "since": begin, "until": end}
     known = {row[0] for row in client.query_rows(_KNOWN_MINUTES, span)}
     found: dict[int, dict[str, list[Any]]] = {}
@@ -111,7 +113,7 @@ def _fill(client: Client, settings: PrometheusSettings, begin: int, end: int) ->
     def keep(columns: dict[str, list[Any]], _token: str) -> None:
         minute = columns["minute"][0]
         if begin <= minute < end and minute not in known:
-            found[minute] = columns
+            found[minute] = guard.fold(settings.service, columns) or columns
 
     # The pull leaves out what may still be on its way at `until`: asked for past the end, it gives the end too.
     pulled = pull_once(

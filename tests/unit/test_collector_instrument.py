@@ -316,3 +316,12 @@ def test_without_a_collector_recording_goes_on_and_closing_ends_in_time() -> Non
     client.record(event(2))  # after the end: counted, not raised
     assert client.dropped_total == 1
     assert not any(thread.name == "tidegauge-events" for thread in threading.enumerate())
+
+
+def test_closing_without_a_collector_says_how_many_are_lost(caplog: pytest.LogCaptureFixture) -> None:
+    client = EventClient("http://127.0.0.1:9", service="s", instance="i", flush_seconds=10, max_buffer=10)
+    for number in range(15):  # five do not fit: they were dropped, and are told as such
+        client.record(event(number))
+    assert not client.close(0.3)
+    assert client.dropped_total == 5
+    assert "10 events are lost" in caplog.text
