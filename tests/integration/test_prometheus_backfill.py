@@ -58,6 +58,7 @@ def past(now: int) -> str:
     return "# TYPE shop_requests counter\n" + "\n".join(lines) + "\n# EOF\n"
 
 
+@pytest.mark.timeout(300)  # three commands, and blocks of 31 days to write
 def test_thirty_days_are_there_once_though_it_was_killed(shared_store_url: str, tmp_path: Path) -> None:
     now = int(time.time()) // 60 * 60
     write_past(tmp_path / "data", past(now))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.sources.cardinality import CardinalityGuard, folded_route
+from collector.sources.cardinality import MOST_SERVICES, CardinalityGuard, folded_route
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,15 @@ def test_a_value_not_seen_for_days_gives_its_place_back(tmp_path: Path) -> None:
     assert folded is not None  # seen three days ago: still known
     day[0] = 14
     assert labels.fold("shop", {"version": ["v2"]}) is None
+    labels.close()
+
+
+def test_endless_services_are_counted_as_one_and_take_no_memory(tmp_path: Path) -> None:
+    labels = guard(tmp_path, [10], route=2)
+    admitted = [labels.admits_series(f"service-{number}", number) for number in range(MOST_SERVICES + 100)]
+    assert sum(admitted) == MOST_SERVICES
+    assert not labels.admits_service("one-more")
+    assert labels.admits_service("service-0")
+    assert labels.report()["(other services)"]["series"].folded == 100
+    assert len(labels.report()) == MOST_SERVICES + 1
     labels.close()
