@@ -1,8 +1,9 @@
-"""CPU and memory of every replica, and its slowest statements, as it tells them itself over HTTP.
+"""CPU and memory of every replica, its databases and slowest statements, as it tells them itself over HTTP.
 
-A replica is asked for `/metrics` (the `process_*` families every Prometheus client library has) and, where it has one,
-for `/internal/queries`. Which replicas there are says a local cluster's `GET /replicas`; elsewhere their URLs are set.
-Over HTTP and not by process ids, so that it is the same on one machine and on many.
+A replica is asked for `/metrics` (the `process_*` families every Prometheus client library has) and, where it has them,
+for `/internal/databases` and `/internal/queries`, as the reference app does. Which replicas there are says a local
+cluster's `GET /replicas`; elsewhere their URLs are set. Over HTTP and not by process ids, so that it is the same on one
+machine and on many.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.samplers.reading import Reading, SourceUnreachableError
 
+MOST_STATEMENTS = 5  # of each replica and server: replicas come and go, and every one is a set of series
 _TIMEOUT_SECONDS = 5.0
 _GAUGES = frozenset({"process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"})
 _CPU, _START = "process_cpu_seconds_total", "process_start_time_seconds"
@@ -47,8 +49,11 @@ def sample_process(replica: Replica) -> list[Reading]:
     try:
         with httpx.Client(base_url=replica.url, timeout=_TIMEOUT_SECONDS) as client:
             metrics = client.get("/metrics").raise_for_status().text
-            queries = client.get("/internal/queries")
+            databases = client.get("/internal/databases")
+            queries = client.get("/internal/queries", params={"limit": MOST_STATEMENTS})
         readings = list(readings_of_metrics(metrics, replica.instance))
+        if databases.status_code == 200:
+            readings += readings_of_databases(databases.json(), replica.instance)
         if queries.status_code == 200:
             readings += readings_of_queries(queries.json(), replica.instance)
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
@@ -73,11 +78,27 @@ def readings_of_metrics(text: str, instance: str) -> Iterator[Reading]:
         yield Reading(name, values[name], labels)
 
 
-def readings_of_queries(document: Any, instance: str) -> Iterator[Reading]:
-    """Yield calls, seconds and rows of the slowest statements, by who measured them. Raises KeyError, TypeError."""
+def readings_of_databases(document: Any, instance: str) -> Iterator[Reading]:
+    """Yield lag, use and missing partitions as this replica sees them; what it does not know gives nothing."""
     for target in document["targets"]:
+        labels = {"instance": instance, "target": target["target"]}
+        yield Reading("app_database_in_use", float(target["in_use"]), labels)
+        for key in ("lag_seconds", "lag_bytes"):
+            if target[key] is not None:
+                yield Reading(f"app_database_{key}", float(target[key]), labels)
+    if document["missing_quarters"] is not None:
+        yield Reading("app_partitions_missing", float(document["missing_quarters"]), {"instance": instance})
+
+
+def readings_of_queries(document: Any, instance: str) -> Iterator[Reading]:
+    """Yield calls, seconds and rows of the slowest statements that the replica's driver measured.
+
+    What the server itself measured is the same from every replica, and read there. Raises KeyError, TypeError.
+    """
+    for target in document["targets"]:
+        if target["source"] != "driver":
+            continue
         for each in target["statements"]:
-            own = {"instance": instance, "target": target["target"], "measured_by": target["source"]}
-            labels = {**own, "statement": str(each["statement"])[:200]}
+            labels = {"instance": instance, "target": target["target"], "statement": str(each["statement"])[:200]}
             for key, (name, factor) in _STATEMENT.items():
                 yield Reading(f"app_statement_{name}", each[key] * factor, labels, "counter")
