@@ -26,6 +26,7 @@ CAPS: Mapping[str, int] = {
     "cache_level": 20,
     "database_target": 50,
     "user_agent_family": 50,
+    "country": 300,
 }
 SERIES_CAP, SERIES_IN_ALL, MOST_SERVICES = 20_000, 200_000, 500
 DAYS_KEPT = 3  # a value not seen for so long gives its place to another
