@@ -26,6 +26,8 @@ from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError,
 from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
 from collector.security import Guarded, Security, is_loopback, read_security
+from collector.samplers.jobs import sample
+from collector.samplers.settings import SamplerSettings, read_sampler_settings
 from collector.sources.cardinality import CardinalityGuard
 from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError
@@ -53,6 +55,7 @@ class Settings:
     config: Path
     store: ClickHouseSettings
     security: Security
+    samplers: SamplerSettings
 
 
 class SettingsError(ValueError):
@@ -72,6 +75,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
         store=settings_from_environment(environ),
         security=read_security(environ, host=host),
+        samplers=read_sampler_settings(environ),
     )
 
 
@@ -106,7 +110,7 @@ def main() -> int:
         heartbeat=heartbeat,
         exporters=exporters,
     )
-    app = create_app(parts, lifespan=lambda _: _running_jobs(parts, settings.data))
+    app = create_app(parts, lifespan=lambda _: _running_jobs(parts, settings))
     server = uvicorn.Server(
         uvicorn.Config(
             Guarded(app, settings.security),
@@ -148,7 +152,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @asynccontextmanager
-async def _running_jobs(parts: CollectorParts, data: Path) -> AsyncIterator[None]:
+async def _running_jobs(parts: CollectorParts, settings: Settings) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping, _flush))]
     jobs.append(asyncio.create_task(_write(parts, stopping, _sample_flush())))
@@ -156,9 +160,11 @@ async def _running_jobs(parts: CollectorParts, data: Path) -> AsyncIterator[None
     if parts.exporters:
         from collector.exporters.jobs import exporter_jobs  # loads what it sends with: only where there is one
 
-        jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, data, stopping)]
+        jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, settings.data, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
+    if settings.samplers.wanted:
+        jobs.append(asyncio.create_task(sample(parts, settings.samplers, stopping)))
     try:
         yield
     finally:
@@ -238,7 +244,9 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
         if parts.store.ready:
             try:
                 client, now = parts.store.client(), parts.clock.now()
-                await asyncio.to_thread(pull_services_once, client, parts.catalog, now=now, watermarks=watermarks)
+                await asyncio.to_thread(
+                    pull_services_once, client, parts.catalog, parts.guard, now=now, watermarks=watermarks
+                )
             except (StoreError, ValueError) as error:
                 log.warning("a pull could not be stored and is repeated: %s", error)
         await _pause(stopping, PULL_EVERY_SECONDS if parts.store.ready else 1.0)

@@ -27,6 +27,7 @@ from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailable
 from collector.exporters.api import add_record_metrics
 from collector.exporters.settings import Exporter
 from collector.load_api import add_load
+from collector.cpu_api import add_cpu
 from collector.markers_api import add_markers
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces
@@ -71,6 +72,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     add_samples(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     add_services(app, parts)
+    add_cpu(app, parts)
     add_markers(app, open_client=parts.store.client)
     _add_reads(app, parts)
     add_load(app, open_client=parts.store.client, clock=parts.clock)

@@ -46,6 +46,12 @@ class MarkerIn(_Body):
         )
 
 
+class LetterIn(_Body):
+    """POST /v1/samples/retry: a dead letter's file name."""
+
+    name: Name
+
+
 class CapacityIn(_Body):
     """POST /v1/capacities. low_rps and high_rps: requests per real second that one replica carries within its SLO."""
 

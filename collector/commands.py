@@ -13,6 +13,7 @@ import typer
 from collector.alerts.commands import mount as mount_alerts
 from collector.backup_commands import mount as mount_backup
 from collector.config_commands import mount as mount_config
+from collector.backfill_commands import mount as mount_backfill
 from collector.mark_commands import mount as mount_marks
 from collector.schema_commands import mount as mount_schema
 from collector.slo.commands import mount as mount_slo
@@ -35,6 +36,7 @@ def mount(app: typer.Typer) -> None:
     mount_marks(app)
     mount_schema(app)
     mount_backup(app)
+    mount_backfill(app)
 
 
 def import_file(

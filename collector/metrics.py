@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from collector.sources.cardinality import CardinalityGuard
@@ -44,6 +44,9 @@ class CollectorMetrics:
         self._left_out = Counter(
             "tidegauge_samples_left_out", "Points not taken, by reason.", ["reason"], registry=self.registry
         )
+        self._sampler_up = Gauge(
+            "tidegauge_sampler_up", "1 when it answered last time.", ["sampler", "source"], registry=self.registry
+        )
         self._dropped_by_client: dict[str, int] = {}
 
     def acknowledged(self, batch: EventBatch) -> None:
@@ -80,6 +83,12 @@ class CollectorMetrics:
     def samples_flushed(self, flushed: Flushed) -> None:
         """Count what one tick of the samples' writer stored."""
         self._samples_stored.inc(flushed.stored_events)
+
+    def sampled(self, up: Mapping[tuple[str, str], bool]) -> None:
+        """Note which sources answered in this round; those no longer asked are told no more."""
+        self._sampler_up.clear()
+        for (sampler, source), answered in up.items():
+            self._sampler_up.labels(sampler, source).set(float(answered))
 
     def flush_failed(self) -> None:
         """Count a tick that has to be repeated."""

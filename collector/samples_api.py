@@ -18,10 +18,11 @@ from fastapi.responses import JSONResponse
 from google.protobuf.json_format import MessageToJson
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
+from collector.api_models import LetterIn
 from collector.sources.events import BatchRefusedError, decompressed
-from collector.sources.otlp_metrics import Beginnings, add_metrics
+from collector.sources.otlp_metrics import add_metrics
 from collector.sources.remote_write import add_write_request
-from collector.sources.samples import SampleBatch
+from collector.sources.samples import Beginnings, SampleBatch
 from collector.sources.spool import SpoolFullError
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class SampleIntake:
         add_write_request(batch, body)
         return self._keep(batch, body)
 
+    def revive(self, name: str) -> bool:
+        """Take a dead letter back into the spool; False when there is none of this name. Raises SpoolFullError."""
+        batch_id = str(uuid.uuid5(_NAMESPACE, name))
+        received_us = round(self._parts.clock.now_seconds() * 1e6)
+        return self._parts.sample_spool.revive(name, batch_id=batch_id, received_us=received_us)
+
     def _batch(self, source: str) -> SampleBatch:
         now = self._parts.clock.now_seconds()
         return SampleBatch(source, now_seconds=now, admits=self._parts.guard.admits_series)
@@ -73,6 +80,7 @@ class SampleIntake:
 def add_samples(app: FastAPI, parts: CollectorParts, *, read_body: ReadBody, retry_after_seconds: int) -> None:
     """Add the routes."""
     intake = SampleIntake(parts)
+    add_sample_letters(app, intake)
     retry_after = {"Retry-After": str(retry_after_seconds)}
 
     async def taken(accept: Callable[..., SampleBatch], *arguments: Any) -> SampleBatch:
@@ -107,6 +115,20 @@ def add_samples(app: FastAPI, parts: CollectorParts, *, read_body: ReadBody, ret
         if faults:  # what was good is stored: the sender shall not repeat the rest
             return Response(f"{len(batch)} points taken; left out: {faults}\n", 400, media_type="text/plain")
         return Response(status_code=204)
+
+
+def add_sample_letters(app: FastAPI, intake: SampleIntake) -> None:
+    """Add the route by which `tidegauge spool retry` has dead letters of samples taken back."""
+
+    @app.post("/v1/samples/retry")
+    def post_retry(letter: LetterIn) -> JSONResponse:
+        try:
+            found = intake.revive(letter.name)
+        except SpoolFullError as error:
+            return JSONResponse({"error": str(error)}, 429)
+        if not found:
+            return JSONResponse({"error": f"{letter.name}: expected the name of a dead letter of samples"}, 404)
+        return JSONResponse({"accepted": True})
 
 
 def _check_write_headers(request: Request) -> None:

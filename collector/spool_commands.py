@@ -31,7 +31,7 @@ def mount(app: typer.Typer) -> None:
 
 def spool_list(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show how much waits, and the dead letters with their reasons."""
-    pending = [path.stat().st_size for path in (_folder() / "pending").glob("*.json")]
+    pending = [path.stat().st_size for folder in _folders() for path in (folder / "pending").glob("*.json")]
     letters = [_described(path) for path in _letters()]
     if as_json:
         waiting = {"batches": len(pending), "bytes": sum(pending)}
@@ -39,7 +39,7 @@ def spool_list(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
         return
     typer.echo(f"{len(pending)} batches wait ({sum(pending)} bytes), {len(letters)} dead letters")
     for each in letters:
-        typer.echo(f"{each['name']}: {each['service']}, {each['events']} events: {each['reason']}")
+        typer.echo(f"{each['name']}: {each['service']}, {each['events']} {each['kind']}: {each['reason']}")
 
 
 def spool_retry(names: _Names = None, everything: _All = False) -> None:
@@ -55,7 +55,10 @@ def spool_retry(names: _Names = None, everything: _All = False) -> None:
     url = collector_url()
     for path in _chosen(names or [], everything=everything):
         try:
-            answer = httpx.post(url + "/v1/events", json=_renewed(path), headers=headers, timeout=30)
+            if _kind_of(path) == "samples":
+                answer = httpx.post(url + "/v1/samples/retry", json={"name": path.name}, headers=headers, timeout=30)
+            else:
+                answer = httpx.post(url + "/v1/events", json=_renewed(path), headers=headers, timeout=30)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             fail(f"{path.name}: could not be posted to {url}: {error}")
         if answer.status_code != 200:
@@ -77,26 +80,35 @@ def _renewed(path: Path) -> dict[str, Any]:
     return {**document, "batch_id": str(uuid.uuid5(_NAMESPACE, document["batch_id"]))}
 
 
-def _folder() -> Path:
-    folder = data_folder() / "spool"
-    if not folder.is_dir():
-        fail(f"{folder}: expected the spool of a collector that has run (TIDEGAUGE_DATA)")
-    return folder
+def _folders() -> list[Path]:
+    folders = [folder for name in ("spool", "spool-samples") if (folder := data_folder() / name).is_dir()]
+    if not folders:
+        fail(f"{data_folder() / 'spool'}: expected the spool of a collector that has run (TIDEGAUGE_DATA)")
+    return folders
+
+
+def _kind_of(letter: Path) -> str:
+    return "samples" if letter.parent.parent.name == "spool-samples" else "events"
 
 
 def _letters() -> list[Path]:
-    return sorted((_folder() / "dead-letter").glob("*.json"))
+    return sorted(path for folder in _folders() for path in (folder / "dead-letter").glob("*.json"))
 
 
 def _described(path: Path) -> dict[str, Any]:
-    reason = path.with_name(path.name + ".reason")
+    reason, kind = path.with_name(path.name + ".reason"), _kind_of(path)
+    service, count = None, None
     try:
         document = json.loads(path.read_bytes())
-        service, events = document["client"]["service"], len(document["columns"]["ts_us"])
-    except (ValueError, KeyError, TypeError):
-        service, events = None, None  # what made it a dead letter
+        if kind == "samples":
+            service = ", ".join(sorted({row[2] for row in document["series"]}))
+            count = len(document["samples"]["ts"]) + len(document["histograms"]["ts"])
+        else:
+            service, count = document["client"]["service"], len(document["columns"]["ts_us"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        pass  # what made it a dead letter
     told = reason.read_text(encoding="utf-8") if reason.exists() else None
-    return {"name": path.name, "service": service, "events": events, "reason": told}
+    return {"name": path.name, "kind": kind, "service": service, "events": count, "reason": told}
 
 
 def _chosen(names: list[str], *, everything: bool) -> list[Path]:
@@ -110,5 +122,5 @@ def _chosen(names: list[str], *, everything: bool) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)  # the collector removes letters of samples itself
     path.with_name(path.name + ".reason").unlink(missing_ok=True)

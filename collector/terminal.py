@@ -43,9 +43,15 @@ def ask_collector(method: str, path: str, **request: Any) -> Any:
     """Send a request to the collector and return its JSON; says why and exits with 1 when it is not answered so."""
     import httpx
 
-    url = collector_url()
+    from collector.security import SecuritySettingsError, authorization, role_for
+
+    url, role = collector_url(), role_for(method, path)
     try:
-        answer = httpx.request(method, url + path, timeout=30, **request)
+        headers = authorization(os.environ, role) if role else {}
+    except SecuritySettingsError as error:
+        fail(str(error))
+    try:
+        answer = httpx.request(method, url + path, timeout=30, headers=headers, **request)
         document = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         fail(f"the collector at {url} could not be asked: {error}")

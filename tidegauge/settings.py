@@ -188,3 +188,15 @@ def app_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str
         or str(min(MOST_POOLED, max(4, 2 * (os.cpu_count() or 1)))),
         "REFERENCE_APP_REDIS_URL": settings.valkey.url(known.valkey),
     }
+
+
+def sampler_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
+    """Return what the collector's samplers ask: both databases, the cache and the replicas of the local cluster."""
+    servers = (settings.primary, settings.replica)
+    return {
+        "TIDEGAUGE_SAMPLE_POSTGRES_URLS": " ".join(
+            server.url(REPLICATION_ROLE, known.replication, APP_ROLE) for server in servers
+        ),
+        "TIDEGAUGE_SAMPLE_REDIS_URLS": settings.valkey.url(known.valkey),
+        "TIDEGAUGE_SAMPLE_CLUSTER_URL": settings.url(settings.cluster_port),
+    }

@@ -24,6 +24,7 @@ from tidegauge.settings import (
     common_environment,
     edge_environment,
     postgres_environment,
+    sampler_environment,
     valkey_environment,
 )
 
@@ -117,7 +118,8 @@ class StackOf:
         """Return the collector."""
         argv = [sys.executable, "-m", "collector"]
         part = self._server("collector", argv, self.settings.collector_port, "TIDEGAUGE_COLLECTOR_PORT")
-        return replace(part, depends_on=() if self.settings.clickhouse_url else ("store",))
+        environment = {**part.environment, **sampler_environment(self.settings, self.secrets)}
+        return replace(part, environment=environment, depends_on=() if self.settings.clickhouse_url else ("store",))
 
     def forecaster(self) -> Part:
         """Return the forecaster."""

@@ -14,7 +14,14 @@ from collector.record.exponential import Exponential, added, increase_between, s
 LONGEST_GAP_SECONDS = 300.0
 
 
-def counter_increase(times: Sequence[float], values: Sequence[float], *, since: float, until: float) -> float | None:
+def counter_increase(
+    times: Sequence[float],
+    values: Sequence[float],
+    *,
+    since: float,
+    until: float,
+    longest_gap: float = LONGEST_GAP_SECONDS,
+) -> float | None:
     """Return what a cumulative counter gained in [since, until), epoch seconds; None when no two samples tell.
 
     times: ascending epoch seconds.
@@ -22,7 +29,7 @@ def counter_increase(times: Sequence[float], values: Sequence[float], *, since: 
     gains = [
         share * (values[at] if values[at] < values[at - 1] else values[at] - values[at - 1])
         for at in range(1, len(times))
-        if (share := _share(times[at - 1], times[at], since, until)) is not None
+        if (share := _share((times[at - 1], times[at]), since, until, longest_gap)) is not None
     ]
     return sum(gains) if gains else None
 
@@ -34,7 +41,13 @@ def delta_increase(times: Sequence[float], values: Sequence[float], *, since: fl
 
 
 def histogram_increase(
-    times: Sequence[float], points: Sequence[Exponential], *, since: float, until: float, delta: bool = False
+    times: Sequence[float],
+    points: Sequence[Exponential],
+    *,
+    since: float,
+    until: float,
+    longest_gap: float = LONGEST_GAP_SECONDS,
+    delta: bool = False,
 ) -> Exponential | None:
     """Return what a histogram gained in [since, until); None: not known. delta: each point tells its own piece."""
     if delta:
@@ -43,15 +56,16 @@ def histogram_increase(
     gains = [
         share_of(increase_between(points[at - 1], points[at]), share)
         for at in range(1, len(times))
-        if (share := _share(times[at - 1], times[at], since, until)) is not None
+        if (share := _share((times[at - 1], times[at]), since, until, longest_gap)) is not None
     ]
     return added(gains) if gains else None
 
 
-def _share(begin: float, end: float, since: float, until: float) -> float | None:
-    """Return the share of (begin, end] that lies in the span; None when it does not touch it, or is not known."""
+def _share(interval: tuple[float, float], since: float, until: float, longest_gap: float) -> float | None:
+    """Return the share of an interval that lies in the span; None when it does not touch it, or is not known."""
+    begin, end = interval
     inside = min(end, until) - max(begin, since)
     if inside <= 0 or end <= begin:
         return None
     share = inside / (end - begin)
-    return None if share < 1 and end - begin > LONGEST_GAP_SECONDS else share
+    return None if share < 1 and end - begin > longest_gap else share

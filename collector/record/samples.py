@@ -67,21 +67,30 @@ def read_histograms(
 
 
 def read_increases(
-    client: Client, series: list[SeriesInfo], *, since: datetime, until: datetime
+    client: Client,
+    series: list[SeriesInfo],
+    *,
+    since: datetime,
+    until: datetime,
+    longest_gap_seconds: float = LONGEST_GAP_SECONDS,
 ) -> dict[int, float | Exponential]:
     """Return what counters, deltas and histograms gained in [since, until), by series; absent: nothing is known."""
     begin, end = since.timestamp(), until.timestamp()
-    wide = {"since": _moved(since, -LONGEST_GAP_SECONDS), "until": _moved(until, LONGEST_GAP_SECONDS)}
+    wide = {"since": _moved(since, -longest_gap_seconds), "until": _moved(until, longest_gap_seconds)}
     kinds = {each.series_id: each.kind for each in series}
     gained: dict[int, float | Exponential | None] = {}
     plain = [identity for identity, kind in kinds.items() if kind in ("counter", "delta")]
     for identity, (times, values) in read_samples(client, plain, **wide).items():
-        increase = delta_increase if kinds[identity] == "delta" else counter_increase
-        gained[identity] = increase(times, values, since=begin, until=end)
+        if kinds[identity] == "delta":
+            gained[identity] = delta_increase(times, values, since=begin, until=end)
+        else:
+            gained[identity] = counter_increase(times, values, since=begin, until=end, longest_gap=longest_gap_seconds)
     rich = [identity for identity, kind in kinds.items() if kind.startswith("histogram")]
     for identity, (times, points) in read_histograms(client, rich, **wide).items():
         delta = kinds[identity] == "histogram_delta"
-        gained[identity] = histogram_increase(times, points, since=begin, until=end, delta=delta)
+        gained[identity] = histogram_increase(
+            times, points, since=begin, until=end, longest_gap=longest_gap_seconds, delta=delta
+        )
     return {identity: gain for identity, gain in gained.items() if gain is not None}
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-OTHER, OTHER_ROUTES = "other", "/*"
+OTHER, OTHER_ROUTES, OTHER_SERVICES = "other", "/*", "(other services)"
 CAPS: Mapping[str, int] = {
     "route": 300,
     "method": 20,
@@ -26,6 +26,7 @@ CAPS: Mapping[str, int] = {
     "cache_level": 20,
     "database_target": 50,
     "user_agent_family": 50,
+    "country": 300,
 }
 SERIES_CAP, SERIES_IN_ALL, MOST_SERVICES = 20_000, 200_000, 500
 DAYS_KEPT = 3  # a value not seen for so long gives its place to another
@@ -68,6 +69,7 @@ class CardinalityGuard:
         self._path, self._day = path, day
         self._caps: dict[str, int] = {**caps, "series": series_cap}
         self._known: dict[tuple[str, str], dict[Any, int]] = {}
+        self._services: set[str] = set()
         self._folded: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,8 +90,7 @@ class CardinalityGuard:
     def admits_service(self, service: str) -> bool:
         """Say whether a service is known, or there is room for one more."""
         with self._lock:
-            services = {name for name, _ in self._known}
-            return service in services or len(services) < MOST_SERVICES
+            return self._has_room(service)
 
     def admits_series(self, service: str, identity: int) -> bool:
         """Say whether a series may be stored."""
@@ -102,8 +103,8 @@ class CardinalityGuard:
         """Return what is known, by service and dimension."""
         with self._lock:
             told: dict[str, dict[str, Known]] = {}
-            for (service, dimension), values in sorted(self._known.items()):
-                folded = self._folded[service, dimension]
+            for service, dimension in sorted({*self._known, *self._folded}):
+                values, folded = self._known.get((service, dimension), {}), self._folded[service, dimension]
                 told.setdefault(service, {})[dimension] = Known(len(values), self._caps[dimension], folded)
             return told
 
@@ -117,7 +118,14 @@ class CardinalityGuard:
             return wanted
         return OTHER_ROUTES if dimension == "route" else OTHER
 
+    def _has_room(self, service: str) -> bool:
+        return service in self._services or len(self._services) < MOST_SERVICES
+
     def _admit(self, service: str, dimension: str, value: Any) -> bool:
+        if not self._has_room(service):
+            self._folded[OTHER_SERVICES, dimension] += 1
+            return False
+        self._services.add(service)
         values, today = self._known.setdefault((service, dimension), {}), self._day()
         if value not in values and self._is_full(values, dimension, today):
             self._folded[service, dimension] += 1
@@ -148,6 +156,7 @@ class CardinalityGuard:
                 continue  # torn by a kill: one value, told again by its next batch
             if dimension in self._caps and day >= oldest:
                 self._known.setdefault((service, dimension), {})[value] = day
+                self._services.add(service)
 
     def _rewrite(self) -> None:
         """Start a log with what is known, one line each: the old one has a line for every day."""

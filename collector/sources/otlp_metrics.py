@@ -8,7 +8,6 @@ after it, so that a restart is seen even when the new count has outgrown the old
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, D
 
 from collector.record.exponential import Exponential
 from collector.sources.otlp import attributes_of, decoded
-from collector.sources.samples import Kind, SampleBatch
+from collector.sources.samples import Beginnings, Kind, SampleBatch
 
 _DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 _NOTHING = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
@@ -28,25 +27,7 @@ _RESOURCE_LABELS = {
     "cloud.region": "region",
     "host.name": "host",
 }
-_MOST_BEGINNINGS = 200_000
 _NS_PER_MS = 1_000_000
-
-
-class Beginnings:
-    """Remembers at which instant each cumulative series said it began; the oldest are forgotten (and told again)."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, int] = OrderedDict()
-
-    def is_new(self, identity: int, start_ms: int) -> bool:
-        """Say whether this beginning was not told yet."""
-        if self._known.get(identity) == start_ms:
-            return False
-        self._known[identity] = start_ms
-        self._known.move_to_end(identity)
-        if len(self._known) > _MOST_BEGINNINGS:
-            self._known.popitem(last=False)
-        return True
 
 
 def add_metrics(batch: SampleBatch, body: bytes, content_type: str, beginnings: Beginnings) -> None:

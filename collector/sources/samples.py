@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import struct
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ SAMPLE_COLUMNS = ("series_id", "ts", "value")
 HISTOGRAM_COLUMNS = (
     "series_id", "ts", "count", "sum", "scale", "zero_threshold", "zero_count", "positive", "negative", "reset",
 )  # fmt: skip
+_MOST_BEGINNINGS = 200_000
 _STALE = 0x7FF0000000000002  # Prometheus' mark that a series ended
 
 
@@ -103,6 +104,23 @@ class SampleBatch:
     def _append(columns: dict[str, list[Any]], values: tuple[Any, ...]) -> None:
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
+
+
+class Beginnings:
+    """Remembers at which instant each cumulative series said it began; the oldest are forgotten (and told again)."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, int] = OrderedDict()
+
+    def is_new(self, identity: int, start_ms: int) -> bool:
+        """Say whether this beginning was not told yet."""
+        if self._known.get(identity) == start_ms:
+            return False
+        self._known[identity] = start_ms
+        self._known.move_to_end(identity)
+        if len(self._known) > _MOST_BEGINNINGS:
+            self._known.popitem(last=False)
+        return True
 
 
 def _pairs(buckets: Mapping[int, float]) -> list[list[float]]:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from collector.clickhouse import Client
+from collector.record.decimals import to_decimals
 from collector.sources.samples import HISTOGRAM_COLUMNS, SAMPLE_COLUMNS
 from collector.sources.spool import Block, Spool
 from collector.sources.writer import BlockUnreadableError
@@ -21,6 +22,7 @@ class SampleWriter:
 
     def __init__(self) -> None:
         self._written: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._digits: OrderedDict[int, int] = OrderedDict()
 
     def send(self, spool: Spool, client: Client, block: Block) -> int:
         """Store the block's batches and return the number of points. Raises BlockUnreadableError, StoreError."""
@@ -28,7 +30,7 @@ class SampleWriter:
             documents = [json.loads(spool.read(name)) for name in block.names]
             days = [int(name.split("-", 1)[0]) // _DAY_US for name in block.names]
             series = self._new_series(documents, days)
-            samples = joined([each["samples"] for each in documents], SAMPLE_COLUMNS)
+            samples = self._sample_columns(joined([each["samples"] for each in documents], SAMPLE_COLUMNS))
             histograms = joined([each["histograms"] for each in documents], HISTOGRAM_COLUMNS)
             for name in ("positive", "negative"):
                 histograms[name] = [{int(index): count for index, count in row} for row in histograms[name]]
@@ -47,6 +49,22 @@ class SampleWriter:
                 if (row[0], day) not in self._written:
                     new[row[0], day] = [*row, document["source"], day]
         return list(new.values())
+
+    def _sample_columns(self, samples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        # A repetition of a block after a restart may scale otherwise: its token, not its bytes, makes it the same.
+        series = samples["series_id"]
+        decimals = to_decimals(series, samples["value"], self._digits)
+        for identity, digits in zip(series, decimals.digits, strict=True):
+            self._digits[identity] = max(digits, self._digits.get(identity, 0))
+        while len(self._digits) > MOST_REMEMBERED:
+            self._digits.popitem(last=False)
+        return {
+            "series_id": series,
+            "ts": samples["ts"],
+            "digits": decimals.digits,
+            "scaled": decimals.scaled,
+            "raw": decimals.raw,
+        }
 
     def _remember(self, keys: Any) -> None:
         for key in keys:

@@ -170,6 +170,19 @@ class Spool:
                 write_durably(self._dead_folder / name, source.read_bytes())
         self.settle(block)
 
+    def revive(self, name: str, *, batch_id: str, received_us: int) -> bool:
+        """Accept a dead letter's body again under another id and remove the letter; False when there is none.
+
+        Raises SpoolFullError. Done twice, it is stored once: the letter goes after its body was accepted.
+        """
+        letter = self._dead_folder / Path(name).name
+        if not letter.is_file():
+            return False
+        self.accept(batch_id, letter.read_bytes(), received_us=received_us)
+        letter.unlink()
+        letter.with_name(letter.name + ".reason").unlink(missing_ok=True)
+        return True
+
     def _is_settled(self, block: Block) -> bool:
         with self._lock:
             return all(id_of(name) in self._settled for name in block.names)

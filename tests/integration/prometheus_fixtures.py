@@ -30,8 +30,8 @@ def write_past(data: Path, openmetrics: str) -> None:
     """Write blocks of samples (OpenMetrics text with timestamps) into a data directory."""
     source = data.parent / "past.om"
     source.write_text(openmetrics)
-    command = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(source), str(data)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    command = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h"]
+    subprocess.run([*command, str(source), str(data)], check=True, capture_output=True, timeout=120)
 
 
 @contextmanager
@@ -58,6 +58,7 @@ def running_prometheus(
                 f"--storage.tsdb.path={directory / 'data'}",
                 "--storage.tsdb.retention.time=10y",
                 "--enable-feature=native-histograms",
+                "--web.enable-remote-write-receiver",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
             stdout=stderr,

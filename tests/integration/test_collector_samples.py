@@ -142,6 +142,42 @@ def test_prometheus_writes_counters_and_native_histograms_to_us(record: Record, 
     assert stored[0] == stored[1]
 
 
+@pytest.mark.timeout(300)  # a collector starts three times, beside Prometheus
+def test_prometheus_repeats_what_a_collector_that_was_killed_had_not_taken(
+    shared_store_url: str, tmp_path: Path
+) -> None:
+    shop, folder = Shop(requests=1), tmp_path / "collector"
+    client = connect(ClickHouseSettings(url=shared_store_url))
+    collector = start_collector(folder, shared_store_url)
+    port = int(collector.url.rsplit(":", 1)[1])
+    url = collector.url + "/api/v1/write"
+    sql = """SELECT arraySort(groupArray(toUnixTimestamp64Milli(ts))) FROM samples FINAL WHERE series_id IN
+      (SELECT series_id FROM series WHERE name = 'shop_requests_total' AND labels['instance'] = {instance:String})"""
+
+    def instants(target: int) -> list[int]:
+        return list(client.query_rows(sql, {"instance": f"127.0.0.1:{target}"})[0][0])
+
+    try:
+        collector.wait_until_alive("/readyz")
+        with served(shop) as target, running_prometheus(tmp_path, target_port=target, remote_write=url) as server:
+            until(lambda: len(instants(target)) >= 3, why="three scrapes arrived")
+            collector.kill()
+            before = shop.scrapes
+            until(lambda: shop.scrapes >= before + 4, why="it scrapes on while the collector is away")
+            collector = start_collector(folder, shared_store_url, port=port)
+            restarted = len(instants(target))
+            until(lambda: len(instants(target)) >= restarted + 6, why="it writes again, what was missed first")
+            query = {"query": "shop_requests_total[10m]"}
+            (found,) = httpx.get(server + "/api/v1/query", params=query).json()["data"]["result"]
+            scraped = [round(float(at) * 1000) for at, _ in found["values"]]
+            until(lambda: instants(target)[-1:] >= scraped[-1:], why="the newest of them is stored")
+            stored = instants(target)
+    finally:
+        client.close()
+        collector.kill()
+    assert [at for at in stored if at <= scraped[-1]] == scraped
+
+
 def write_body(*, name: str = "x_total", ts_ms: int, values: list[float]) -> bytes:
     request = write_request_class()()
     series = request.timeseries.add()

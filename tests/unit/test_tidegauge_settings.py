@@ -77,6 +77,7 @@ def test_only_parts_that_need_a_secret_get_it(tmp_path):
         "postgres-primary": databases,
         **{f"postgres-{name}": databases for name in ("replica", "analytics", "profiles", "standby")},
         "valkey": {"valkey"},
+        "collector": {"replication", "valkey"},  # its samplers
         "prepare": {"reference_app", "valkey"},
         "cluster": {"reference_app", "valkey"},
         "jobs": {"reference_app", "valkey"},
