@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
+    if chosen.times < 2:
+        parser.error("--times: expected 2 or more, for a 95th percentile")
     results: dict[str, Any] = about() | {name: getattr(chosen, name) for name in ("events", "batch", "rounds", "seed")}
     with tempfile.TemporaryDirectory(prefix="tidegauge-bench-") as folder, ExitStack() as running:
         store_url, collector_url, collector = start(Path(folder), running)

@@ -94,7 +94,7 @@ def questions(client: Client, *, now: datetime) -> dict[str, Callable[[], Any]]:
 
 
 def measure_reads(client: Client, *, now: datetime, times: int) -> dict[str, float]:
-    """Return the 95th percentile in ms of each question, asked `times` times in turn with the others."""
+    """Return the 95th percentile in ms of each question, asked `times` (2 or more) times in turn with the others."""
     asked = questions(client, now=now)
     spent: dict[str, list[float]] = {name: [] for name in asked}
     for number in range(times):
