@@ -17,6 +17,7 @@ DATA ?= .tidegauge
 # The benchmarks': where the traces are, and where figures go
 TRACES ?= ../shared/traces
 JSON ?=
+RECORD ?= 100M
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation
@@ -49,8 +50,8 @@ check: .venv/.synced ## Lint, types and the architecture's contracts
 bench-forecast: .venv/.synced ## Score the forecasts on real traces (TRACES=folder) beside the naive baselines
 	@.venv/bin/python -m benchmarks.forecast --traces '$(TRACES)' $(if $(JSON),--json '$(JSON)')
 
-bench-record: .venv/.synced ## Measure the record: events/s, memory, bytes per event, burn windows of 100 SLOs
-	@.venv/bin/python -m benchmarks.record
+bench-record: .venv/.synced ## Measure the record, and the dashboard over RECORD=100M events (0: not at all)
+	@.venv/bin/python -m benchmarks.record --record '$(RECORD)'
 
 bench-loadgen: .venv/.synced ## Measure the load generator beside others; writes out/loadgen-benchmark.json
 	@mkdir -p out && .venv/bin/python -m benchmarks.loadgen --out out/loadgen-benchmark.json

@@ -25,9 +25,9 @@ from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
 from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
-from collector.security import Guarded, Security, is_loopback, read_security
 from collector.samplers.jobs import sample
 from collector.samplers.settings import SamplerSettings, read_sampler_settings
+from collector.security import Guarded, Security, is_loopback, read_security
 from collector.sources.cardinality import CardinalityGuard
 from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError

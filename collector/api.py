@@ -24,10 +24,10 @@ from collector.alerts.receivers import Heartbeat, Receiver
 from collector.api_models import instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
+from collector.cpu_api import add_cpu
 from collector.exporters.api import add_record_metrics
 from collector.exporters.settings import Exporter
 from collector.load_api import add_load
-from collector.cpu_api import add_cpu
 from collector.markers_api import add_markers
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces

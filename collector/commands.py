@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.backfill_commands import mount as mount_backfill
 from collector.backup_commands import mount as mount_backup
 from collector.config_commands import mount as mount_config
-from collector.backfill_commands import mount as mount_backfill
 from collector.mark_commands import mount as mount_marks
 from collector.schema_commands import mount as mount_schema
 from collector.slo.commands import mount as mount_slo

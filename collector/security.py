@@ -22,7 +22,7 @@ SHORTEST_TOKEN = 16
 _FREE = frozenset({"/healthz", "/readyz"})
 _INGEST = frozenset(
     {
-        "/v1/events", "/v1/traces", "/v1/metrics", "/v1/write", "/api/v1/write",
+        "/v1/events", "/v1/traces", "/v1/metrics", "/api/v1/write", "/v1/samples/retry",
         "/v1/markers", "/v1/capacities", "/v1/load-runs", "/v1/alerts",
     }
 )  # fmt: skip

@@ -67,6 +67,7 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
         settings.password,
         settings.reader,
         settings.reader_password,
+        engine.table_functions(),
     )
     # uvicorn raises the signal again when it has finished: this is what it then reaches.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -20,9 +20,9 @@ from collector.embedded.body import PIECE_BYTES, Body, ClientGoneError, Message,
 from collector.embedded.encoding import EncodingError, encoder_for
 from collector.embedded.engine import Engine, EngineError, Handle, Totals
 from collector.embedded.errors import http_status
-from collector.embedded.request import Request, RequestError, read_credentials, read_request
+from collector.embedded.request import Request, RequestError, Setup, read_credentials, read_request
 from collector.embedded.response import answer, exception_headers, late_exception, refuse, result_headers, start
-from collector.embedded.statement import Insert, find_insert_data, read_statement
+from collector.embedded.statement import Insert, find_insert_data, forbidden_to_readers, read_statement
 
 MOST_STATEMENT_BYTES = 64 << 20
 
@@ -59,6 +59,7 @@ class Front:
     password: str | None = None
     reader: str = "tidegauge_reader"
     reader_password: str | None = None
+    table_functions: frozenset[str] = frozenset()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -125,19 +126,23 @@ class Front:
             form = read_form(await _whole(body, b""), content_type)
         request = read_request(scope["method"], query_string, headers, memory_bytes=self.query_memory_bytes, form=form)
         if reads_only:
-            request = replace(request, setup=replace(request.setup, read_only=True))
+            request = replace(request, setup=_for_reader(request.setup))
         head = f"{request.query}\n".encode() if request.query else b""
         while (insert := find_insert_data(head, whole=body.ended)) == "more":
             head += await body.read(1)
             if len(head) > MOST_STATEMENT_BYTES:
                 raise _too_large()
         if isinstance(insert, Insert):
+            if reads_only:
+                raise RequestError("INSERT: not for an account that may only read", code=164, name="READONLY")
             await self._insert(request, insert, head[insert.data_offset :], body, send)
         else:
             text = (await _whole(body, head)).decode("utf-8", "surrogateescape").strip().rstrip(";")
             if not text and scope["method"] == "GET":
                 await answer(send, 200, b"Ok.\n")  # as ClickHouse does: some clients look for a server so
                 return
+            if reads_only and (wrong := forbidden_to_readers(text, self.table_functions)) is not None:
+                raise RequestError(wrong, code=164, name="READONLY")
             await self._query(request, text, receive, send)
 
     async def _insert(self, request: Request, insert: Insert, data: bytes, body: Body, send: Send) -> None:
@@ -229,6 +234,12 @@ class Front:
             if not job.done():
                 done.add_done_callback(lambda late: late.cancelled() or late.exception())
                 self.threads.control.submit(self.engine.stop, handle, job)
+
+
+def _for_reader(setup: Setup) -> Setup:
+    """Return a setup that only reads; without a database it is `system`, for in `default` files are tables."""
+    database = setup.database if setup.database not in (None, "default") else "system"
+    return replace(setup, database=database, read_only=True)
 
 
 async def _run(executor: Executor, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -17,8 +17,8 @@ RedDimension = Literal["route", "region", "version", "cache_level"]
 QUANTILES = {"p50_seconds": 0.5, "p95_seconds": 0.95, "p99_seconds": 0.99}
 # The rule of histogram.quantile_from_histogram, in the store: three buckets leave it instead of whole histograms.
 _WITH_QUANTILES = f"""
-    SELECT start, dimension, n, failed, duration_us, arrayCumSum(mapValues(buckets)) AS seen,
-      if(empty(seen), [], arrayMap(
+    SELECT start, dimension, n, failed, duration_us,
+      if(empty(arrayCumSum(mapValues(buckets)) AS seen), [], arrayMap(
         q -> mapKeys(buckets)[arrayFirstIndex(so_far -> so_far >= q * seen[-1] - 1e-9, seen)],
         {list(QUANTILES.values())})) AS quantiles
     FROM"""
@@ -102,7 +102,7 @@ def _red_frame(rows: list[tuple[Any, ...]], step_seconds: int, by: str | None) -
     columns["errors"] = pd.Series([row[3] for row in rows], dtype="int64")
     columns["rps"] = requests / step_seconds
     columns["mean_seconds"] = pd.Series([row[4] for row in rows], dtype="float64") / requests / 1e6
+    edges = {bucket: upper_edge(bucket).total_seconds() for bucket in {each for row in rows for each in row[5]}}
     for number, name in enumerate(QUANTILES):
-        edges = [upper_edge(row[6][number]).total_seconds() if row[6] else None for row in rows]
-        columns[name] = pd.Series(edges, dtype="float64")
+        columns[name] = pd.Series([edges[row[5][number]] if row[5] else None for row in rows], dtype="float64")
     return pd.DataFrame(columns)

@@ -98,20 +98,37 @@ def _answers(url: str, context: ssl.SSLContext) -> bool:
         return False
 
 
+READERS_MUST_NOT = (
+    "INSERT INTO t VALUES (3)",
+    "DROP TABLE t",
+    "CREATE TABLE u (x UInt8) ENGINE = Memory",
+    "SET readonly = 0",
+    "ALTER TABLE t DELETE WHERE 1",
+    "KILL QUERY WHERE 1",
+    "SELECT 1 INTO OUTFILE 'never-written'",
+    "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    "SELECT file('/etc/passwd')",
+    "SELECT * FROM `url`('http://127.0.0.1:9/', 'LineAsString')",
+    'SELECT * FROM default."/etc/passwd"',
+    "WITH x AS (SELECT 1) SELECT * FROM x, remote('h', d.t)",
+    "SELECT * FROM {a:Identifier}",
+)
+
+
 def test_the_reader_of_the_store_reads_and_changes_nothing_whatever_it_says(tmp_path: Path) -> None:
     passwords = {
         "TIDEGAUGE_CLICKHOUSE_PASSWORD": "owner-secret",
         "TIDEGAUGE_CLICKHOUSE_READER_PASSWORD": "reader-secret",
     }
     with running_store(tmp_path, environment=passwords) as url:
-        owner = connect(ClickHouseSettings(url=url, password="owner-secret", database="default"))
+        owner = connect(ClickHouseSettings(url=url, password="owner-secret", database="record"))
+        owner.create_database()
         owner.command("CREATE TABLE t (x UInt8) ENGINE = MergeTree ORDER BY x")
         owner.insert_columns("t", {"x": [1, 2]}, token="one")
-        named = ClickHouseSettings(url=url, user="tidegauge_reader", password="reader-secret", database="default")
+        named = ClickHouseSettings(url=url, user="tidegauge_reader", password="reader-secret", database="record")
         reader = connect(named)
         assert reader.query_rows("SELECT sum(x) FROM t WHERE x > {least:UInt8}", {"least": 1}) == [(2,)]
-        for statement in ("INSERT INTO t VALUES (3)", "DROP TABLE t", "CREATE TABLE u (x UInt8) ENGINE = Memory",
-                          "SET readonly = 0", "ALTER TABLE t DELETE WHERE 1"):  # fmt: skip
+        for statement in READERS_MUST_NOT:
             with pytest.raises(StoreError, match=r"(?i)readonly"):
                 reader.command(statement)
         with pytest.raises(StoreError, match=r"(?i)readonly"):
@@ -121,6 +138,8 @@ def test_the_reader_of_the_store_reads_and_changes_nothing_whatever_it_says(tmp_
         assert owner.query_rows("SELECT sum(x) FROM t") == [(3,)]
         with pytest.raises(StoreError, match="password is incorrect"):
             connect(ClickHouseSettings(url=url, user="tidegauge_reader", password="owner-secret", database="default"))
+        assert reader.query_rows("SELECT name FROM system.tables WHERE database = 'record'") == [("t",)]
+        assert reader.query_rows("SELECT 'file(', count() FROM numbers(3) -- url(") == [("file(", 3)]
         reader.close()
         owner.close()
 
@@ -128,7 +147,7 @@ def test_the_reader_of_the_store_reads_and_changes_nothing_whatever_it_says(tmp_
 def httpx_insert(url: str, query: str) -> None:
     """Insert over plain HTTP with a setting of the caller's own choice."""
     account = {"X-ClickHouse-User": "tidegauge_reader", "X-ClickHouse-Key": "reader-secret"}
-    answer = httpx.post(f"{url}/?{query}", content="INSERT INTO t FORMAT Values (9)", headers=account)
+    answer = httpx.post(f"{url}/?{query}", content="INSERT INTO record.t FORMAT Values (9)", headers=account)
     if answer.status_code != 200:
         raise StoreError(answer.text)
 
