@@ -29,6 +29,7 @@ class Forecast:
     frame: pd.DataFrame
     history_from: datetime
     watermark: datetime  # end of the newest step that the forecast rests on
+    notes: tuple[str, ...] = ()  # how much history it rests on, what a guard replaced, what has drifted
 
 
 @dataclass(frozen=True, slots=True)
