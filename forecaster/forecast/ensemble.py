@@ -8,7 +8,7 @@ With less than three days of history there is nothing to grow a booster on: the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -112,6 +112,7 @@ class Ensemble:
         drift = guards.drift_of(residual, known, (windows.length - taught.origins) * past.step_seconds)
         told = (*notes, *drift)
         spread = residuals_of(standard, weight)
+        seasonal = replace(seasonal, residuals=spread)  # its own are not needed any more, and large
         return EnsembleFit(seasonal, trained.booster, trained.short, weights, spread, scale, told)
 
 

@@ -28,7 +28,7 @@ HISTORY = timedelta(weeks=6)
 COARSE_STEP, COARSE_HISTORY = timedelta(hours=1), timedelta(weeks=26)
 LEARN_EVERY_SECONDS = 3600
 TRAIN_EVERY_SECONDS = 12 * 3600
-KEPT_FITS, KEPT_TRAINED = 4, 2
+KEPT_FITS, KEPT_TRAINED = 2, 1  # 1.5 MB per service
 LEAST_TO_LEARN = timedelta(days=1)  # with less before the hour, everything up to the origin is learnt from
 
 
