@@ -124,7 +124,7 @@ def main() -> int:
     parser.add_argument("--origins", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--models", default="", help=f"also score these, comma-separated: {', '.join(MODELS)}; or `all`"
+        "--models", default="seasonal,booster", help=f"also score these, comma-separated: {', '.join(MODELS)}; or `all`"
     )
     parser.add_argument("--part", choices=("last", "tuning"), default="last")
     parser.add_argument("--json", type=Path)

@@ -119,6 +119,15 @@ def test_a_constant_history_is_forecast_as_it_is() -> None:
     np.testing.assert_allclose(frame["q0.99"], 40.0, rtol=0.1)
 
 
+def test_beyond_a_day_the_copies_of_other_days_go_on() -> None:
+    values = days_of(9, wave, seed=8)
+    frame = answer(series_of(values), START + timedelta(days=9), hours=72).frame
+    days = frame["q0.5"].to_numpy().reshape(3, DAY)
+    # a wave from 10 to 90 is still a wave on the third day: its noon is far above its night
+    assert days[2].max() > 3 * days[2].min()
+    np.testing.assert_allclose(days[2].max(), days[0].max(), rtol=0.25)
+
+
 def test_a_history_of_zeros_is_forecast_as_zero() -> None:
     frame = answer(series_of(np.zeros(3 * DAY)), START + timedelta(days=3)).frame
     np.testing.assert_allclose(frame[LEVELS].to_numpy(), 0.0, atol=1e-6)
