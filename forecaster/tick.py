@@ -20,7 +20,7 @@ from collector.record import store as record
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
 from forecaster.forecast.demand import DemandError, clean_series
-from forecaster.forecast.models import forecast_demand
+from forecaster.forecast.models import LearntHours, forecast_demand, history_to_read
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.history import HistoryCache, read_known
 from forecaster.instants import floored
@@ -54,6 +54,7 @@ class Memory:
 
     history: HistoryCache = field(default_factory=HistoryCache)
     loaded: bool = False
+    learnt: LearntHours = field(default_factory=LearntHours)  # forecasts are made often, trained twice a day
     forecast: Forecast | NoForecast | None = None
     last: store.StoredDecision | None = None  # the newest that was worth storing
     newest: store.StoredDecision | None = None
@@ -90,7 +91,7 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     last = memory.forecast
     if isinstance(last, Forecast) and timedelta(0) <= origin - last.origin < world.settings.refresh:
         return last
-    since = origin - world.settings.history
+    since = origin - max(world.settings.history, history_to_read(known.step))
     rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step)
     try:
         series = clean_series(service.name, rows, step=known.step, until=origin)
@@ -98,7 +99,9 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         memory.forecast = NoForecast(service.name, origin, str(error))
         return memory.forecast
     levels = quantiles_for(world.settings, service.scaling)
-    forecast = forecast_demand(series, origin=origin, horizon=world.settings.horizon, quantiles=levels)
+    forecast = forecast_demand(
+        series, origin=origin, horizon=world.settings.horizon, quantiles=levels, learnt=memory.learnt
+    )
     if isinstance(forecast, Forecast):
         store.write_forecast(world.client, forecast, created_at=now)
     memory.forecast = forecast
