@@ -1,10 +1,12 @@
-"""The load generator's own measures, as ratios within one run: `make bench-loadgen`, about a minute.
+"""The load generator's own measures, as ratios within one run: `make bench-loadgen`, some minutes.
 
-    python -m benchmarks.loadgen [--seconds 4] [--only cost,keep,stall,users] [--out loadgen-benchmark.json]
+    python -m benchmarks.loadgen [--seconds 4] [--rounds 3] [--only cost,keep,stall,users,capacity] [--out FILE.json]
 
-cost: CPU per request, closed loop with 32 users, beside stock FastHttpUser and (if installed) wrk and hey, against one
-server of this file. keep: send lag at an open rate. stall: p95 and p99 while the server stalls 2 s at 300/s, beside an
-independent open loop. users: memory of many users in one process. A busy machine shows in all of them: read ratios.
+cost: CPU per request, closed loop with 32 users, beside stock FastHttpUser, wrk and hey, against one nginx, in rounds
+that take turns. keep: send lag at an open rate. stall: p95 and p99 while the server stalls 2 s at 300/s, beside an
+independent open loop. users: memory of many users in one process. capacity: how often the interval that the search
+reports holds the true capacity of a pool of known capacity (`benchmarks.known_capacity`). What is not installed is left
+out with its reason. A busy machine shows in all of them: read ratios.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import os
 import platform
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +73,44 @@ async def serve() -> None:
     await server.serve_forever()
 
 
+NGINX = """daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b;
+  fastcgi_temp_path {folder}/c; uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  server {{ listen 127.0.0.1:{port} backlog=2048; location / {{ return 200 "{body}"; }} }}
+}}"""
+
+
 @contextmanager
-def a_server() -> Iterator[int]:
-    """Yield the port of a server in a process of its own."""
+def nginx_server() -> Iterator[int]:
+    """Yield the port of an nginx of one worker process that answers with a kilobyte."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        file = Path(folder) / "nginx.conf"
+        file.write_text(NGINX.format(folder=folder, port=port, body=BODY.decode()))
+        process = subprocess.Popen(["nginx", "-p", folder, "-c", str(file)])
+        try:
+            for _ in range(200):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.02)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def a_server(*, nginx: bool = False) -> Iterator[int]:
+    """Yield the port of a server in a process of its own: nginx if asked for and installed, else this file's."""
+    if nginx and shutil.which("nginx"):
+        with nginx_server() as port:
+            yield port
+        return
     command = [sys.executable, "-m", "benchmarks.loadgen", "--serve"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -121,10 +159,8 @@ def fast_http_user(port: int, seconds: float) -> dict[str, Any]:
     return {"requests": requests, "rps": requests / seconds, "cpu_us": (cpu - idle) / requests * 1e6}
 
 
-def c_tool(name: str, port: int, seconds: float) -> dict[str, Any] | None:
-    """Measure wrk or hey; None where it is not installed."""
-    if shutil.which(name) is None:
-        return None
+def c_tool(name: str, port: int, seconds: float) -> dict[str, Any]:
+    """Measure wrk or hey."""
     url = f"http://127.0.0.1:{port}/"
     arguments = {
         "wrk": ["wrk", "-t1", f"-c{USERS}", f"-d{seconds:.0f}s", url],
@@ -136,31 +172,46 @@ def c_tool(name: str, port: int, seconds: float) -> dict[str, Any] | None:
     return {"requests": round(rps * seconds), "rps": rps, "cpu_us": cpu / (rps * seconds) * 1e6}
 
 
-async def cost(seconds: float, seed: int) -> dict[str, Any]:
-    """Return CPU per request of each generator against the same server."""
-    rows: dict[str, Any] = {}
-    with a_server() as port:
-        executor = f"{{executor: constant-vus, vus: {USERS}, duration: {seconds:.0f}s}}"
-        result = await played(port, executor, seed=seed)
-        rows["tidegauge"] = {
-            "requests": result.overall.sent, "rps": result.overall.sent / seconds,
-            "cpu_us": result.cpu_seconds / result.overall.sent * 1e6,
-        }  # fmt: skip
-        rows["FastHttpUser"] = await asyncio.to_thread(fast_http_user, port, seconds)
-        for name in ("wrk", "hey"):
-            rows[name] = await asyncio.to_thread(c_tool, name, port, seconds)
-    own = rows["tidegauge"]["cpu_us"]
-    rows["ratios"] = {
-        "FastHttpUser / tidegauge": rows["FastHttpUser"]["cpu_us"] / own,
-        "tidegauge / wrk": own / rows["wrk"]["cpu_us"] if rows["wrk"] else None,
+async def own_cost(port: int, seconds: float, seed: int) -> dict[str, Any]:
+    """Measure the lean client."""
+    executor = f"{{executor: constant-vus, vus: {USERS}, duration: {seconds:.0f}s}}"
+    result = await played(port, executor, seed=seed)
+    sent = result.overall.sent
+    return {"requests": sent, "rps": sent / seconds, "cpu_us": result.cpu_seconds / sent * 1e6}
+
+
+async def cost(seconds: float, seed: int, rounds: int) -> dict[str, Any]:
+    """Return CPU per request of each generator against the same nginx: medians of rounds, and of ratios within one."""
+    measured: dict[str, list[dict[str, Any]]] = {}
+    with a_server(nginx=True) as port:
+        for _ in range(rounds):
+            measured.setdefault("tidegauge", []).append(await own_cost(port, seconds, seed))
+            measured.setdefault("FastHttpUser", []).append(await asyncio.to_thread(fast_http_user, port, seconds))
+            for name in ("wrk", "hey"):
+                if shutil.which(name) is not None:
+                    measured.setdefault(name, []).append(await asyncio.to_thread(c_tool, name, port, seconds))
+    rows: dict[str, Any] = {
+        name: {key: float(np.median([one[key] for one in found])) for key in found[0]}
+        for name, found in measured.items()
     }
+    rows |= {name: {"left_out": "not installed"} for name in ("wrk", "hey") if name not in measured}
+    rows["ratios"] = {"FastHttpUser / tidegauge": _ratio(measured["FastHttpUser"], measured["tidegauge"])}
+    rows["ratios"] |= {
+        f"tidegauge / {name}": _ratio(measured["tidegauge"], measured[name])
+        for name in ("wrk", "hey") if name in measured
+    }  # fmt: skip
     return rows
+
+
+def _ratio(above: list[dict[str, Any]], below: list[dict[str, Any]]) -> float:
+    pairs = zip(above, below, strict=True)
+    return float(np.median([one["cpu_us"] / other["cpu_us"] for one, other in pairs]))
 
 
 async def keep(seconds: float, seed: int) -> list[dict[str, Any]]:
     """Return send lag and unsent arrivals at rising open rates."""
     rows = []
-    with a_server() as port:
+    with a_server(nginx=True) as port:
         for rate in (1000, 3000, 6000):
             executor = f"{{executor: constant-arrival-rate, rate: {rate}, duration: {seconds:.0f}s}}"
             result = await played(port, executor, seed=seed)
@@ -206,7 +257,7 @@ async def stall(seed: int) -> dict[str, Any]:
 
         async def start(plan: Any) -> Any:
             asyncio.get_running_loop().call_later(3.0, lambda: asyncio.ensure_future(ask_to_stall(port)))
-            return await ChildProcess.start(plan, "loadgen.scenario_worker")
+            return await ChildProcess.start(plan)
 
         executor = (
             f"{{executor: constant-arrival-rate, rate: {STALL_RPS}, duration: {seconds:.0f}s, arrivals: uniform}}"
@@ -234,7 +285,7 @@ async def users(count: int, seed: int) -> dict[str, Any]:
     watching: list[asyncio.Task[None]] = []
 
     async def start(plan: Any) -> Any:
-        child = await ChildProcess.start(plan, "loadgen.scenario_worker")
+        child = await ChildProcess.start(plan)
         watching.append(asyncio.create_task(watch(child.pid)))
         return child
 
@@ -258,8 +309,18 @@ def environment(seed: int) -> dict[str, Any]:
     return {
         "commit": commit or None, "seed": seed, "cores": os.cpu_count(), "machine": platform.machine(),
         "kernel": platform.release(), "python": platform.python_version(), "host_load": os.getloadavg()[0],
+        "tools": {name: tool_version(name) for name in ("nginx", "wrk", "hey")},
         "versions": {name: version(name) for name in ("locust", "gevent", "httptools", "geventhttpclient")},
     }  # fmt: skip
+
+
+def tool_version(name: str) -> str | None:
+    """Return what a program says of its version; None where it is not installed, or does not say."""
+    if shutil.which(name) is None:
+        return None
+    said = subprocess.run([name, "-v"], capture_output=True, text=True, check=False)
+    first = (said.stdout + said.stderr).splitlines()
+    return first[0] if first else None
 
 
 def show(name: str, value: Any) -> None:
@@ -275,6 +336,7 @@ async def main() -> None:
     """Run the parts asked for, print them, write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--only", default="cost,keep,stall,users")
@@ -284,7 +346,8 @@ async def main() -> None:
     if options.serve:
         await serve()
     parts = {
-        "cost": lambda: cost(options.seconds, options.seed), "keep": lambda: keep(options.seconds, options.seed),
+        "cost": lambda: cost(options.seconds, options.seed, options.rounds),
+        "keep": lambda: keep(options.seconds, options.seed),
         "stall": lambda: stall(options.seed), "users": lambda: users(options.users, options.seed),
     }  # fmt: skip
     report: dict[str, Any] = {"environment": environment(options.seed)}

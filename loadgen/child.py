@@ -38,7 +38,7 @@ class Child(Protocol):
 
 
 class ChildProcess:
-    """`python -m loadgen.worker` (or another module) as a subprocess in a session of its own.
+    """`python -m loadgen.worker` as a subprocess in a session of its own.
 
     A Ctrl-C at the terminal thus reaches the parent alone, which then drains; the child ends when its stdin does.
     """

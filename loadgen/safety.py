@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -54,26 +55,39 @@ class Target:
 
     host: str
     port: int
+    tls: bool = False
 
     @property
     def url(self) -> str:
         """Return the target's address without a path."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    def to_plan(self) -> dict[str, Any]:
+        """Return it as a part of a child's plan."""
+        return {"host": self.host, "port": self.port, "tls": self.tls}
 
 
 def check_target(url: str, limits: Limits) -> Target:
-    """Return the target. Raises UnsafeLoadError when the host is not allowed or the address is not plain http."""
+    """Return the target. Raises UnsafeLoadError when the host is not allowed or the address is none of http(s)."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UnsafeLoadError(f"target: expected http://HOST[:PORT], got {url!r}: {error}") from error
-    if parts.scheme != "http" or not host or parts.path not in ("", "/") or parts.query or parts.username:
-        raise UnsafeLoadError(f"target: expected http://HOST[:PORT] and nothing more, got {url!r}")
+        raise UnsafeLoadError(f"target: expected http(s)://HOST[:PORT], got {url!r}: {error}") from error
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.username
+    ):
+        raise UnsafeLoadError(f"target: expected http(s)://HOST[:PORT] and nothing more, got {url!r}")
     if host not in limits.allowed_hosts:
         allowed = ", ".join(sorted(limits.allowed_hosts))
         raise UnsafeLoadError(f"target: expected a host of [{allowed}] (add yours to {HOSTS_NAME}), got {host!r}")
-    return Target(host, 80 if port is None else port)
+    tls = parts.scheme == "https"
+    return Target(host, (443 if tls else 80) if port is None else port, tls)
 
 
 def check_rate(real_rps: float, limits: Limits) -> None:
