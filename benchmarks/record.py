@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import socket
@@ -34,6 +35,8 @@ from collector.sources.writer import event_columns
 
 CATALOG = "version: 1\nservices:\n  bench: {source: events}\n"
 WAIT_SECONDS = 120
+REPLICAS = 4
+SLOWEST_PERCENT_US = int(math.exp(11 + 2.326 * 0.8))  # of the lognormal durations below
 
 
 def main() -> None:
@@ -65,30 +68,41 @@ def main() -> None:
 
 
 def make_batches(source: random.Random, events: int, size: int) -> list[dict[str, Any]]:
-    """Return batches as clients send them: 20 routes, lognormal durations, one trace id in a hundred."""
-    begin = int(time.time() * 1e6) - 3_600_000_000
+    """Return batches as four replicas send them: an hour of Poisson arrivals on 20 routes, every column filled."""
+    begin, batch_us = int(time.time() * 1e6) - 3_600_000_000, 3_600_000_000 * size * REPLICAS // events
     batches = []
     for number in range(events // size):
-        rows = [
-            Event(
-                ts_us=begin + (number * size + row) * 3_600_000_000 // events + source.randrange(500),
-                route=f"/items/{source.randrange(20)}",
-                method="GET" if source.random() < 0.8 else "POST",
-                status=500 if source.random() < 0.01 else 200,
-                duration_us=int(source.lognormvariate(11, 0.8)),
-                response_bytes=int(source.lognormvariate(7, 1)),
-                region=source.choice(("us-east", "us-west", "eu-west")),
-                instance=f"i{number % 4}",
-                version="1.0",
-                trace_id=source.randbytes(16).hex() if source.random() < 0.01 else "",
-            )
-            for row in range(size)
-        ]
+        start_us, replica = begin + number // REPLICAS * batch_us, number % REPLICAS
+        instants = sorted(start_us + source.randrange(batch_us) for _ in range(size))
+        rows = [make_event(source, ts_us, replica) for ts_us in instants]
         columns = {name: [getattr(row, name) for row in rows] for name in Event._fields}
-        client = {"id": f"i{number % 4}", "service": "bench", "generated_total": 0, "dropped_total": 0}
+        client = {"id": f"i{replica}", "service": "bench", "generated_total": 0, "dropped_total": 0}
         batches.append({"schema": 1, "batch_id": str(uuid.UUID(int=source.getrandbits(128))), "client": client,
                         "columns": columns})  # fmt: skip
     return batches
+
+
+def make_event(source: random.Random, ts_us: int, replica: int) -> Event:
+    """Return one request; the trace ids of failures, of the slowest 1 % and of a 1 % sample, as the middleware does."""
+    route = source.randrange(20)
+    status = 500 if source.random() < 0.01 else 200
+    duration_us = int(source.lognormvariate(11, 0.8))
+    kept = status == 500 or duration_us > SLOWEST_PERCENT_US or source.random() < 0.01
+    return Event(
+        ts_us=ts_us,
+        route=f"/items/{route}",
+        method="GET" if route < 16 else "POST",
+        status=status,
+        duration_us=duration_us,
+        response_bytes=int(source.lognormvariate(7, 1)),
+        region=source.choice(("us-east", "us-west", "eu-west")),
+        instance=f"i{replica}",
+        version="1.0",
+        cache_level=source.choice(("l1", "l2", "miss")) if route < 16 else "",
+        database_target="replica" if route < 16 else "primary",
+        user_agent_family=source.choice(("chrome", "chrome", "safari", "app")),
+        trace_id=source.randbytes(16).hex() if kept else "",
+    )
 
 
 def start(folder: Path, running: ExitStack) -> tuple[str, str, subprocess.Popen[bytes]]:
@@ -133,7 +147,7 @@ def wait_for(holds: Any, what: str) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {WAIT_SECONDS} s: {what}")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def measure_collector(batches: list[dict[str, Any]], url: str, *, senders: int) -> dict[str, Any]:

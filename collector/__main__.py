@@ -173,13 +173,13 @@ async def _flush(parts: CollectorParts, pause: float) -> float:
     except StoreError as error:
         parts.metrics.flush_failed()
         log.warning("the store is away, events wait in the spool: %s", error)
-        return min(LONGEST_PAUSE_SECONDS, pause * 2)
+        return min(LONGEST_PAUSE_SECONDS, max(FLUSH_EVERY_SECONDS, pause) * 2)
     except OSError:
         parts.metrics.flush_failed()
         log.exception("the spool cannot be read or written")
         return LONGEST_PAUSE_SECONDS
     parts.metrics.flushed(flushed)
-    return FLUSH_EVERY_SECONDS
+    return 0.0 if flushed.more_waits else FLUSH_EVERY_SECONDS
 
 
 async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
@@ -198,7 +198,8 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stopping.wait(), seconds)
+        if seconds > 0:
+            await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
         return
 

@@ -20,19 +20,13 @@ from fastapi.responses import JSONResponse
 from collector.alerts.api import add_alerts
 from collector.alerts.outbox import Outbox
 from collector.alerts.receivers import Receiver
-from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
+from collector.api_models import MarkerIn, instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
+from collector.load_api import add_load
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces
-from collector.record.store import (
-    read_demand,
-    read_watermark,
-    write_capacity,
-    write_load_run,
-    write_load_seconds,
-    write_marker,
-)
+from collector.record.store import read_demand, read_watermark, write_marker
 from collector.slo.report import slo_document
 from collector.slo.store import read_classic, read_slo_statuses
 from collector.sources.events import LARGEST_BODY_BYTES, BatchRefusedError, decompressed, parse_batch
@@ -41,7 +35,6 @@ from collector.store_link import StoreLink
 from tidegauge.clock import Clock
 
 RETRY_AFTER_SECONDS = 2
-OLDEST_LOAD_SECOND_DAYS = 94  # load_seconds keeps 95
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -67,6 +60,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
     _add_observations(app, parts)
     _add_reads(app, parts)
+    add_load(app, open_client=parts.store.client, clock=parts.clock)
     add_alerts(app, open_client=parts.store.client, clock=parts.clock)
     _add_own_state(app, parts)
     return app
@@ -114,21 +108,6 @@ def _add_observations(app: FastAPI, parts: CollectorParts) -> None:
     def post_marker(marker: MarkerIn) -> dict[str, bool]:
         write_marker(parts.store.client(), marker.to_marker())
         return {"stored": True}
-
-    @app.post("/v1/capacities")
-    def post_capacity(capacity: CapacityIn) -> dict[str, bool]:
-        write_capacity(parts.store.client(), capacity.to_capacity(now=parts.clock.now()))
-        return {"stored": True}
-
-    @app.post("/v1/load-runs")
-    def post_load_run(run: LoadRunIn) -> dict[str, Any]:
-        client, batch_id = parts.store.client(), run.identity()
-        oldest = parts.clock.now_seconds() - OLDEST_LOAD_SECOND_DAYS * 86400
-        if min(run.seconds.second, default=oldest) < oldest:  # the store would delete them at once
-            raise ValueError(f"seconds.second: expected seconds of the last {OLDEST_LOAD_SECOND_DAYS} days, got older")
-        write_load_run(client, run.to_load_run(), reported_at=parts.clock.now(), batch_id=batch_id)
-        seconds = write_load_seconds(client, run.run_id, run.seconds.to_columns(), batch_id=batch_id)
-        return {"stored": True, "seconds": seconds}
 
 
 def _add_reads(app: FastAPI, parts: CollectorParts) -> None:

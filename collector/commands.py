@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from collector.alerts.commands import mount as mount_alerts
+from collector.schema_commands import mount as mount_schema
 from collector.spool_commands import mount as mount_spool
 from collector.terminal import config_path, fail, open_store
 
@@ -30,6 +31,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(slo, name="slo")
     mount_alerts(app)
     mount_spool(app)
+    mount_schema(app)
 
 
 def import_file(

@@ -1,6 +1,6 @@
 """Markers, load runs and measured capacities: what people and the load generator tell the record.
 
-Owns the DDL, SQL and reads of markers, load_runs, load_seconds and capacities.
+Owns the DDL, SQL and reads of markers, load_runs, load_seconds, load_requests and capacities.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import pandas as pd
 
 from collector.clickhouse import Client
 
@@ -144,24 +142,53 @@ def write_load_seconds(client: Client, run_id: str, columns: Mapping[str, Sequen
     )
 
 
-def read_load_runs(client: Client, service: str, *, limit: int = 50) -> list[LoadRun]:
-    """Return the newest runs of a service, newest first."""
-    sql = """SELECT run_id, service, scenario, target, toUnixTimestamp64Milli(started_at),
-        toUnixTimestamp64Milli(ended_at), status, summary
-      FROM load_runs FINAL WHERE service = {service:String} ORDER BY started_at DESC LIMIT {limit:UInt32}"""
-    return [
-        LoadRun(row[0], row[1], row[2], row[3], _instant(row[4]), _instant(row[5]), row[6], json.loads(row[7]))
-        for row in client.query_rows(sql, {"service": service, "limit": limit})
-    ]
+def write_load_requests(client: Client, run_id: str, columns: Mapping[str, Sequence[Any]], *, batch_id: str) -> int:
+    """Store requests of a run (intended_us, sent_us, first_byte_us, done_us, status, name, error); return how many."""
+    rows = len(columns["intended_us"])
+    renamed = {name.removesuffix("_us"): values for name, values in columns.items()}
+    return client.insert_columns(
+        "load_requests", {"run_id": [run_id] * rows, **renamed}, token=f"load-requests/{batch_id}"
+    )
 
 
-def read_load_seconds(client: Client, run_id: str) -> pd.DataFrame:
-    """Return the seconds of a run: `second` (aware UTC), the counts, `send_lag_us_max` and both histograms (dicts)."""
-    return client.query_frame(
-        """SELECT second, intended, sent, done, failed, unsent, send_lag_us_max, response_histogram, service_histogram
-        FROM load_seconds WHERE run_id = {run_id:String} ORDER BY second""",
+def read_load_runs(client: Client, service: str | None = None, *, limit: int = 50) -> list[LoadRun]:
+    """Return the newest runs of a service (of all when None), newest first."""
+    rows = client.query_rows(
+        f"{_LOAD_RUNS} WHERE {{service:String}} = '' OR service = {{service:String}}"
+        " ORDER BY started_at DESC LIMIT {limit:UInt32}",
+        {"service": service or "", "limit": limit},
+    )
+    return [_load_run(row) for row in rows]
+
+
+def read_load_run(client: Client, run_id: str) -> LoadRun | None:
+    """Return one run; None when no such run is stored."""
+    rows = client.query_rows(f"{_LOAD_RUNS} WHERE run_id = {{run_id:String}} LIMIT 1", {"run_id": run_id})
+    return _load_run(rows[0]) if rows else None
+
+
+_LOAD_RUNS = """SELECT run_id, service, scenario, target, toUnixTimestamp64Milli(started_at),
+    toUnixTimestamp64Milli(ended_at), status, summary FROM load_runs FINAL"""
+
+
+def _load_run(row: Sequence[Any]) -> LoadRun:
+    return LoadRun(row[0], row[1], row[2], row[3], _instant(row[4]), _instant(row[5]), row[6], json.loads(row[7]))
+
+
+_SECONDS = (
+    "second", "intended", "sent", "done", "failed", "unsent", "send_lag_us_max", "response_histogram",
+    "service_histogram",
+)  # fmt: skip
+
+
+def read_load_seconds(client: Client, run_id: str) -> dict[str, list[Any]]:
+    """Return the seconds of a run as columns, in the shape they were written in; empty lists when there are none."""
+    rows = client.query_rows(
+        """SELECT toUnixTimestamp(second), intended, sent, done, failed, unsent, send_lag_us_max, response_histogram,
+        service_histogram FROM load_seconds WHERE run_id = {run_id:String} ORDER BY second""",
         {"run_id": run_id},
     )
+    return {name: [row[index] for row in rows] for index, name in enumerate(_SECONDS)}
 
 
 def _digest(*parts: str) -> str:

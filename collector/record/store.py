@@ -19,10 +19,12 @@ from collector.record.runs import (
     LoadRun,
     Marker,
     read_capacities,
+    read_load_run,
     read_load_runs,
     read_load_seconds,
     read_markers,
     write_capacity,
+    write_load_requests,
     write_load_run,
     write_load_seconds,
     write_marker,
@@ -30,8 +32,10 @@ from collector.record.runs import (
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 SCHEMA_OWNER = "collector"
+READER_ROLE = Path(__file__).parent / "reader.sql"
 
 __all__ = [
+    "READER_ROLE",
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
     "Capacity",
@@ -46,6 +50,7 @@ __all__ = [
     "read_demand_span",
     "read_demand_step",
     "read_ingest_counts",
+    "read_load_run",
     "read_load_runs",
     "read_load_seconds",
     "read_markers",
@@ -55,6 +60,7 @@ __all__ = [
     "upper_edge",
     "write_capacity",
     "write_imported_demand",
+    "write_load_requests",
     "write_load_run",
     "write_load_seconds",
     "write_marker",

@@ -16,18 +16,19 @@ from collector.clickhouse import Client, StoreRefusedError
 from collector.instrument import Event
 from collector.sources.spool import Block, Spool, id_of
 
-MOST_BYTES_PER_BLOCK = 4 * 1024 * 1024  # bounds the memory of one insert; about 20,000 events
+MOST_BYTES_PER_BLOCK = 4 * 1024 * 1024  # bounds the memory of one insert; about 50,000 events
 MOST_BATCHES_PER_BLOCK = 500
 _log = logging.getLogger("tidegauge.collector")
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What one tick did."""
+    """What one tick did. more_waits: a whole block, or the rest of a plan, is there for the next tick at once."""
 
     stored_batches: int = 0
     stored_events: int = 0
     dead_batches: int = 0
+    more_waits: bool = False
 
 
 def flush_once(spool: Spool, client: Client) -> Flushed:
@@ -45,14 +46,16 @@ def flush_once(spool: Spool, client: Client) -> Flushed:
                 # the plan's later blocks are single already, and keep their places after these.
                 _log.warning("the store refused a block of %d batches, trying each: %s", len(block.names), error)
                 spool.replan([name] for name in block.names)
-                break
+                return Flushed(stored_batches, stored_events, dead, more_waits=True)
             _log.error("a batch went to dead-letter: %s", error)
             spool.bury(block, str(error))
             dead += 1
             continue
         spool.settle(block)
         stored_batches += len(block.names)
-    return Flushed(stored_batches, stored_events, dead)
+    waiting = spool.state()
+    more = waiting.size_bytes >= MOST_BYTES_PER_BLOCK or waiting.batches >= MOST_BATCHES_PER_BLOCK
+    return Flushed(stored_batches, stored_events, dead, more_waits=more)
 
 
 class BlockUnreadableError(ValueError):

@@ -163,6 +163,14 @@ def test_a_block_is_bounded(tmp_path: Path) -> None:
     assert [len(block.names) for block in spool.next_blocks(most_bytes=10**6, most_batches=2)] == [2]
 
 
+def test_a_tick_says_that_more_waits_while_a_whole_block_does(tmp_path: Path) -> None:
+    spool, store = Spool(tmp_path), StoreInMemory()
+    for number in (1, 2):  # each fills a block of 4 MiB by itself
+        spool.accept(str(uuid.UUID(int=number)), body(f"/{number}") + b" " * 2**22, received_us=number)
+    assert [flush_once(spool, store).more_waits for _ in range(2)] == [True, False]  # type: ignore[arg-type]
+    assert store.routes() == ["/1", "/2"]
+
+
 def test_a_second_owner_of_the_folder_is_refused(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     with pytest.raises(SpoolLockedError, match="TIDEGAUGE_DATA"):
