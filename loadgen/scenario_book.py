@@ -121,6 +121,15 @@ class Book:
             if planned is not None:
                 self._count(int(planned.due_seconds), planned.route, Measured(intended=-1))
 
+    def so_far(self, since: int, now: float) -> tuple[Measured, int]:
+        """Return what is known of the seconds from `since` on that are not told yet, and how many wait past `now`."""
+        total = Measured()
+        for second, routes in self._seconds.items():
+            if second >= since:
+                for measured in routes.values():
+                    total.merge(measured)
+        return total, sum(since <= planned.due_seconds < now for planned in self.outstanding.values())
+
     def take_complete(self, now: float) -> list[tuple[int, dict[str, Measured]]]:
         """Return the seconds of which all is known, in order, each once: (epoch second, by route)."""
         complete = []
