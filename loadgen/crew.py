@@ -28,6 +28,7 @@ TIMEOUT_SECONDS = 5.0
 MOST_WAITING = 20_000
 PARTS = 32  # the most scenarios of a file: an arrival's key is number * PARTS + its scenario
 
+LogRows = Callable[[Rows, Sequence[str]], None]
 StartChild = Callable[[Mapping[str, Any]], Awaitable[Child]]
 
 
@@ -66,6 +67,7 @@ class Crew:
     iterations: Iterations
     members: list[Member] = field(default_factory=list)
     late: Trend = field(default_factory=Trend)
+    log_rows: LogRows = lambda _rows, _routes: None
     _listening: list[asyncio.Task[None]] = field(default_factory=list)
     _dealt: int = 0
 
@@ -108,7 +110,9 @@ class Crew:
     async def _listen(self, member: Member) -> None:
         async for message in member.child.messages():
             if isinstance(message, Rows):
-                self.book.settle(message.with_routes(member.routes) if member.routes else message)
+                rows = message.with_routes(member.routes) if member.routes else message
+                self.book.settle(rows)
+                self.log_rows(rows, self.book.routes)
             elif isinstance(message, dict):
                 self._note(member, message)
         member.gone = True

@@ -132,7 +132,7 @@ class Player:
 
     def _unsent(self, part: Part, item: Item, outcome: Outcome) -> None:
         route = self.actor.first_route(part.index, item.number)
-        self.rows.append((item.key, item.second, route, outcome, 0, 0.0, 0.0, 0.0, 0.0, 0, 0))
+        self.rows.append((item.key, item.second, route, outcome, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0))
 
     def want(self, part: Part, users: int) -> None:
         """Have so many users; more are started now, fewer leave after their iterations."""
@@ -181,16 +181,14 @@ class Player:
                 self.checks.setdefault(name, [0, 0])[0 if held else 1] += 1
             passed = sum(held for _, held in checked)
             failed = len(checked) - passed
+        at = sent + self.offset
         if item is None:
-            self.rows.append(
-                (-1, int(sent + self.offset), route, outcome, status, 0.0, 0.0, first_byte - sent, done - sent,
-                 passed, failed)
-            )  # fmt: skip
+            key, second, lag, late = -1, int(at), 0.0, 0.0
         else:
-            self.rows.append(
-                (item.key, item.second, route, outcome, status, sent - item.due, item.late, first_byte - sent,
-                 done - sent, passed, failed)
-            )  # fmt: skip
+            key, second, lag, late = item.key, item.second, sent - item.due, item.late
+        self.rows.append(
+            (key, second, route, outcome, status, lag, late, first_byte - sent, done - sent, passed, failed, at)
+        )  # fmt: skip
 
     def probe(self) -> None:
         """Measure how late this process comes round, for ever: a closed model has no schedule that would show it."""
@@ -210,7 +208,7 @@ class Player:
             part.wanted_users = 0
             while part.pending:
                 item = part.pending.popleft()
-                self.rows.append((item.key, item.second, 0, Outcome.CANCELLED, 0, 0.0, 0.0, 0.0, 0.0, 0, 0))
+                self.rows.append((item.key, item.second, 0, Outcome.CANCELLED, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0))
         deadline = perf_counter() + seconds
         while self.in_flight() and perf_counter() < deadline:
             gevent.sleep(0.02)

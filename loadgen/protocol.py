@@ -46,10 +46,11 @@ UNSENT = frozenset({Outcome.UNSENT_LIMIT, Outcome.UNSENT_STOPPED})
 ROW_TYPES = {
     "keys": "q", "seconds": "I", "routes": "B", "outcomes": "B", "statuses": "H", "lags_us": "I", "lates_us": "I",
     "first_bytes_us": "I", "services_us": "I", "checks_passed": "B", "checks_failed": "B",
+    "sents_us": "Q",
 }  # fmt: skip
 
 
-Row = tuple[int, int, int, int, int, float, float, float, float, int, int]
+Row = tuple[int, int, int, int, int, float, float, float, float, int, int, float]
 CHECKS = ("checks_passed", "checks_failed")
 TIMES = ("lags_us", "lates_us", "first_bytes_us", "services_us")
 
@@ -67,14 +68,16 @@ class Rows:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Rows:
-        """Return rows of (key, second, route, outcome, status, lag, late, first byte, service, checks: passed, failed).
+        """Return rows of tuples in the order of ROW_TYPES.
 
-        Times are seconds. All at once, because a child that appended to eleven columns per request would spend as
-        much on it as on sending.
+        Times are seconds, sent of the epoch (0: never). All at once, because a child that appended to a dozen columns
+        per request would spend as much on it as on sending.
         """
         made = cls()
-        for (name, column), values in zip(made.columns.items(), zip(*rows, strict=True), strict=False):
-            if name in TIMES:
+        for (name, column), values in zip(made.columns.items(), zip(*rows, strict=True), strict=bool(rows)):
+            if name == "sents_us":
+                column.extend([int(value * 1e6) for value in values])
+            elif name in TIMES:
                 try:
                     column.extend([int(value * 1e6 + 0.5) for value in values])
                 except OverflowError:  # below zero, or over an hour: rare, and cut to what the column holds

@@ -46,40 +46,90 @@ def schema() -> None:
 
 
 def read_run(name: str) -> dict[str, Any]:
-    """Return load.json of a run: a directory, or the name of one under TIDEGAUGE_DATA/load. Raises ValueError."""
+    """Return what is known of a run: of a directory, of one under TIDEGAUGE_DATA/load, or of the record.
+
+    Raises ValueError when there is none of that name.
+    """
+    from loadgen.stored_runs import read_stored_run
+
     for folder in (Path(name), runs_folder() / name):
         if (folder / "load.json").is_file():
             found: dict[str, Any] = json.loads((folder / "load.json").read_text(encoding="utf-8"))
             return found
-    raise ValueError(f"expected a run: a directory with load.json, or a name of `tidegauge load list`; got {name!r}")
+    url = collector_url()
+    stored = None if url is None else read_stored_run(url, name)
+    if stored is None:
+        where = "" if url else "; without TIDEGAUGE_COLLECTOR_URL the record is not asked"
+        raise ValueError(
+            f"expected a run: a directory with load.json, or a name of `tidegauge load list`; got {name!r}{where}"
+        )
+    return stored
 
 
-def list_runs(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """List the runs kept under TIDEGAUGE_DATA/load, the newest first."""
-    runs = [read_run(str(path.parent)) for path in runs_folder().glob("*/load.json")]
-    runs.sort(key=lambda run: str(run["started_at"]), reverse=True)
+def list_runs(
+    service: Annotated[str | None, typer.Option(help="of this service only")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """List runs, the newest first: those under TIDEGAUGE_DATA/load, and with TIDEGAUGE_COLLECTOR_URL the record's.
+
+    Example: `tidegauge load list --service reference-app --limit 10`.
+    """
+    from loadgen.stored_runs import read_stored_runs
+
+    runs = {str(run["run_id"]): run for run in (read_run(str(path.parent)) for path in _run_files())}
+    url = collector_url()
+    try:
+        stored = [] if url is None else read_stored_runs(url, service, limit)
+    except ValueError as error:
+        fail(error, 1)
+    runs = {str(run["run_id"]): run for run in stored} | runs
+    found = [run for run in runs.values() if service is None or run.get("service") == service]
+    found = sorted(found, key=lambda run: str(run["started_at"]), reverse=True)[:limit]
     if as_json:
-        typer.echo(json.dumps(runs, indent=1))
+        typer.echo(json.dumps(found, indent=1))
         return
-    for run in runs:
+    for run in found:
         verdict = run.get("verdict", {}).get("status", run["status"])
         typer.echo(f"{run['started_at']}  {verdict:<8}{run.get('sent', 0):>9} sent  {run['run_id']}")
 
 
+def _run_files() -> list[Path]:
+    return list(runs_folder().glob("*/load.json"))
+
+
 def show(run: Annotated[str, typer.Argument(help="a directory, or a name of `tidegauge load list`")]) -> None:
-    """Print everything that is known of a run, as JSON."""
+    """Print everything that is known of a run, as JSON. Its charts are in report.html of its directory.
+
+    Example: `tidegauge load show flight_search_load-20261122T123119-9974`.
+    """
     try:
         typer.echo(json.dumps(read_run(run), indent=1))
     except ValueError as error:
         fail(error, 2)
 
 
-def compare(before: Annotated[str, typer.Argument()], after: Annotated[str, typer.Argument()]) -> None:
-    """Print what differs between two runs, and whether chance alone would make such a difference."""
+def compare(
+    before: Annotated[str, typer.Argument(help="a directory, or a name of `tidegauge load list`")],
+    after: Annotated[str, typer.Argument(help="the same")],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Print what differs between two runs, and whether chance alone would make such a difference.
+
+    Example: `tidegauge load compare before-the-change after-the-change`.
+    """
+    from dataclasses import asdict
+
+    from loadgen.comparison import compare as differences
     from loadgen.comparison import compare_lines
 
     try:
-        typer.echo("\n".join(compare_lines(read_run(before), read_run(after))))
+        runs = read_run(before), read_run(after)
+        if as_json:
+            found = [{**asdict(one), "significant": one.significant} for one in differences(*runs)]
+            typer.echo(json.dumps({"before": before, "after": after, "differences": found}, indent=1))
+        else:
+            typer.echo("\n".join(compare_lines(*runs)))
     except KeyError as error:
         fail(ValueError(f"expected two finished runs of scenarios, one has no {error}"), 2)
     except ValueError as error:

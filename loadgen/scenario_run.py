@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadgen.arrivals import Schedule
-from loadgen.crew import Crew, StartChild, start_player
+from loadgen.crew import Crew, LogRows, StartChild, start_player
 from loadgen.executors import Rate, Users
 from loadgen.metrics import Measured
 from loadgen.results import Second
@@ -154,6 +154,7 @@ class _Run:
 async def play(
     plan: RunPlan, stop: asyncio.Event, *, show: Callable[[Progress], None],
     sink: Callable[[list[Second]], None] = lambda _seconds: None, start_child: StartChild = start_player,
+    log_rows: LogRows = lambda _rows, _routes: None,
 ) -> RunResult:  # fmt: skip
     """Play the scenario, drain, and judge. `stop` ends it early; what was sent until then counts.
 
@@ -163,6 +164,7 @@ async def play(
     crew = await Crew.start(
         scenario, plan.target, seed=plan.seed, run_id=plan.run_id, size=plan.size, start_child=start_child
     )
+    crew.log_rows = log_rows
     begins = math.ceil(time.time() + BEGIN_SECONDS)
     run, pressure = _Run(plan, crew, float(begins), sink), _pressure_us()
     ends = begins + scenario.duration_seconds

@@ -53,7 +53,9 @@ class PretendedChild:
                 self._tell(None)
                 return
             keys = line["arrivals"]["keys"]
-            self._told.put_nowait(Rows.of([(key, 0, 0, Outcome.DONE, 200, 0.0, 0.0, 0.0, 0.0, 0, 0) for key in keys]))
+            self._told.put_nowait(
+                Rows.of([(key, 0, 0, Outcome.DONE, 200, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0) for key in keys])
+            )
         if "stop" in line:
             self._tell("stopped")
             self._tell(None)

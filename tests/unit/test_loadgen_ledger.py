@@ -25,7 +25,7 @@ def result(number: int, outcome: Outcome = Outcome.DONE, *, lag: float = 0.0, se
     sent = outcome < Outcome.UNSENT_LIMIT
     status = {Outcome.DONE: 200, Outcome.SERVER_ERROR: 503}.get(outcome, 0)
     times = (lag, 0.0, service, service) if sent else (0.0, 0.0, 0.0, 0.0)
-    return Rows.of([(number, 0, number % 2, outcome, status, *times, 0, 0)])
+    return Rows.of([(number, 0, number % 2, outcome, status, *times, 0, 0, 0.0)])
 
 
 def test_a_second_is_complete_when_it_is_over_and_each_of_its_arrivals_is_settled() -> None:

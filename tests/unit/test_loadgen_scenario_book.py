@@ -14,7 +14,7 @@ def row(
     key: int, second: int, route: int, outcome: Outcome, *, status: int = 0, lag: float = 0.0, late: float = 0.0,
     service: float = 0.0, passed: int = 0, failed: int = 0,
 ) -> Row:  # fmt: skip
-    return key, second, route, outcome, status, lag, late, 0.0, service, passed, failed
+    return key, second, route, outcome, status, lag, late, 0.0, service, passed, failed, 0.0
 
 
 def planned_book() -> Book:
