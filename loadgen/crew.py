@@ -172,6 +172,11 @@ class Crew:
         return [member.cpu_seconds for member in self.members]
 
     @property
+    def memory_bytes(self) -> int:
+        """Return what all children hold."""
+        return sum(member.memory_bytes for member in self.members)
+
+    @property
     def broken(self) -> bool:
         """Return whether a child is gone that was not told to go."""
         return any(member.gone and not member.stopped for member in self.members)

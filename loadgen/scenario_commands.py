@@ -155,35 +155,23 @@ def checked_scenario(name: str, target: str | None) -> tuple[Scenario, Target, L
     return scenario, check_target(target or scenario.target or "", limits), limits
 
 
-def check_limits(scenario: Scenario, limits: Limits) -> None:
-    """Raise UnsafeLoadError when the scenario would leave its limits."""
-    from datetime import timedelta
-
-    from loadgen.executors import Rate, Users
-    from loadgen.safety import check_duration, check_rate, check_users
-
-    check_duration(timedelta(seconds=scenario.duration_seconds), limits)
-    executors = [part.executor for part in scenario.parts]
-    check_rate(sum(one.highest_rps for one in executors if isinstance(one, Rate)), limits)
-    check_users(sum(one.most for one in executors if isinstance(one, Users)), limits)
-
-
 def run_file(name: str, *, target: str | None, seed: int | None, out: Path | None, as_json: bool) -> None:
     """Play a scenario file; see `tidegauge load run --help` for the exit codes."""
     import asyncio
 
     from loadgen.files import RunFilesError
     from loadgen.recorded_run import play_recorded
+    from loadgen.safety import check_scenario
     from loadgen.scenario_run import RunPlan
     from loadgen.scenario_summary import result_json, result_lines
 
     try:
         scenario, where, limits = checked_scenario(name, target)
-        check_limits(scenario, limits)
+        check_scenario(scenario, limits)
     except (ValueError, OSError) as error:
         fail(error, 2)
     run_id = f"{scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
-    plan = RunPlan(scenario, where, run_id, scenario.seed if seed is None else seed)
+    plan = RunPlan(scenario, where, run_id, scenario.seed if seed is None else seed, limits=limits)
     folder = out or runs_folder() / run_id
 
     async def recorded(stop: asyncio.Event, show: Callable[[Progress], None]) -> RunResult:

@@ -78,6 +78,17 @@ def result_lines(result: RunResult) -> list[str]:
     return lines + [f"  {reason}" for reason in result.verdict.reasons]
 
 
+def progress_json(progress: Progress) -> dict[str, Any]:
+    """Return how a run is now, for whoever watches it; milliseconds, None where there is no data."""
+    overall = progress.overall
+    return {
+        "seconds": round(progress.seconds, 1), "total_seconds": progress.total_seconds, "users": progress.users,
+        "in_flight": progress.in_flight, "sent": overall.sent, "failed": overall.failed, "unsent": overall.unsent,
+        "rps": round(overall.sent / progress.seconds, 2) if progress.seconds > 0 else None,
+        "response_ms": trend_ms(overall.response), "send_lag_ms": trend_ms(overall.lag),
+    }  # fmt: skip
+
+
 def progress_line(progress: Progress) -> str:
     """Return the run as one line."""
     overall, left = progress.overall, max(0.0, progress.total_seconds - progress.seconds)

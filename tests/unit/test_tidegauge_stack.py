@@ -20,7 +20,7 @@ def test_the_whole_stack_starts_in_an_order_in_which_needs_come_first(tmp_path):
     order = list(graphlib.TopologicalSorter({part.name: part.depends_on for part in parts}).static_order())
     assert set(order) == {part.name for part in parts} == {
         "postgres-primary", "postgres-replica", "valkey", "store", "collector", "prepare", "cluster", "forecaster",
-        "dashboard", "load",
+        "dashboard", "load", "load-desk",
     }  # fmt: skip
     assert order.index("prepare") < order.index("cluster") < order.index("load")
 
