@@ -6,13 +6,17 @@ files beside the shipped ones), TIDEGAUGE_BIND_ADDRESS, and the limits.
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from loadgen.api import HOSTS, create_app
 from loadgen.cross_check import read_live_cost
@@ -58,9 +62,25 @@ def serve(environ: Mapping[str, str]) -> int:
     schedules = Schedules(desk, folder / "schedules.json", version_reader(collector_url))
     app = create_app(desk, schedules, hosts=HOSTS if address == "127.0.0.1" else ["*"])
     listening = _listen(address, port)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=20))
-    server.run(sockets=[listening])
+    asyncio.run(_serve(app, listening))
     return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for its way to end: it would send itself the signal again, and the process would not end with 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let SIGTERM and Ctrl-C end the server once, in good order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+async def _serve(app: FastAPI, listening: socket.socket) -> None:
+    config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=20)
+    await _Server(config).serve(sockets=[listening])
 
 
 def _listen(address: str, port: int) -> socket.socket:
