@@ -220,6 +220,8 @@ class Generator:
             if self.ledger.unknown_results != unknown:
                 log.warning("%d results of arrivals that were settled before", self.ledger.unknown_results - unknown)
             return
+        if not isinstance(message, dict):
+            raise TypeError(f"expected rows or a status, got {type(message).__name__}")
         self._cpu_now, self._in_flight = float(message["cpu_seconds"]), int(message["in_flight"])
         if message["state"] == "ready":
             self._cpu_at_ready = self._cpu_now

@@ -77,7 +77,10 @@ class Part:
 
 @dataclass(slots=True, repr=False)
 class Player:
-    """Everything that is going on. spawn_users(n) starts n closed-model users, each of which calls `live` once."""
+    """Everything that is going on. spawn_users(n) starts n closed-model users, each of which calls `live` once.
+
+    epoch: the real time, which on another machine is not this one's.
+    """
 
     actor: Actor
     parts: list[Part]
@@ -88,6 +91,7 @@ class Player:
     checks: dict[str, list[int]] = field(default_factory=dict)
     lates_ms: list[float] = field(default_factory=list)
     stopping: bool = False
+    epoch: Callable[[], float] = time.time
     offset: float = field(default_factory=lambda: time.time() - perf_counter())
     _tickets: int = 0
     _slots: deque[tuple[int, int]] = field(default_factory=deque)
@@ -95,7 +99,7 @@ class Player:
     def take(self, arrivals: Mapping[str, Any]) -> None:
         """Add arrivals to come. Real time is mapped to the monotonic clock anew, so that drift stays small."""
         part = self.parts[arrivals["part"]]
-        self.offset = time.time() - perf_counter()
+        self.offset = self.epoch() - perf_counter()
         today = date.fromisoformat(arrivals["today"])
         for key, number, due in zip(arrivals["keys"], arrivals["numbers"], arrivals["due"], strict=True):
             part.pending.append(Item(key, number, due - self.offset, int(due), today))
@@ -137,6 +141,7 @@ class Player:
     def want(self, part: Part, users: int) -> None:
         """Have so many users; more are started now, fewer leave after their iterations."""
         part.wanted_users = users
+        self.offset = self.epoch() - perf_counter()
         missing = [slot for slot in range(users) if slot not in part.live_slots]
         if missing:
             part.live_slots.update(missing)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 ROWS = b"Q"
 STATUS = b"S"
+MACHINE = b"M"
 LENGTH = struct.Struct(">I")
 LONGEST_US = 2**32 - 1
 LONGEST_SECONDS = LONGEST_US / 1e6
@@ -115,7 +116,15 @@ class Rows:
         return rows
 
 
-Message = Rows | dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class FromMachine:
+    """What one of several machines told, by way of the relay."""
+
+    index: int
+    message: Rows | dict[str, Any]
+
+
+Message = Rows | dict[str, Any] | FromMachine
 
 
 def _microseconds(seconds: float) -> int:
@@ -140,7 +149,11 @@ def parse_frame(body: bytes) -> Message:
     if kind == STATUS:
         status: dict[str, Any] = json.loads(payload)
         return status
-    raise ValueError(f"expected a frame of kind {ROWS!r} or {STATUS!r}, got {kind!r}")
+    if kind == MACHINE:
+        inner = parse_frame(payload[1:])
+        if not isinstance(inner, FromMachine):
+            return FromMachine(payload[0], inner)
+    raise ValueError(f"expected a frame of kind {ROWS!r}, {STATUS!r} or {MACHINE!r}, got {kind!r}")
 
 
 def read_frame(stream: BinaryIO) -> Message | None:

@@ -25,6 +25,7 @@ def mount_scenarios(load: typer.Typer) -> None:
     load.command("list")(list_runs)
     load.command("show")(show)
     load.command("compare")(compare)
+    load.command("join")(join)
 
 
 def runs_folder() -> Path:
@@ -155,11 +156,34 @@ def checked_scenario(name: str, target: str | None) -> tuple[Scenario, Target, L
     return scenario, check_target(target or scenario.target or "", limits), limits
 
 
-def run_file(name: str, *, target: str | None, seed: int | None, out: Path | None, as_json: bool) -> None:
+def join(address: Annotated[str, typer.Argument(help="HOST:PORT where `load run --machines` listens")]) -> None:
+    """Send for another machine: this one becomes a worker of its run, and ends with it.
+
+    The target has to be allowed here too (TIDEGAUGE_LOAD_ALLOWED_HOSTS). Example: `tidegauge load join 10.0.0.5:5557`.
+    """
+    import subprocess
+    import sys
+
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        fail(ValueError(f"expected HOST:PORT, got {address!r}"), 2)
+    try:
+        done = subprocess.run([sys.executable, "-m", "loadgen.join", host, port], check=False)  # noqa: S603 - ourselves
+    except KeyboardInterrupt:
+        raise typer.Exit(1) from None
+    raise typer.Exit(done.returncode)
+
+
+def run_file(
+    name: str, *, target: str | None, seed: int | None, out: Path | None, as_json: bool, machines: int = 0,
+    listen: str = "127.0.0.1:5557",
+) -> None:  # fmt: skip
     """Play a scenario file; see `tidegauge load run --help` for the exit codes."""
     import asyncio
+    from dataclasses import replace
 
     from loadgen.files import RunFilesError
+    from loadgen.machines import Machines
     from loadgen.recorded_run import play_recorded
     from loadgen.safety import check_scenario
     from loadgen.scenario_run import RunPlan
@@ -175,7 +199,18 @@ def run_file(name: str, *, target: str | None, seed: int | None, out: Path | Non
     folder = out or runs_folder() / run_id
 
     async def recorded(stop: asyncio.Event, show: Callable[[Progress], None]) -> RunResult:
-        return await play_recorded(plan, stop, out=folder, collector_url=collector_url(), show=show)
+        if not machines:
+            return await play_recorded(plan, stop, out=folder, collector_url=collector_url(), show=show)
+        host, _, port = listen.rpartition(":")
+        typer.echo(f"waiting for {machines} machines: tidegauge load join {listen}", err=True)
+        others = await Machines.listen(host, int(port), machines)
+        try:
+            return await play_recorded(
+                replace(plan, size=machines), stop, out=folder, collector_url=collector_url(), show=show,
+                start_child=others.start,
+            )  # fmt: skip
+        finally:
+            await others.close()
 
     try:
         result = asyncio.run(watched(plan, recorded))
