@@ -5,8 +5,9 @@
 cost: CPU per request, closed loop with 32 users, beside stock FastHttpUser, wrk and hey, against one nginx, in rounds
 that take turns. keep: send lag at an open rate. stall: p95 and p99 while the server stalls 2 s at 300/s, beside an
 independent open loop. users: memory of many users in one process. capacity: how often the interval that the search
-reports holds the true capacity of a pool of known capacity (`benchmarks.known_capacity`). What is not installed is left
-out with its reason. A busy machine shows in all of them: read ratios.
+reports holds the capacity that queueing theory knows of one server with a fixed service time (M/D/1, simulated: the
+truth is exact, only arrivals are random). What is not installed is left out with its reason. A busy machine shows
+in all of them: read ratios.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import platform
 import resource
@@ -31,10 +33,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from loadgen.capacity_search import Found, Settings, Step, SubTrial, goal_of, search
 from loadgen.child import ChildProcess
 from loadgen.safety import Target
 from loadgen.scenario_file import parse_scenario
 from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.thresholds import parse_slo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -303,6 +307,52 @@ async def users(count: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+POOL_SERVICE_SECONDS, POOL_LIMIT_SECONDS = 0.010, 0.040
+
+
+def share_in_time(rps: float) -> float:
+    """Return P(wait + service <= limit) of M/D/1 (Erlang 1909): P(W <= t) =
+    (1 - rho) sum over k = 0..floor(t / D) of (rps (kD - t))^k / k! exp(-rps (kD - t)).
+    """  # noqa: D205 - the formula is one sentence
+    wait = POOL_LIMIT_SECONDS - POOL_SERVICE_SECONDS
+    terms = [rps * (k * POOL_SERVICE_SECONDS - wait) for k in range(int(wait / POOL_SERVICE_SECONDS + 1e-9) + 1)]
+    total = sum(x**k / math.factorial(k) * math.exp(-x) for k, x in enumerate(terms))
+    return (1 - rps * POOL_SERVICE_SECONDS) * total
+
+
+def serve_pool(step: Step) -> SubTrial:
+    """Return what a pool of one server makes of Poisson arrivals; a second of warm-up is not counted."""
+    random = np.random.default_rng(step.seed)
+    at, free, late, scheduled = 0.0, 0.0, 0, 0
+    while (at := at + random.exponential(1 / step.rps)) < step.seconds + 1:
+        free = max(at, free) + POOL_SERVICE_SECONDS
+        if at >= 1:
+            scheduled, late = scheduled + 1, late + (free - at > POOL_LIMIT_SECONDS)
+    return SubTrial(scheduled, (late,))
+
+
+def capacity(seed: int, runs: int = 10) -> dict[str, Any]:
+    """Return how many of the intervals hold the truth, and how wide they are."""
+    low, high = 1.0, 99.9
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if share_in_time(middle) >= 0.95 else (low, middle)
+    goal, inside, widths = goal_of(parse_slo("http_req_duration: p(95)<40")), 0, []
+    for run in range(runs):
+        steps = search((goal,), Settings(start_rps=60, most_rps=200, budget_seconds=400, seed=seed * 1000 + run))
+        step = next(steps)
+        while True:
+            try:
+                step = steps.send(serve_pool(step))
+            except StopIteration as stopped:
+                found: Found = stopped.value
+                break
+        if found.low_rps and found.high_rps and found.confirmed:
+            inside += found.low_rps <= low <= found.high_rps
+            widths.append((found.high_rps - found.low_rps) / low)
+    return {"truth_rps": low, "runs": runs, "inside": inside, "median_width": float(np.median(widths))}
+
+
 def environment(seed: int) -> dict[str, Any]:
     """Return what has to stand beside every figure."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
@@ -339,7 +389,7 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--users", type=int, default=10_000)
-    parser.add_argument("--only", default="cost,keep,stall,users")
+    parser.add_argument("--only", default="cost,keep,stall,users,capacity")
     parser.add_argument("--out", type=Path, default=Path("loadgen-benchmark.json"))
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -349,6 +399,7 @@ async def main() -> None:
         "cost": lambda: cost(options.seconds, options.seed, options.rounds),
         "keep": lambda: keep(options.seconds, options.seed),
         "stall": lambda: stall(options.seed), "users": lambda: users(options.users, options.seed),
+        "capacity": lambda: asyncio.to_thread(capacity, options.seed),
     }  # fmt: skip
     report: dict[str, Any] = {"environment": environment(options.seed)}
     for name in options.only.split(","):
