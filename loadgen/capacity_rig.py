@@ -35,13 +35,17 @@ OPEN, CLOSED = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Throughput of so many users without a pause. little: |N - X R| / N; target_cpu: cores it used, None: unknown."""
+    """Throughput of so many users without a pause. little: |N - X R| / N; target_cpu: cores it used, None: unknown.
+
+    failed_share: of all that was sent. A target that sheds answers faster than one that serves: its rate is no ceiling.
+    """
 
     users: int
     rps: float
     mean_seconds: float
     little: float
     target_cpu: float | None
+    failed_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,9 @@ class Rig:
         measured = await self._collect(first, last)
         rps, mean = measured.done / LEVEL_SECONDS, (measured.service.mean_us() or 0.0) / 1e6
         used = None if before is None or after is None else (after - before) / LEVEL_SECONDS
-        return Level(users, rps, mean, abs(users - rps * mean) / users, used)
+        answered = measured.sent / LEVEL_SECONDS
+        failed = measured.failed / measured.sent if measured.sent else 0.0
+        return Level(users, rps, mean, abs(users - answered * mean) / users, used, failed)
 
     async def baseline(self, rps: float, seconds: float) -> Baseline:
         """Send so slowly that nothing waits."""

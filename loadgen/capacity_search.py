@@ -171,7 +171,7 @@ def next_rate(trials: Sequence[Trial], settings: Settings) -> float | None:
     tried = [trial.rps for trial in trials]
     low, high = bounds(trials)
     if low is None:
-        return min(tried) * FALL
+        return min(tried) * FALL ** min(len(trials), 3)  # far above, each step down is a longer one
     if high is None:
         return None if max(tried) >= settings.most_rps else min(max(tried) * RISE, settings.most_rps)
     unclear = sorted(trial.rps for trial in trials if low < trial.rps < high)
