@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from collector.instrument import EventClient, RecordRequests
 from reference_app.app import SERVICE, create_app
 from reference_app.caches import SharedCache
-from reference_app.database import Databases, open_pool
+from reference_app.database import databases_of
 from reference_app.parts import Parts, parts_of
 from reference_app.server import serve
 from reference_app.settings import Settings, settings_from_environment
@@ -31,14 +31,7 @@ async def run(settings: Settings, clock: Clock) -> None:
 
 
 def _parts(settings: Settings, clock: Clock) -> Parts:
-    replica = None
-    if settings.replica_url:
-        replica = open_pool(settings.replica_url, name=f"{settings.instance} replica", read_only=True)
-    databases = Databases(
-        open_pool(settings.database_url, name=settings.instance),
-        replica,
-        max_lag_seconds=settings.replica_max_lag_seconds,
-    )
+    databases = databases_of(settings.database, instance=settings.instance, now=clock.now)
     terms = SupplierTerms(
         concurrency=settings.supplier_concurrency,
         mean_latency_seconds=settings.supplier_latency_seconds,

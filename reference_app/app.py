@@ -12,7 +12,7 @@ from reference_app.limits import with_body_limit
 from reference_app.metrics import Metrics
 from reference_app.parts import Parts
 from reference_app.problems import busy, install, problem_response
-from reference_app.routes import bookings, flights, health, users
+from reference_app.routes import bookings, flights, health, internal, users
 from reference_app.supplier import SupplierBusy
 
 SERVICE = "reference-app"
@@ -28,7 +28,7 @@ def create_app(parts: Parts, *, version: str) -> FastAPI:
     )
     metrics = Metrics(parts)
     app.state.parts, app.state.metrics = parts, metrics
-    for module in (flights, bookings, users, health):
+    for module in (flights, bookings, users, health, internal):
         app.include_router(module.router)
     install(app)
     app.add_exception_handler(SupplierBusy, _on_supplier_busy)

@@ -1,4 +1,4 @@
-"""The reference app's commands: `tidegauge reference seed`. Heavy imports stay inside the functions."""
+"""The reference app's commands: `tidegauge reference seed|migrate`. Heavy imports stay inside the functions."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ def mount(app: typer.Typer) -> None:
     """Add `reference` to the command."""
     reference = typer.Typer(help="The flight-booking API that Tidegauge proves itself on.", no_args_is_help=True)
 
-    @reference.callback()
-    def _group() -> None:
-        """Keep `seed` a subcommand though it is the only one."""
-
     @reference.command()
     def seed(
-        scale: float = typer.Option(0.01, help="1 is 100,000 flights and 50,000 users; at most 10."),
+        scale: float = typer.Option(
+            0.01, help="1 is 300 airports, 100,000 flights, 50,000 users and 200,000 bookings; at most 10."
+        ),
         random_seed: int = typer.Option(1, "--seed", help="The same seed makes the same timetable."),
         token_seed: str = typer.Option("", help="What demo tokens are derived from; the default is public."),
         database_url: str = typer.Option("", envvar="REFERENCE_APP_DATABASE_URL", help="The primary."),
     ) -> None:
-        """Migrate the database and fill it if it is empty; extend the schedule to 60 days ahead."""
+        """Migrate the database and fill it if it is empty, all or nothing; extend the schedule to 60 days ahead.
+
+        Example: tidegauge reference seed --scale 1
+        """
         import os
 
         import psycopg
 
         from reference_app.migrations import MigrationError
         from reference_app.prepare import SeedTerms, prepare, report
+        from reference_app.seed.progress import seed_progress
         from reference_app.settings import DEFAULT_DATABASE_URL
         from reference_app.tokens import DEMO_TOKEN_SEED
         from tidegauge.clock import clock_from_environment
@@ -38,10 +40,43 @@ def mount(app: typer.Typer) -> None:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from error
         try:
-            applied, seeded = prepare(database_url or DEFAULT_DATABASE_URL, today=today, terms=terms)
+            with seed_progress() as told:
+                applied, seeded = prepare(database_url or DEFAULT_DATABASE_URL, today=today, terms=terms, told=told)
         except (MigrationError, psycopg.Error) as error:
             typer.echo(f"the database could not be prepared: {error}", err=True)
             raise typer.Exit(1) from error
         typer.echo(report(applied, seeded, terms))
+
+    @reference.command(name="migrate")
+    def migrate_schema(
+        to: int | None = typer.Option(None, help="This version, up or down; 0 takes everything back.", min=0),
+        status: bool = typer.Option(False, "--status", help="Only say what is applied."),
+        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+        database_url: str = typer.Option("", envvar="REFERENCE_APP_DATABASE_URL", help="The primary."),
+    ) -> None:
+        """Bring the schema to a version: the newest unless named. Taking back a version loses what only it can hold.
+
+        Examples: tidegauge reference migrate --status; tidegauge reference migrate --to 2
+        """
+        import os
+
+        import psycopg
+
+        from reference_app.migrations import MigrationError
+        from reference_app.prepare import migrated, migration_report
+        from reference_app.settings import DEFAULT_DATABASE_URL
+        from tidegauge.clock import clock_from_environment
+
+        try:
+            today = clock_from_environment(os.environ).now().date()
+        except ValueError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        try:
+            done = migrated(database_url or DEFAULT_DATABASE_URL, today=today, to=to, look_only=status)
+        except (MigrationError, psycopg.Error) as error:
+            typer.echo(f"the schema could not be migrated: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(migration_report(done, as_json=as_json))
 
     app.add_typer(reference, name="reference")

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.instrument import route_template
+from reference_app.database.view import database_metrics
 from reference_app.parts import Parts
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -73,16 +74,7 @@ class _State(Collector):
         yield _counter("reference_app_supplier_asked", "Questions to the fare supplier", supplier.asked_total)
         yield _counter("reference_app_supplier_shed", "Requests the fare supplier shed", supplier.shed_total)
         yield _counter("reference_app_l2_failures", "Failures of the shared cache", self._parts.shared.failures_total)
-        yield _gauge("reference_app_replica_fit", "1 when reads go to the replica", float(databases.replica_fit))
-        if databases.replica_lag_seconds is not None:
-            yield _gauge("reference_app_replica_lag_seconds", "Replay lag", databases.replica_lag_seconds)
-        pools = {"primary": databases.primary, "replica": databases.replica}
-        for name in ("pool_size", "pool_available", "requests_waiting"):
-            family = GaugeMetricFamily(f"reference_app_{name}", "Connection pool", labels=["target"])
-            for target, pool in pools.items():
-                if pool is not None:
-                    family.add_metric([target], pool.get_stats().get(name, 0))
-            yield family
+        yield from database_metrics(databases)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

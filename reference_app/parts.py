@@ -11,6 +11,7 @@ from reference_app.database import Databases
 from reference_app.migrations import latest_version
 from reference_app.stores.bookings import BookingStore
 from reference_app.stores.flights import FlightStore
+from reference_app.stores.reports import ReportStore
 from reference_app.stores.users import UserStore
 from reference_app.supplier import FareSupplier
 
@@ -32,6 +33,7 @@ class Parts:
     flights: FlightStore
     users: UserStore
     bookings: BookingStore
+    reports: ReportStore
     now: Callable[[], datetime]
     schema_version: int
     readiness: Readiness = field(default_factory=Readiness)
@@ -48,6 +50,7 @@ def parts_of(
         flights=FlightStore(databases, shared),
         users=UserStore(databases),
         bookings=BookingStore(databases),
+        reports=ReportStore(databases),
         now=now,
         schema_version=latest_version(),
     )

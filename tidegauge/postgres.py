@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL 18: a primary and a streaming replica of the wheel's binaries, each one foreground process.
+"""The embedded PostgreSQL 18: a primary and streaming replicas of the wheel's binaries, each one foreground process.
 
 `python -m tidegauge.postgres primary|replica ...` makes the data directory if there is none, clears what a killed
 server left, and becomes `postgres`; a supervisor sees one process that it may kill and start again. The replica is a
@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ work_mem = 4MB
 maintenance_work_mem = 32MB
 max_wal_size = 256MB
 wal_level = replica
-max_wal_senders = 4
+max_wal_senders = 16  # four followers, and each may be copying itself anew over two connections
 max_replication_slots = 4
 wal_keep_size = 256MB
 hot_standby = on
@@ -89,9 +89,14 @@ class PostgresServer:
             argv += ["--primary-directory", str(self.primary.directory), "--primary-port", str(self.primary.port)]
         return argv
 
-    def url(self, role: str, password: str, database: str = "") -> str:
-        """Return the URL to connect with; the database is the role's own unless named."""
-        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database or role}"
+    def url(self, role: str, password: str, database: str = "", *, ports: Sequence[int] = ()) -> str:
+        """Return the URL to connect with; the database is the role's own unless named.
+
+        ports: of several servers, whichever takes writes is meant: the primary, or a standby that was promoted.
+        """
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports or (self.port,))
+        options = "?target_session_attrs=read-write" if len(ports) > 1 else ""
+        return f"postgresql://{role}:{password}@{hosts}/{database or role}{options}"
 
     @property
     def unproven(self) -> Path:
@@ -209,7 +214,7 @@ def _works_in(process: psutil.Process, directory: Path) -> bool:
 
 def write_settings(server: PostgresServer, tools: Tools, passwords: Mapping[str, str]) -> None:
     """Write the server's settings and who may connect, readable by its account alone."""
-    settings = _SETTINGS.format(port=server.port, name=f"tidegauge_{server.name}", sync_method=_SYNC_METHOD)
+    settings = _SETTINGS.format(port=server.port, name=f"tidegauge_{server.directory.name}", sync_method=_SYNC_METHOD)
     if server.primary:
         password = passwords[REPLICATION_ROLE]
         source = f"host=127.0.0.1 port={server.primary.port} user={REPLICATION_ROLE} password={password}"

@@ -22,6 +22,13 @@ from tidegauge.part import StackError
 from tidegauge.postgres import APP_ROLE, PASSWORD_NAMES, REPLICATION_ROLE, PostgresServer
 from tidegauge.valkey import PASSWORD_NAME, ValkeyServer
 
+REPLICAS = {  # purpose: name, its port after the primary's, the region it stands for
+    "search": ("replica", 1, "us-east-1"),
+    "analytics": ("analytics", 2, "us-west-2"),
+    "profiles": ("profiles", 3, "eu-west-1"),
+}
+MOST_POOLED = 8  # twenty replicas of the app, each with as many, fit into the servers' 200 connections
+
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -34,7 +41,9 @@ class StackSettings(BaseSettings):
     data: Path = Path(".tidegauge")
     clickhouse_port: PortNumber = 8123
     clickhouse_url: str = Field(default="", description="another ClickHouse than the embedded one")
-    postgres_port: Annotated[int, Field(ge=1, le=65534)] = Field(default=15432, description="the replica has the next")
+    postgres_port: Annotated[int, Field(ge=1, le=65531)] = Field(default=15432, description="the others have the next")
+    postgres_replicas: Annotated[int, Field(ge=1, le=3)] = Field(default=3, description="read replicas")
+    postgres_standby: bool = Field(default=True, description="a standby in another zone")
     valkey_port: PortNumber = 16379
     collector_port: PortNumber = 9400
     forecaster_port: PortNumber = 9401
@@ -54,8 +63,21 @@ class StackSettings(BaseSettings):
 
     @property
     def replica(self) -> PostgresServer:
-        """The PostgreSQL replica, on the port after the primary's."""
-        return PostgresServer(self.data.resolve() / "postgres" / "replica", self.postgres_port + 1, self.primary)
+        """The first replica, which searches read, on the port after the primary's."""
+        return self.replicas["search"]
+
+    @property
+    def replicas(self) -> dict[str, PostgresServer]:
+        """The read replicas by purpose, on the ports after the primary's."""
+        return {purpose: self._follower(*REPLICAS[purpose][:2]) for purpose in list(REPLICAS)[: self.postgres_replicas]}
+
+    @property
+    def standby(self) -> PostgresServer | None:
+        """The standby: read by nobody, ready to be promoted."""
+        return self._follower("standby", len(REPLICAS) + 1) if self.postgres_standby else None
+
+    def _follower(self, name: str, offset: int) -> PostgresServer:
+        return PostgresServer(self.data.resolve() / "postgres" / name, self.postgres_port + offset, self.primary)
 
     @property
     def valkey(self) -> ValkeyServer:
@@ -143,9 +165,17 @@ def valkey_environment(known: Secrets) -> Mapping[str, str]:
 
 
 def app_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
-    """Return the reference app's database, replica and cache."""
+    """Return the reference app's databases, pool size and cache; a pool size of the environment counts."""
+    replicas = settings.replicas.items()
+    hosts = [server.port for server in (settings.primary, settings.standby) if server]
+    primary = settings.primary.url(APP_ROLE, known.reference_app, ports=hosts)
     return {
-        "REFERENCE_APP_DATABASE_URL": settings.primary.url(APP_ROLE, known.reference_app),
-        "REFERENCE_APP_REPLICA_URL": settings.replica.url(APP_ROLE, known.reference_app),
+        "REFERENCE_APP_DATABASE_URL": primary,
+        "REFERENCE_APP_REPLICAS": " ".join(
+            f"{purpose}@{REPLICAS[purpose][2]}={server.url(APP_ROLE, known.reference_app)}"
+            for purpose, server in replicas
+        ),
+        "REFERENCE_APP_POOL_MAX": os.environ.get("REFERENCE_APP_POOL_MAX")
+        or str(min(MOST_POOLED, max(4, 2 * (os.cpu_count() or 1)))),
         "REFERENCE_APP_REDIS_URL": settings.valkey.url(known.valkey),
     }

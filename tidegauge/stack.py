@@ -38,8 +38,8 @@ class StackOf:
     clock: Clock
 
     def databases(self) -> list[Part]:
-        """Return the servers that others made: PostgreSQL primary and replica, Valkey."""
-        return [self.postgres_primary(), self.postgres_replica(), self.valkey()]
+        """Return the servers that others made: PostgreSQL with its replicas and its standby, Valkey."""
+        return [self.postgres_primary(), *self.postgres_followers(), self.valkey()]
 
     def platform(self) -> list[Part]:
         """Return the store (unless another ClickHouse is set) and the collector."""
@@ -51,7 +51,11 @@ class StackOf:
 
     def everything(self, *, with_dashboard: bool = True, with_load: bool = True) -> list[Part]:
         """Return all parts of `tidegauge up`."""
-        parts = [*self.databases(), *self.platform(), *self.observed(), self.forecaster()]
+        first, *later = self.postgres_followers()
+        databases = [self.postgres_primary(), first, self.valkey()]
+        # The app does without the other followers for a moment: they copy the primary when it serves already.
+        followers = [replace(part, depends_on=("cluster",)) for part in later]
+        parts = [*databases, *self.platform(), *self.observed(), *followers, self.forecaster()]
         if with_dashboard:
             parts.append(self.dashboard())
         parts.append(self.load_desk())
@@ -64,9 +68,19 @@ class StackOf:
         return self._postgres("postgres-primary", self.settings.primary, "TIDEGAUGE_POSTGRES_PORT")
 
     def postgres_replica(self) -> Part:
-        """Return the streaming replica: ready when it follows."""
-        setting = "TIDEGAUGE_POSTGRES_PORT (the replica has the port after it)"
-        part = self._postgres("postgres-replica", self.settings.replica, setting)
+        """Return the streaming replica that searches read: ready when it follows."""
+        return self.postgres_followers()[0]
+
+    def postgres_followers(self) -> list[Part]:
+        """Return the replicas and the standby. They copy the primary at the same time."""
+        standby = self.settings.standby
+        servers = [*self.settings.replicas.values(), *([standby] if standby else [])]
+        return [self._follower(server) for server in servers]
+
+    def _follower(self, server: postgres.PostgresServer) -> Part:
+        name, offset = server.directory.name, server.port - self.settings.postgres_port
+        setting = f"TIDEGAUGE_POSTGRES_PORT (the {name} has that plus {offset})"
+        part = self._postgres(f"postgres-{name}", server, setting)
         return replace(part, depends_on=("postgres-primary",))
 
     def _postgres(self, name: str, server: postgres.PostgresServer, setting: str) -> Part:

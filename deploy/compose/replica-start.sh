@@ -9,4 +9,4 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     sleep 2
   done
 fi
-exec postgres -D "$PGDATA" -c hot_standby=on -c listen_addresses='*'
+exec postgres -D "$PGDATA" -c hot_standby=on -c shared_preload_libraries=pg_stat_statements -c listen_addresses='*'

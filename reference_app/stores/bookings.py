@@ -15,18 +15,23 @@ from psycopg.rows import class_row
 
 from reference_app.database import Databases, Session
 
-_COLUMNS = """
-b.id, b.user_id, b.instance_id AS flight_id, b.cabin, b.passengers, b.price_cents, b.status, b.created_at,
-b.cancelled_at, f.origin, f.destination, i.day
-FROM bookings b JOIN flight_instances i ON i.id = b.instance_id JOIN flights f ON f.id = i.flight_id
+_SELECT = """
+SELECT b.id, b.user_id, b.instance_id AS flight_id, b.cabin, b.passengers, b.price_cents, b.status, b.created_at,
+       b.cancelled_at, i.origin, i.destination, i.day
+FROM booking_keys k JOIN bookings b ON b.id = k.id AND b.created_at = k.created_at
+JOIN flight_instances i ON i.id = b.instance_id
 """
-_BY_ID = f"SELECT {_COLUMNS} WHERE b.id = %(id)s AND b.user_id = %(user_id)s"
-_BY_KEY = f"SELECT {_COLUMNS} WHERE b.user_id = %(user_id)s AND b.idempotency_key = %(key)s"
+_ITS_QUARTER = "b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)"  # a join would open all
+_BY_ID = _SELECT + f"WHERE b.id = %(id)s AND b.user_id = %(user_id)s AND {_ITS_QUARTER}"
+_BY_KEY = _SELECT + "WHERE k.user_id = %(user_id)s AND k.idempotency_key = %(key)s"
 _CLAIM_KEY = """
-INSERT INTO bookings (user_id, instance_id, cabin, passengers, price_cents, status, idempotency_key, created_at)
-SELECT %(user_id)s, v.instance_id, v.cabin, %(passengers)s, %(price_cents)s, 'confirmed', %(key)s, %(now)s
-FROM inventory v WHERE v.instance_id = %(flight_id)s AND v.cabin = %(cabin)s
+INSERT INTO booking_keys (user_id, idempotency_key, created_at)
+SELECT %(user_id)s, %(key)s, %(now)s FROM inventory v WHERE v.instance_id = %(flight_id)s AND v.cabin = %(cabin)s
 ON CONFLICT (user_id, idempotency_key) DO NOTHING RETURNING id
+"""
+_BOOK = """
+INSERT INTO bookings (id, created_at, user_id, instance_id, cabin, passengers, price_cents, status, updated_at)
+VALUES (%(id)s, %(now)s, %(user_id)s, %(flight_id)s, %(cabin)s, %(passengers)s, %(price_cents)s, 'confirmed', %(now)s)
 """
 _TAKE_SEATS = """
 UPDATE inventory v SET seats_left = v.seats_left - %(passengers)s
@@ -36,9 +41,10 @@ WHERE v.instance_id = %(flight_id)s AND v.cabin = %(cabin)s AND i.id = v.instanc
 RETURNING v.seats_left
 """
 _CANCEL = """
-UPDATE bookings SET status = 'cancelled', cancelled_at = %(now)s
-WHERE id = %(id)s AND user_id = %(user_id)s AND status = 'confirmed'
-RETURNING instance_id, cabin, passengers
+UPDATE bookings b SET status = 'cancelled', cancelled_at = %(now)s, updated_at = %(now)s
+WHERE b.id = %(id)s AND b.user_id = %(user_id)s AND b.status = 'confirmed'
+  AND b.created_at = (SELECT created_at FROM booking_keys WHERE id = %(id)s)
+RETURNING b.instance_id, b.cabin, b.passengers
 """
 _GIVE_SEATS_BACK = """
 UPDATE inventory SET seats_left = seats_left + %(passengers)s
@@ -119,6 +125,7 @@ class BookingStore:
                 taken = await (await connection.execute(_TAKE_SEATS, parameters)).fetchone()
                 if taken is None:
                     raise SoldOut(f"flight {purchase.flight_id} has not {purchase.passengers} {purchase.cabin} seats")
+                await connection.execute(_BOOK, {**parameters, "id": claimed[0]})
                 booking = await _one(connection, _BY_ID, {"id": claimed[0], "user_id": purchase.user_id})
                 if booking is not None:
                     return booking, True

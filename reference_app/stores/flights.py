@@ -23,14 +23,22 @@ SEARCH_L1_SECONDS = 30.0
 SEARCH_L2_SECONDS = 300  # with a tenth of jitter, so that keys written together do not leave together
 
 _OFFER = """
-SELECT i.id AS flight_id, f.number, f.origin, f.destination, i.departs_at, i.arrives_at, i.status,
+SELECT i.id AS flight_id, f.number, i.origin, i.destination, i.departs_at, i.arrives_at, i.status,
        v.cabin, v.seats_left, v.base_price_cents
-FROM flights f JOIN flight_instances i ON i.flight_id = f.id JOIN inventory v ON v.instance_id = i.id
+FROM flight_instances i JOIN flights f ON f.id = i.flight_id AND f.is_domestic = i.is_domestic
+JOIN inventory v ON v.instance_id = i.id
+"""
+# The route says in which partition its flights are, before any is opened.
+_IN_ITS_PARTITION = """
+WHERE i.is_domestic = (SELECT is_domestic FROM routes WHERE (origin, destination) = (%(origin)s, %(destination)s))
 """
 _SEARCH = (
     _OFFER
+    + _IN_ITS_PARTITION
     + """
-WHERE f.origin = %(origin)s AND f.destination = %(destination)s AND i.day = %(day)s
+  AND i.origin = %(origin)s AND i.destination = %(destination)s
+  AND i.departs_at >= %(day)s::date::timestamp AT TIME ZONE 'UTC'
+  AND i.departs_at < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'
   AND i.status IN ('scheduled', 'delayed') AND v.cabin = %(cabin)s AND v.seats_left >= %(passengers)s
 ORDER BY i.departs_at, i.id LIMIT 50
 """

@@ -8,7 +8,10 @@ from reference_app.caches import RecentValues
 from reference_app.database import Databases, Session
 
 USER_SECONDS = 60.0
-_BY_TOKEN = "SELECT id, email, name, home_region FROM users WHERE token_hash = %(token_hash)s"  # noqa: S105 - a query
+_BY_TOKEN = """
+SELECT u.id, k.email, u.name, u.home_region FROM user_keys k JOIN users u ON u.id = k.user_id
+WHERE k.token_hash = %(token_hash)s
+"""  # noqa: S105 - a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class UserStore:
             session.trail["cache_level"] = "l1"
             return user
         session.trail["cache_level"] = "db"
-        users = await self._databases.read(User, _BY_TOKEN, {"token_hash": token_hash}, session=session)
+        parameters = {"token_hash": token_hash}
+        users = await self._databases.read(User, _BY_TOKEN, parameters, session=session, purpose="profiles")
         if not users:
             return None  # not remembered: made-up tokens must not push real users out
         self._users.put(token_hash, users[0])

@@ -50,7 +50,7 @@ def until(question: Callable[[], Any], *, what: str, seconds: float) -> Any:
 
 
 def free_ports() -> dict[str, int]:
-    """Return a port for every setting, PostgreSQL's with the next one free as well.
+    """Return a port for every setting, PostgreSQL's with the next four free as well.
 
     They lie below those that the kernel gives to outgoing connections: a load of thousands of connections would
     otherwise take one of them before its part has started.
@@ -58,8 +58,8 @@ def free_ports() -> dict[str, int]:
     found: dict[str, int] = {}
     taken: set[int] = set()
     while missing := [name for name in SETTINGS if name not in found]:
-        port = random.randrange(12_000, 32_000, 2)
-        if port not in taken and _is_free(port) and _is_free(port + 1):
+        port = random.randrange(12_000, 32_000, 5)
+        if port not in taken and all(_is_free(port + offset) for offset in range(5)):
             taken.add(port)
             found[missing[0]] = port
     return found

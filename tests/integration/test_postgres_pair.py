@@ -10,8 +10,8 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -19,34 +19,37 @@ import pytest
 
 from tidegauge.clock import Clock
 from tidegauge.part import Backoff, StackError
-from tidegauge.postgres import APP_ROLE, clear_leftovers
+from tidegauge.postgres import APP_ROLE, REPLICATION_ROLE, clear_leftovers
 from tidegauge.postgres_tools import find_installation
 from tidegauge.privileges import account_for_servers, can_enter
 from tidegauge.remains import birth_of, descendants_of
-from tidegauge.settings import StackSettings, read_secrets
+from tidegauge.settings import StackSettings, app_environment, read_secrets
 from tidegauge.stack import StackOf
 from tidegauge.supervisor import Supervisor
 
 pytestmark = pytest.mark.server
 
 
-def free_pair() -> int:
-    """A free port whose successor is free too."""
+def free_ports(count: int) -> int:
+    """A free port whose successors are free too, so many in all."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
+        with ExitStack() as open_sockets:
+            first = open_sockets.enter_context(socket.socket())
             first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
             try:
-                second.bind(("127.0.0.1", first.getsockname()[1] + 1))
+                for offset in range(1, count):
+                    open_sockets.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
             except (OSError, OverflowError):
                 continue
-            return first.getsockname()[1]
+            return port
 
 
 @asynccontextmanager
 async def running_pair(
     data: Path, environment: dict[str, str] | None = None
 ) -> AsyncIterator[tuple[Supervisor, StackOf]]:
-    settings = StackSettings(data=data, postgres_port=free_pair())
+    settings = StackSettings(data=data, postgres_port=free_ports(2))
     async with Supervisor(data, environment=environment, backoff=Backoff(first_seconds=0.05)) as supervisor:
         stack = StackOf(settings, read_secrets(data), Clock())
         await supervisor.start([stack.postgres_primary(), stack.postgres_replica()])
@@ -101,6 +104,62 @@ async def test_a_row_reaches_the_replica_and_both_servers_survive_being_killed(t
     for server in (stack.settings.primary, stack.settings.replica):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port))
+
+
+async def test_three_replicas_and_a_standby_follow_the_primary_and_once_it_is_gone_the_standby_takes_the_writes(
+    tmp_path,
+):
+    settings = StackSettings(data=tmp_path, postgres_port=free_ports(5))
+    stack = StackOf(settings, read_secrets(tmp_path), Clock())
+    async with Supervisor(tmp_path) as supervisor:
+        await supervisor.start([stack.postgres_primary(), *stack.postgres_followers()])
+        do(stack, "CREATE TABLE booking (id int)")
+        do(stack, "INSERT INTO booking VALUES (1)")
+        monitor = settings.primary.url(REPLICATION_ROLE, stack.secrets.replication, "postgres")
+        with psycopg.connect(monitor) as connection:
+            streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+            assert connection.execute(streaming).fetchone() == (4,)
+        for server in settings.replicas.values():
+            await until(lambda at=server: ids_at(stack, at.url(APP_ROLE, stack.secrets.reference_app)) == [1])
+        standby = settings.standby
+        assert standby is not None
+        await until(lambda: ids_at(stack, standby.url(APP_ROLE, stack.secrets.reference_app)) == [1])
+        writes_to = app_environment(settings, stack.secrets)["REFERENCE_APP_DATABASE_URL"]
+        with psycopg.connect(writes_to) as connection:
+            assert connection.info.port == settings.postgres_port
+        as_postgres = psycopg.connect(standby.url("postgres", stack.secrets.postgres), autocommit=True)
+        with as_postgres as connection, socket_held(settings.postgres_port, pid_of(supervisor, "postgres-primary")):
+            connection.execute("SELECT pg_promote()")
+            with psycopg.connect(writes_to) as moved:
+                moved.execute("INSERT INTO booking VALUES (2)")
+                assert moved.info.port == standby.port
+        assert ids_at(stack, standby.url(APP_ROLE, stack.secrets.reference_app)) == [1, 2]
+
+
+def ids_at(stack: StackOf, url: str) -> list[int]:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            return [row[0] for row in connection.execute("SELECT id FROM booking ORDER BY id").fetchall()]
+    except psycopg.Error:
+        return []
+
+
+@contextmanager
+def socket_held(port: int, pid: int) -> Iterator[None]:
+    """End a server and keep it from coming back: somebody else has its port."""
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                taken.bind(("127.0.0.1", port))
+            except OSError:
+                assert time.monotonic() < deadline, "the port of the killed server never became free"
+                time.sleep(0.005)
+                continue
+            yield  # bound and not listening: connections are refused
+            return
 
 
 async def test_the_pair_goes_on_with_its_rows_after_a_stop_on_other_ports(tmp_path):

@@ -48,7 +48,7 @@ def set_seats(cluster: Cluster, database: str, flight: int, left: int) -> None:
 
 
 def search_of(cluster: Cluster, database: str, flight: int) -> dict[str, str]:
-    query = "SELECT origin, destination, day FROM flight_instances i JOIN flights f ON f.id = flight_id WHERE i.id ="
+    query = "SELECT origin, destination, day FROM flight_instances WHERE id ="
     origin, destination, day = cluster.primary.run(f"{query} {flight}", database)[0]
     return {"origin": origin, "destination": destination, "date": str(day)}
 

@@ -65,7 +65,7 @@ async def test_a_read_after_ones_own_write_goes_to_the_primary_until_the_replica
         cluster.wait_for_replica()
         high, low = position.split("/")
         written = int(high, 16) * 2**32 + int(low, 16)
-        await poll(lambda: app.parts.databases.replica_replayed >= written, what="the app to notice the replay")
+        await poll(lambda: app.parts.databases.replicas[0].replayed >= written, what="the app to notice the replay")
         assert await target_of_a_read(app, **{"x-last-write": position}) == "replica"
 
 

@@ -113,7 +113,7 @@ def test_preparing_twice_changes_nothing(cluster):
     first, second = (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
     )
-    assert "migrations applied: 0001_booking.sql" in first
+    assert "migrations applied: 0001_booking, 0002_partitions" in first
     assert "(3660 added)" in first  # 60 flights on 61 days
     assert "migrations applied: none" in second
     assert "(0 added)" in second

@@ -10,9 +10,9 @@ import pytest
 
 from reference_app.caches import RecentValues, SharedCache
 from reference_app.lsn import lag_seconds, lsn_from_text, lsn_to_text
-from reference_app.migrations import Migration, MigrationError, missing_migrations, packaged_migrations
+from reference_app.migrations import Migration, MigrationError, missing_migrations, packaged_migrations, statements_of
 from reference_app.prepare import SeedTerms, seed_terms_from_environment
-from reference_app.seed.airports import airports_by_size
+from reference_app.seed.airports import airports_at, airports_by_size
 from reference_app.seed.timetable import distance_km, flying_days, timetable, user_rows
 from reference_app.settings import SettingError, settings_from_environment
 from reference_app.stores.flights import Offer, offers_from_bytes, offers_to_bytes
@@ -107,7 +107,7 @@ def test_bytes_that_are_no_offers_are_a_miss(data):
 
 def test_settings_have_defaults_that_need_no_environment():
     settings = settings_from_environment({})
-    assert (settings.port, settings.instance, settings.replica_url) == (8000, "reference-app-8000", None)
+    assert (settings.port, settings.instance, settings.database.replicas) == (8000, "reference-app-8000", ())
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "nan", "inf", "1.5e999"])
@@ -135,6 +135,26 @@ def test_a_database_that_is_ahead_of_the_code_is_refused():
 def test_the_packaged_migrations_are_numbered_from_one_without_a_gap():
     versions = [migration.version for migration in packaged_migrations()]
     assert versions == list(range(1, len(versions) + 1))
+
+
+def test_a_statement_for_each_partition_is_made_for_each_and_comments_are_none():
+    text = "-- no transaction\n-- why\nA;\n\n-- each partition of t\nB {partition}\n  C;\n-- the end\n"
+    made = [
+        " ".join(line for line in part.split("\n") if line and not line.startswith("--"))
+        for part in statements_of(text, {"t": ["t_1", "t_2"]}.__getitem__)
+    ]
+    assert made == ["A", "B t_1   C", "B t_2   C"]
+
+
+def test_every_packaged_migration_says_how_it_is_taken_back():
+    assert all(migration.down.strip() for migration in packaged_migrations())
+
+
+def test_there_are_three_hundred_airports_at_scale_1_and_forty_in_the_demo():
+    every = airports_by_size()
+    assert (len(every), len({airport.code for airport in every})) == (300, 300)
+    assert (len(airports_at(1.0)), len(airports_at(0.01)), airports_at(0.01)) == (300, 40, every[:40])
+    assert all(-90 < airport.latitude < 90 and airport.city and len(airport.country) == 2 for airport in every)
 
 
 def test_the_same_seed_makes_the_same_timetable_and_another_makes_another():

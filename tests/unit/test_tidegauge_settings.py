@@ -74,7 +74,7 @@ def test_only_parts_that_need_a_secret_get_it(tmp_path):
     databases = {"postgres", "replication", "reference_app"}
     assert {name: names for name, names in knows.items() if names} == {
         "postgres-primary": databases,
-        "postgres-replica": databases,
+        **{f"postgres-{name}": databases for name in ("replica", "analytics", "profiles", "standby")},
         "valkey": {"valkey"},
         "prepare": {"reference_app", "valkey"},
         "cluster": {"reference_app", "valkey"},

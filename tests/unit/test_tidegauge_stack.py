@@ -19,10 +19,29 @@ def test_the_whole_stack_starts_in_an_order_in_which_needs_come_first(tmp_path):
     parts = stack_of(tmp_path).everything()
     order = list(graphlib.TopologicalSorter({part.name: part.depends_on for part in parts}).static_order())
     assert set(order) == {part.name for part in parts} == {
-        "postgres-primary", "postgres-replica", "valkey", "store", "collector", "prepare", "cluster", "forecaster",
-        "dashboard", "load", "load-desk",
+        "postgres-primary", "postgres-replica", "postgres-analytics", "postgres-profiles", "postgres-standby", "valkey",
+        "store", "collector", "prepare", "cluster", "forecaster", "dashboard", "load", "load-desk",
     }  # fmt: skip
     assert order.index("prepare") < order.index("cluster") < order.index("load")
+
+
+def test_fewer_replicas_and_no_standby_leave_their_parts_out_and_the_app_is_told(tmp_path):
+    parts = {part.name: part for part in stack_of(tmp_path, postgres_replicas=1, postgres_standby=False).everything()}
+    assert {name for name in parts if name.startswith("postgres")} == {"postgres-primary", "postgres-replica"}
+    told = parts["cluster"].environment
+    assert (
+        told["REFERENCE_APP_REPLICAS"]
+        == "search@us-east-1=postgresql://reference_app:c-secret@127.0.0.1:15433/reference_app"
+    )
+    assert told["REFERENCE_APP_DATABASE_URL"] == "postgresql://reference_app:c-secret@127.0.0.1:15432/reference_app"
+
+
+def test_the_app_is_told_of_three_replicas_with_their_regions_and_writes_to_whichever_server_is_the_primary(tmp_path):
+    told = next(part for part in stack_of(tmp_path).everything() if part.name == "cluster").environment
+    replicas = [text.split("=")[0] for text in told["REFERENCE_APP_REPLICAS"].split()]
+    assert replicas == ["search@us-east-1", "analytics@us-west-2", "profiles@eu-west-1"]
+    _, hosts = told["REFERENCE_APP_DATABASE_URL"].split("@")
+    assert hosts == "127.0.0.1:15432,127.0.0.1:15436/reference_app?target_session_attrs=read-write"
 
 
 def test_dashboard_and_load_can_be_left_out(tmp_path):
@@ -41,7 +60,8 @@ def test_every_port_names_a_setting_that_changes_it(tmp_path):
     for part in stack_of(tmp_path).everything():
         for port in part.ports:
             name = port.setting.split(" ")[0].removeprefix("TIDEGAUGE_").lower()
-            offset = 1 if part.name == "postgres-replica" else 0
+            followers = ["postgres-replica", "postgres-analytics", "postgres-profiles", "postgres-standby"]
+            offset = 1 + followers.index(part.name) if part.name in followers else 0
             assert getattr(stack_of(tmp_path).settings, name) + offset == port.number
 
 

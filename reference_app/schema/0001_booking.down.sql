@@ -1,0 +1,2 @@
+-- Everything goes.
+DROP TABLE bookings, users, inventory, flight_instances, flights, airports;
