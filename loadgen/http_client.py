@@ -21,10 +21,11 @@ import httptools
 from gevent import getcurrent
 from gevent.monkey import get_original
 
+from loadgen.tls import READABLE, WRITABLE, Tls
+
 READ_BYTES = 16_384
 IDLE_SECONDS = 3.0  # servers close idle connections after 5 s by custom; a younger one is rarely stale
 SWEEP_SECONDS = 0.02  # how exactly a time-out is kept
-READABLE, WRITABLE = 1, 2
 
 _socket, _getaddrinfo = get_original("socket", ["socket", "getaddrinfo"])
 
@@ -58,7 +59,7 @@ class _Connection:
         "idle_since", "keep_alive", "keep_body", "parser", "raw", "status",
     )  # fmt: skip
 
-    def __init__(self, raw: Any, hub: Any, now: Callable[[], float], tls: _Tls | None) -> None:
+    def __init__(self, raw: Any, hub: Any, now: Callable[[], float], tls: Tls | None) -> None:
         self.raw, self._hub, self._now, self._tls = raw, hub, now, tls
         self.idle_since = 0.0
         self._waiter: Any = None
@@ -174,48 +175,6 @@ class _Connection:
             self.raw = None
 
 
-class _Tls:
-    """Encryption between the bytes of the socket and ours, which need not know which loop waits for them."""
-
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-
-    def shake_hands(self, raw: Any, wait: Callable[[int], None]) -> None:
-        """Agree on keys; wait(READABLE or WRITABLE) waits for the socket. Raises OSError."""
-        while True:
-            try:
-                self._object.do_handshake()
-            except ssl.SSLWantReadError:
-                self._send(raw, wait)
-                wait(READABLE)
-                received = raw.recv(READ_BYTES)
-                self._incoming.write(received) if received else self._incoming.write_eof()
-            else:
-                self._send(raw, wait)
-                return
-
-    def _send(self, raw: Any, wait: Callable[[int], None]) -> None:
-        data = self._outgoing.read()
-        while data:
-            wait(WRITABLE)
-            data = data[raw.send(data) :]
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Return what to send for our bytes."""
-        self._object.write(data)
-        return self._outgoing.read()
-
-    def decrypt(self, received: bytes) -> bytes:
-        """Return ours of what came; nothing while a record is incomplete, or when the server said goodbye."""
-        self._incoming.write(received)
-        found = b""
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            while part := self._object.read(READ_BYTES):
-                found += part
-        return found
-
-
 @dataclass(slots=True)
 class LeanClient:
     """Connections to one target, the most recently used first: as few stay open as are needed at once.
@@ -299,7 +258,7 @@ class LeanClient:
             raise NoConnectionError(str(error)) from error
         return _Connection(raw, self._hub, self.now, tls)
 
-    def _open(self, raw: Any, address: Any) -> _Tls | None:
+    def _open(self, raw: Any, address: Any) -> Tls | None:
         def wait(events: int) -> None:
             with contextlib.closing(self._hub.loop.io(raw.fileno(), events)) as watcher:
                 self._hub.wait(watcher)
@@ -314,6 +273,6 @@ class LeanClient:
         raw.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY
         if self.context is None:
             return None
-        tls = _Tls(self.context, self.host)
+        tls = Tls(self.context, self.host)
         tls.shake_hands(raw, wait)
         return tls

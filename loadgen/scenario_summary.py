@@ -93,10 +93,12 @@ def progress_line(progress: Progress) -> str:
     """Return the run as one line."""
     overall, left = progress.overall, max(0.0, progress.total_seconds - progress.seconds)
     rate = overall.sent / progress.seconds if progress.seconds > 0 else 0.0
-    p95, lag = overall.response.quantile_us(0.95), overall.late.quantile_us(0.99)
+    shown = [overall.response.quantile_us(quantile) for quantile in (0.5, 0.95, 0.99)]
+    times = "/".join("-" if us is None else f"{us / 1000:.0f}" for us in shown)
+    lag = overall.lag.quantile_us(0.99)
     return (
         f"{rate:.0f}/s  {progress.users} users  {overall.failed} failed  {overall.unsent} unsent  "
-        f"p95 {'-' if p95 is None else f'{p95 / 1000:.0f} ms'}  late p99 "
+        f"p50/95/99 {times} ms  send lag p99 "
         f"{'-' if lag is None else f'{lag / 1000:.1f} ms'}  {left:.0f} s left"
     )
 
