@@ -37,11 +37,11 @@ from loadgen.capacity_search import Found, Settings, Step, SubTrial, goal_of, se
 from loadgen.child import ChildProcess
 from loadgen.safety import Target
 from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario_run import Progress, RunPlan, RunResult, play
 from loadgen.thresholds import parse_slo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 USERS = 32
 BODY = b"x" * 1000
@@ -131,12 +131,15 @@ def scenario_text(executor: str, think: str = "0s") -> str:
     return f"version: 1\nname: b\njourneys: [{{name: a, steps: {steps}}}]\nscenarios: {{a: {executor}}}\n"
 
 
-async def played(port: int, executor: str, *, seed: int, think: str = "0s", start_child: Any = None) -> RunResult:
+async def played(
+    port: int, executor: str, *, seed: int, think: str = "0s", start_child: Any = None,
+    show: Callable[[Progress], None] = lambda _progress: None,
+) -> RunResult:  # fmt: skip
     """Play an executor with one child."""
     scenario = parse_scenario(scenario_text(executor, think), name="benchmark")
     plan = RunPlan(scenario, Target("127.0.0.1", port), "benchmark", seed, size=1)
     more = {"start_child": start_child} if start_child else {}
-    return await play(plan, asyncio.Event(), show=lambda _progress: None, **more)
+    return await play(plan, asyncio.Event(), show=show, **more)
 
 
 def measured_command(command: list[str]) -> tuple[str, float]:
@@ -259,14 +262,16 @@ async def stall(seed: int) -> dict[str, Any]:
         await ask_to_stall(port)
         true = np.array(await truth(port, seconds))
 
-        async def start(plan: Any) -> Any:
-            asyncio.get_running_loop().call_later(3.0, lambda: asyncio.ensure_future(ask_to_stall(port)))
-            return await ChildProcess.start(plan)
+        asked: list[asyncio.Task[None]] = []
+
+        def show(progress: Progress) -> None:
+            if progress.seconds > 0 and not asked:  # the run has begun, whatever its child took to start
+                asked.append(asyncio.create_task(ask_to_stall(port)))
 
         executor = (
             f"{{executor: constant-arrival-rate, rate: {STALL_RPS}, duration: {seconds:.0f}s, arrivals: uniform}}"
         )
-        result = await played(port, executor, seed=seed, start_child=start)
+        result = await played(port, executor, seed=seed, show=show)
     rows: dict[str, Any] = {"unsent": result.overall.unsent}
     for name, quantile in (("p95", 0.95), ("p99", 0.99)):
         ours, theirs = (result.overall.response.quantile_us(quantile) or 0) / 1000, float(np.quantile(true, quantile))

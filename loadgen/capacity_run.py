@@ -106,8 +106,9 @@ def capacity_scenario(scenario: Scenario) -> Scenario:
     still = ((0.0, 0.0), (1.0, 0.0))
     parts = (Part("open", 0.0, Rate(still, 100_000), journeys), Part("closed", 0.0, Users(still), journeys))
     return Scenario(
-        scenario.name, scenario.service, scenario.target, scenario.seed, scenario.journeys, parts, scenario.thresholds
-    )
+        scenario.name, scenario.service, scenario.target, scenario.seed, scenario.journeys, parts, scenario.thresholds,
+        scenario.users,
+    )  # fmt: skip
 
 
 def levels_in_random_order(plan: CapacityPlan) -> list[int]:
@@ -192,6 +193,8 @@ async def _drive(steps: Any, rig: Rig, show: Callable[[str], None]) -> Found:
 
 def _mean_steps(scenario: Scenario) -> float:
     chosen = [scenario.journeys["journeys"][index] for index in scenario.parts[0].journeys]
+    if not chosen:  # a user class: what it asks for is not known before it does
+        return 1.0
     weights = sum(journey["weight"] for journey in chosen)
     return float(sum(journey["weight"] * len(journey["steps"]) for journey in chosen) / weights)
 

@@ -4,8 +4,8 @@ A generator: it yields a `Step`, is sent what came of it, and returns `Found`. J
 that broke a goal, so what was not sent counts. A rate passes when the goal is met beyond doubt, fails when it is broken
 beyond doubt, and is unclear in between: then the truth is near, and it stays inside the interval. Latencies near
 saturation depend on each other, so doubt is the wider of Wilson's interval over all requests and of a t-interval over
-sub-trials with seeds of their own. What passed is confirmed in a longer trial; on anything but a pass, 7 % lower. Then
-a trial 10 % above has to fail; where it does not, the answer has no upper end.
+sub-trials with seeds of their own. What passed is confirmed in a longer trial; on anything but a pass, 7 % lower,
+then 13 %, and so on. Then a trial 10 % above has to fail; where it does not, the answer has no upper end.
 """
 
 from __future__ import annotations
@@ -152,6 +152,14 @@ def judge_trial(subs: Sequence[SubTrial], goals: Sequence[Goal]) -> Judgement:
     return "unclear" if "unclear" in found else "pass"
 
 
+def holds_on_average(subs: Sequence[SubTrial], goals: Sequence[Goal]) -> bool:
+    """Return whether no goal was broken by more than it allows, doubt or no doubt."""
+    scheduled = sum(sub.scheduled for sub in subs)
+    return all(
+        sum(sub.broken[index] for sub in subs) <= goal.allowed * scheduled for index, goal in enumerate(goals)
+    )  # fmt: skip
+
+
 def bounds(trials: Sequence[Trial]) -> tuple[float | None, float | None]:
     """Return the highest rate that passed below all failures, and the lowest that failed above all passes.
 
@@ -210,7 +218,8 @@ def _try(
                 return None
             continue
         subs.append(sub)
-        if len(subs) == wanted < MOST_SUB_TRIALS and judge_trial(subs, goals) == "unclear":
+        more_may_help = purpose != "confirm" or holds_on_average(subs, goals)
+        if len(subs) == wanted < MOST_SUB_TRIALS and more_may_help and judge_trial(subs, goals) == "unclear":
             wanted += MORE_SUB_TRIALS
     broken = tuple(sum(sub.broken[index] for sub in subs) for index in range(len(goals)))
     return Trial(rps, purpose, judge_trial(subs, goals), sum(sub.scheduled for sub in subs), broken)
@@ -232,14 +241,15 @@ def search(goals: Sequence[Goal], settings: Settings) -> Steps:
             return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
         trials.append(trial)
     low, high = bounds(trials)
-    confirmed = False
+    confirmed, failures = False, 0
     while low is not None and not confirmed and spent.seconds < 2 * settings.budget_seconds:
         trial = yield from _try(low, goals, settings, spent, "confirm")
         if trial is None:
             return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
         trials.append(trial)
         confirmed = trial.judgement == "pass"
-        low = low if confirmed else low * STEP_DOWN
+        failures += not confirmed
+        low = low if confirmed else low * STEP_DOWN**failures
     if low is None or not confirmed:
         return Found(low, high, confirmed, tuple(trials), ())
     if low * ABOVE <= settings.most_rps and spent.seconds < 2 * settings.budget_seconds:
