@@ -217,6 +217,7 @@ def _try(
             if len(spent.invalid) >= MOST_INVALID:
                 return None
             continue
+        spent.invalid.clear()  # a moment's noise; a generator that is never up to it fails all of them in a row
         subs.append(sub)
         more_may_help = purpose != "confirm" or holds_on_average(subs, goals)
         if len(subs) == wanted < MOST_SUB_TRIALS and more_may_help and judge_trial(subs, goals) == "unclear":
