@@ -12,9 +12,8 @@ from starlette.types import ASGIApp
 
 from collector.instrument import EventClient, RecordRequests
 from reference_app.app import SERVICE, create_app
-from reference_app.caches import SharedCache
 from reference_app.database import databases_of
-from reference_app.parts import Parts, parts_of
+from reference_app.parts import Caches, Parts, caches_of, parts_of
 from reference_app.server import serve
 from reference_app.settings import Settings, settings_from_environment
 from reference_app.supplier import FareSupplier, SupplierTerms
@@ -24,7 +23,7 @@ from tidegauge.clock import Clock, clock_from_environment
 async def run(settings: Settings, clock: Clock) -> None:
     """Build the parts and serve until a signal has been honoured."""
     parts = _parts(settings, clock)
-    app = _recorded(create_app(parts, version=settings.version), settings, clock)
+    app = _recorded(create_app(parts, version=settings.version, measures=settings.measures), settings, clock)
     gc.collect()
     gc.freeze()  # what start-up made stays: later collections need not walk it
     await serve(app, port=settings.port, readiness=parts.readiness, drain_seconds=settings.drain_seconds)
@@ -39,11 +38,22 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
         wait_seconds=settings.supplier_wait_seconds,
     )
     supplier = FareSupplier(terms, seed=settings.supplier_seed, instance=settings.instance)
-    return parts_of(databases, SharedCache.at(settings.redis_url), supplier, now=clock.now)
+    return parts_of(databases, _caches(settings), supplier, now=clock.now, live_fares=settings.measures.live_fares)
+
+
+def _caches(settings: Settings) -> Caches:
+    measures = settings.measures
+    return caches_of(
+        settings.redis_url,
+        cluster=measures.redis_cluster,
+        l1=measures.l1,
+        l2=measures.l2,
+        invalidation=measures.invalidation,
+    )
 
 
 def _recorded(app: ASGIApp, settings: Settings, clock: Clock) -> ASGIApp:
-    if settings.collector_url is None:
+    if settings.collector_url is None or not settings.measures.instrument:
         return app
     client = EventClient(settings.collector_url, service=SERVICE, instance=settings.instance)
     return RecordRequests(

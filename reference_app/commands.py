@@ -1,4 +1,4 @@
-"""The reference app's commands: `tidegauge reference seed|migrate`. Heavy imports stay inside the functions."""
+"""The reference app's commands: `tidegauge reference seed|migrate`, `tidegauge edge`. Heavy imports stay inside."""
 
 from __future__ import annotations
 
@@ -80,3 +80,27 @@ def mount(app: typer.Typer) -> None:
         typer.echo(migration_report(done, as_json=as_json))
 
     app.add_typer(reference, name="reference")
+    _mount_edge(app)
+
+
+def _mount_edge(app: typer.Typer) -> None:
+    @app.command()
+    def edge(
+        origins: str = typer.Option("", help="Where the app is: a URL, or eu-west=URL,URL by region."),
+        port: int = typer.Option(0, help="Port on loopback; 8001 if neither this nor the environment says."),
+        forget_in: str = typer.Option("", help="Run no server: follow changes, forget in this cache folder of nginx."),
+    ) -> None:
+        """Run the edge tier: caches popular public answers per region, serves stale ones when the app fails.
+
+        Settings are environment variables, REFERENCE_APP_EDGE_* and those of the app; see docs/configuration.md.
+
+        Examples: tidegauge edge --origins http://127.0.0.1:8000 --port 8001;
+        tidegauge edge --forget-in /var/cache/nginx/answers
+        """
+        import os
+
+        from reference_app.edge.__main__ import main
+
+        given = {"REFERENCE_APP_EDGE_ORIGINS": origins, "REFERENCE_APP_EDGE_PORT": str(port or "")}
+        os.environ.update({name: value for name, value in given.items() if value})
+        raise typer.Exit(main(["--forget-in", forget_in] if forget_in else []))

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reference_app.caches import SharedCache
+from reference_app.caching.fares import Fares, FaresOfTheHour
+from reference_app.caching.invalidation import Publisher
+from reference_app.caching.l1 import TaggedCache
+from reference_app.caching.l2 import Client, SharedCache, connect
+from reference_app.caching.tiers import Tiers
 from reference_app.database import Databases
 from reference_app.migrations import latest_version
 from reference_app.stores.bookings import BookingStore
@@ -14,6 +18,8 @@ from reference_app.stores.flights import FlightStore
 from reference_app.stores.reports import ReportStore
 from reference_app.stores.users import UserStore
 from reference_app.supplier import FareSupplier
+
+FOLLOW_SECONDS = 3.0  # longer than a follower waits for news in one question
 
 
 @dataclass(slots=True)
@@ -24,12 +30,44 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Caches:
+    """The caches of one process, who tells of changes, and how to connect to hear of them (None: nobody to hear)."""
+
+    tiers: Tiers
+    publisher: Publisher
+    follow: Callable[[], Client] | None = None
+
+    @property
+    def l1(self) -> TaggedCache:
+        """The cache in the process."""
+        return self.tiers.l1
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.tiers.shared.close()
+        await self.publisher.close()
+
+
+def caches_of(
+    redis_url: str | None, *, cluster: bool = False, l1: bool = True, l2: bool = True, invalidation: bool = True
+) -> Caches:
+    """Return the caches around a Redis (None: L1 alone), each as it is switched."""
+    shared = SharedCache.at(redis_url if l2 else None, cluster=cluster)
+    tiers = Tiers(TaggedCache(enabled=l1), shared)
+    if redis_url is None or not invalidation:
+        return Caches(tiers, Publisher(None))
+    publisher = Publisher(connect(redis_url, cluster=cluster))
+    return Caches(tiers, publisher, lambda: connect(redis_url, cluster=cluster, timeout_seconds=FOLLOW_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The app's parts. `now` is the clock in use, `schema_version` the one these stores need."""
 
     databases: Databases
-    shared: SharedCache
+    caches: Caches
     supplier: FareSupplier
+    fares: Fares
     flights: FlightStore
     users: UserStore
     bookings: BookingStore
@@ -40,15 +78,21 @@ class Parts:
 
 
 def parts_of(
-    databases: Databases, shared: SharedCache, supplier: FareSupplier, *, now: Callable[[], datetime]
+    databases: Databases,
+    caches: Caches,
+    supplier: FareSupplier,
+    *,
+    now: Callable[[], datetime],
+    live_fares: bool = True,
 ) -> Parts:
-    """Return the parts around these connections."""
+    """Return the parts around these connections. live_fares: every search asks the supplier."""
     return Parts(
         databases=databases,
-        shared=shared,
+        caches=caches,
         supplier=supplier,
-        flights=FlightStore(databases, shared),
-        users=UserStore(databases),
+        fares=supplier if live_fares else FaresOfTheHour(supplier),
+        flights=FlightStore(databases, caches.tiers, caches.publisher),
+        users=UserStore(databases, caches.l1),
         bookings=BookingStore(databases),
         reports=ReportStore(databases),
         now=now,

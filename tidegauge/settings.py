@@ -49,6 +49,7 @@ class StackSettings(BaseSettings):
     forecaster_port: PortNumber = 9401
     loadgen_port: PortNumber = 9402
     app_port: PortNumber = 8000
+    edge_port: PortNumber = 8001
     cluster_port: PortNumber = 8010
     dashboard_port: PortNumber = 8501
 
@@ -162,6 +163,15 @@ def postgres_environment(known: Secrets) -> Mapping[str, str]:
 def valkey_environment(known: Secrets) -> Mapping[str, str]:
     """Return the password that Valkey asks for."""
     return {PASSWORD_NAME: known.valkey}
+
+
+def edge_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
+    """Return the edge's port, its origin (the app's front) and the Redis that tells it of changes."""
+    return {
+        "REFERENCE_APP_EDGE_PORT": str(settings.edge_port),
+        "REFERENCE_APP_EDGE_ORIGINS": settings.url(settings.app_port),
+        "REFERENCE_APP_REDIS_URL": settings.valkey.url(known.valkey),
+    }
 
 
 def app_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from tidegauge.settings import (
     StackSettings,
     app_environment,
     common_environment,
+    edge_environment,
     postgres_environment,
     valkey_environment,
 )
@@ -49,13 +50,15 @@ class StackOf:
         """Return the reference app: its tables and data, its replicas behind their front."""
         return [self.prepare(), self.cluster()]
 
-    def everything(self, *, with_dashboard: bool = True, with_load: bool = True) -> list[Part]:
-        """Return all parts of `tidegauge up`."""
+    def everything(self, *, with_dashboard: bool = True, with_load: bool = True, with_edge: bool = True) -> list[Part]:
+        """Return all parts of `tidegauge up`. The demo has no edge: what it counts is what the replicas carry."""
         first, *later = self.postgres_followers()
         databases = [self.postgres_primary(), first, self.valkey()]
         # The app does without the other followers for a moment: they copy the primary when it serves already.
         followers = [replace(part, depends_on=("cluster",)) for part in later]
         parts = [*databases, *self.platform(), *self.observed(), *followers, self.forecaster()]
+        if with_edge:
+            parts.append(self.edge())
         if with_dashboard:
             parts.append(self.dashboard())
         parts.append(self.load_desk())
@@ -144,6 +147,13 @@ class StackOf:
             stop_seconds=45.0,  # it lets its replicas finish
             death_signal=signal.SIGTERM,
         )
+
+    def edge(self) -> Part:
+        """Return the caching tier in front of the front."""
+        argv = [sys.executable, "-m", "reference_app.edge"]
+        part = self._server("edge", argv, self.settings.edge_port, "TIDEGAUGE_EDGE_PORT")
+        environment = {**part.environment, **edge_environment(self.settings, self.secrets)}
+        return replace(part, environment=environment, depends_on=("cluster", "valkey", "collector"))
 
     def dashboard(self) -> Part:
         """Return the Streamlit dashboard."""

@@ -33,6 +33,7 @@ class Event(NamedTuple):
     database_target: str = ""
     user_agent_family: str = ""
     trace_id: str = ""
+    country: str = ""
 
 
 class EventClient:

@@ -94,6 +94,8 @@ def parse_batch(body: bytes, *, now_seconds: float) -> EventBatch:
         raise BatchRefusedError(f"schema: expected 1, got {batch.get('schema')!r}")
     client = _object(batch.get("client"), "client")
     columns = _object(batch.get("columns"), "columns")
+    starts = columns.get("ts_us")
+    columns.setdefault("country", [""] * len(starts) if isinstance(starts, list) else [])  # clients of before say none
     _check_columns(columns, now_seconds)
     return EventBatch(
         batch_id=_batch_id(batch.get("batch_id")),

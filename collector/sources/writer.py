@@ -79,9 +79,10 @@ def event_columns(documents: list[dict[str, Any]]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {"ts" if name == "ts_us" else name: [] for name in Event._fields}
     services: list[str] = []
     for document in documents:
-        for name, values in document["columns"].items():
+        events = len(document["columns"]["ts_us"])
+        for name, values in ({"country": [""] * events} | document["columns"]).items():
             columns["ts" if name == "ts_us" else name].extend(values)
-        services.extend([document["client"]["service"]] * len(document["columns"]["ts_us"]))
+        services.extend([document["client"]["service"]] * events)
     return {**columns, "service": services}
 
 

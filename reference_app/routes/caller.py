@@ -38,7 +38,8 @@ async def session_in(
     trail = request.scope.setdefault("tidegauge", {})
     trail["cache_level"] = "none"
     text = last_write or remembered
-    return Session(lsn_from_text(text) if text else None, trail)
+    position = lsn_from_text(text) if text else None
+    return Session(position, trail, request.scope.get("deadline"), str(trail.get("region", "")))
 
 
 async def user_in(

@@ -17,6 +17,12 @@ __all__ = ["cluster"]
 pytestmark = pytest.mark.server
 
 
+@pytest.fixture(autouse=True)
+def no_cache_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every read here is to reach a database."""
+    monkeypatch.setenv("REFERENCE_APP_L1", "off")
+
+
 @pytest.fixture(scope="module")
 def database(cluster: Cluster) -> str:
     name = cluster.new_database()

@@ -110,6 +110,35 @@ async def test_what_the_app_and_the_headers_say_is_kept() -> None:
     assert events[1].region == "home"
 
 
+@pytest.mark.parametrize(
+    ("headers", "country"),
+    [
+        ({"cf-ipcountry": "DE"}, "DE"),
+        ({"cloudfront-viewer-country": "br"}, "BR"),
+        ({"cf-ipcountry": "XXX", "x-country-code": "FR"}, "FR"),
+        ({"cf-ipcountry": "1' OR"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_the_viewers_country_is_the_one_that_the_cdn_names(headers: dict[str, str], country: str) -> None:
+    client, events = recorded(application())
+    async with client:
+        await client.get("/api/tenants/a/items/3", headers=headers)
+    assert events[0].country == country
+
+
+async def test_what_another_instance_has_counted_is_no_event_and_the_region_is_the_apps_word() -> None:
+    async def proxy(scope: Any, receive: Any, send: Any) -> None:
+        scope["tidegauge"] = {"region": "eu-west", "counted_elsewhere": scope["path"] == "/passed-on"}
+        await PlainTextResponse("")(scope, receive, send)
+
+    client, events = recorded(proxy)
+    async with client:
+        for path in ("/passed-on", "/own"):
+            await client.get(path, headers={"x-region": "moon"})
+    assert [event.region for event in events] == ["eu-west"]
+
+
 async def test_requests_shed_before_routing_count() -> None:
     async def shed(request: Request, call_next: Any) -> Response:
         request.scope["tidegauge"]["route"] = "/api"

@@ -128,7 +128,7 @@ class _Demo:
         self._clear()
         _write_acting_config(self._shipped_config, self._settings.config)
         stack = self._stack(Clock())
-        check_ports(stack.everything())
+        check_ports(stack.everything(with_edge=False))
         servers = [stack.store(), *stack.databases(), stack.prepare()]
         self._progress.stage("Starting the store and the databases", parts=servers)
         await self._supervisor.start(servers)
