@@ -243,7 +243,7 @@ def search(goals: Sequence[Goal], settings: Settings) -> Steps:
         trials.append(trial)
     low, high = bounds(trials)
     confirmed, failures = False, 0
-    while low is not None and not confirmed and spent.seconds < 2 * settings.budget_seconds:
+    while low is not None and not confirmed and spent.seconds < 3 * settings.budget_seconds:
         trial = yield from _try(low, goals, settings, spent, "confirm")
         if trial is None:
             return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
