@@ -132,7 +132,7 @@ def first_rate(ceiling_rps: float, goals: Sequence[Goal]) -> float:
 
 
 async def measure_capacity(plan: CapacityPlan, show: Callable[[str], None]) -> CapacityFound:
-    """Measure within about the budget, at most three times that. Raises CrewError when the children can't be started."""
+    """Measure within about the budget, at most three times that. Raises CrewError when no child can be started."""
     scenario = capacity_scenario(plan.scenario)
     crew = await Crew.start(scenario, plan.target, seed=plan.seed, run_id=plan.run_id, size=plan.size)
     rig = Rig(crew, plan.goals, plan.seed, listener(plan.target), plan.unsteady)
