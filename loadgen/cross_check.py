@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from loadgen.tokens import collector_headers
+
 TOLERANCE = 0.2
 FEWEST_REQUESTS = 100  # fewer live requests tell nothing of their cost
 TIMEOUT_SECONDS = 10.0

@@ -57,7 +57,7 @@ class StoreWith(FakeStore):
             at = int(TESTED.measured_at.timestamp() * 1000)
             return [("shop", at, "v2", "load-test", 30.0, 36.0, "{}")]
         if "FROM red_1m" in sql:
-            return [(0, version, n, 0, 1000, {80: n}) for version, n in (("", 900), ("v1", 100), ("v2", 300))]
+            return [(0, version, n, 0, 1000, [80, 80, 80]) for version, n in (("", 900), ("v1", 100), ("v2", 300))]
         return super().query_rows(sql, parameters)
 
 
