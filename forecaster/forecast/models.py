@@ -1,13 +1,14 @@
 """A forecast of one series from one origin: which rows are seen, which steps are answered, in what columns.
 
-The arithmetic is the model's (`interface`). It trains as of the last half day, learns as of the last full hour and
-predicts from the origin: so whoever forecasts often from one series may keep what was learnt (`LearntHours`) and gets
-the same numbers.
+The arithmetic is the model's (`interface`). It trains as of the half day that ended an hour ago or more, learns as of
+the last full hour and predicts from the origin: so whoever forecasts often from one series may keep what was learnt
+(`LearntHours`) and gets the same numbers, and may do the slow part within that hour (`train_ahead`), off the way.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,8 @@ HISTORY = timedelta(weeks=6)
 COARSE_STEP, COARSE_HISTORY = timedelta(hours=1), timedelta(weeks=26)
 LEARN_EVERY_SECONDS = 3600
 TRAIN_EVERY_SECONDS = 12 * 3600
-KEPT_FITS, KEPT_TRAINED = 2, 1  # 1.5 MB per service
+TRAIN_AHEAD_SECONDS = 3600  # a training is used this long after its half day has ended
+KEPT_FITS, KEPT_TRAINED = 2, 2  # 3 MB per service
 LEAST_TO_LEARN = timedelta(days=1)  # with less before the hour, everything up to the origin is learnt from
 
 
@@ -45,6 +47,7 @@ class LearntHours:
 
     fits: dict[tuple[str, int], Fitted] = field(default_factory=dict)
     trained: dict[tuple[str, int], Any] = field(default_factory=dict)
+    training: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
 
 def forecast_demand(
@@ -119,6 +122,17 @@ def learn(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model:
         _fit(series, seen, model, learnt)
 
 
+def train_ahead(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model: Model = MODEL) -> None:
+    """Train on the half day that has just ended at `origin`, before forecasts need it. Does nothing twice.
+
+    A training takes seconds: who does it here keeps the forecasts of a live loop waiting for none. May run in a thread
+    of its own beside them.
+    """
+    first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
+    if len(series.frame) and origin.timestamp() > first:
+        _trained(series, math.floor(origin.timestamp()), model, learnt)
+
+
 def column_of(quantile: float) -> str:
     """Return the column's name of a quantile: 0.5 is `q0.5`."""
     return f"q{quantile:g}"
@@ -141,7 +155,7 @@ def history_to_read(step: timedelta) -> timedelta:
 
     What was learnt up to half a day ago rests on as much history before that.
     """
-    return history_for(step) + timedelta(seconds=TRAIN_EVERY_SECONDS + LEARN_EVERY_SECONDS)
+    return history_for(step) + timedelta(seconds=TRAIN_EVERY_SECONDS + TRAIN_AHEAD_SECONDS + LEARN_EVERY_SECONDS)
 
 
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
@@ -166,7 +180,9 @@ def _fit(series: DemandSeries, seen: int, model: Model, learnt: LearntHours | No
         return model.fit(_past(series, seen), None)  # all there is, anew each time: it is little
     key = (model.name, first + end * step)
     if key not in learnt.fits:
-        learnt.fits[key] = model.fit(_past(series, end), _trained(series, first + end * step, model, learnt))
+        learnt.fits[key] = model.fit(
+            _past(series, end), _trained(series, first + end * step - TRAIN_AHEAD_SECONDS, model, learnt)
+        )
         _forget(learnt.fits, KEPT_FITS)
     return learnt.fits[key]
 
@@ -177,10 +193,11 @@ def _trained(series: DemandSeries, until: int, model: Model, learnt: LearntHours
     if end <= 0 or not np.isfinite(_seen(series, end)).any():
         return None
     key = (model.name, first + end * step)
-    if key not in learnt.trained:
-        learnt.trained[key] = model.train(_past(series, end))
-        _forget(learnt.trained, KEPT_TRAINED)
-    return learnt.trained[key]
+    with learnt.training:  # who needs it while it is made waits for it, and does not make it too
+        if key not in learnt.trained:
+            learnt.trained[key] = model.train(_past(series, end))
+            _forget(learnt.trained, KEPT_TRAINED)
+        return learnt.trained[key]
 
 
 def _rows_before(origin: int, every_seconds: int, first: int, step: int) -> int:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecaster.forecast.demand import DemandError, clean_series
-from forecaster.forecast.models import LearntHours, forecast_demand, history_to_read, learn
+from forecaster.forecast.models import LearntHours, forecast_demand, history_to_read, learn, train_ahead
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -164,13 +164,30 @@ def test_learning_ahead_makes_the_same_forecast_as_learning_when_asked() -> None
     assert len(learnt.fits) == 1  # nothing was known: nothing was learnt
 
 
+def test_what_was_trained_ahead_serves_from_an_hour_after_its_half_day_and_changes_no_answer() -> None:
+    series = clean_series("shop", rows_of(wave(6)), step=QUARTER)
+    midnight, learnt = START + timedelta(days=5), LearntHours()
+    train_ahead(series, origin=midnight + QUARTER, learnt=learnt)
+    ahead = dict(learnt.trained)
+    for origin, uses in ((midnight + timedelta(minutes=45), False), (midnight + timedelta(hours=1), True)):
+        kept = forecast_demand(series, origin=origin, horizon=QUARTER, quantiles=LEVELS, learnt=learnt)
+        fresh = forecast_demand(series, origin=origin, horizon=QUARTER, quantiles=LEVELS)
+        assert numbers_of(kept).tolist() == numbers_of(fresh).tolist()
+        # Before that hour is over the training of the half day before is made and used beside it.
+        assert len(learnt.trained) == 2
+        assert (next(reversed(learnt.trained)) in ahead) is False
+        only = LearntHours(trained=dict(ahead))
+        forecast_demand(series, origin=origin, horizon=QUARTER, quantiles=LEVELS, learnt=only)
+        assert (only.trained == ahead) is uses
+
+
 def test_a_window_that_rolls_forecasts_as_the_whole_history_does() -> None:
     values = np.abs(np.random.default_rng(1).normal(50, 5, 60 * 24))
     starts = pd.to_datetime(START.timestamp() + 3600.0 * np.arange(len(values)), unit="s", utc=True)
     hour = timedelta(hours=1)
     whole = DemandSeries("shop", hour, pd.DataFrame({"ds": starts, "y": values}))
     read = history_to_read(hour) // hour
-    assert read == 26 * 7 * 24 + 13
+    assert read == 26 * 7 * 24 + 14
     learnt = LearntHours()
     for back in (5, 0):  # one memory, two windows that begin at different rows
         end = len(values) - back

@@ -166,7 +166,8 @@ def test_the_level_of_the_last_minutes_corrects_the_copies_of_other_days() -> No
     values[14 * DAY :] *= 2.0  # today everything is twice as much
     origin_index = 14 * DAY + DAY // 2
     frame = answer(series_of(values), START + origin_index * FIVE, hours=1).frame
-    assert np.mean(frame["q0.5"] / values[origin_index : origin_index + 12]) == pytest.approx(1.0, abs=0.15)
+    # The copies of other days alone would say 0.5.
+    assert np.mean(frame["q0.5"] / values[origin_index : origin_index + 12]) == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_gap_of_hours_before_the_origin_is_bridged_and_the_watermark_tells() -> None:
