@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
 import sys
 
+import uvloop
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -97,7 +97,7 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    asyncio.run(run(settings, service, clock))
+    uvloop.run(run(settings, service, clock))
     return 0
 
 
