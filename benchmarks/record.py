@@ -260,7 +260,7 @@ def measure_bytes(client: Client) -> dict[str, Any]:
 
 
 # Two hundred series over a day, every 15 s with some ms of jitter: half counters, half gauges of two decimals.
-# A day, because ClickHouse keeps parts under 10 MB in another form (compact) than a record that has run for a while has.
+# A day: parts under 10 MB have another form (compact) than those of a record that has run for a while.
 _SAMPLES = """
 SELECT cityHash64(series),
   toUnixTimestamp(now()) * 1000 - 86400000 + step * 15000 + h % 17 - 8,
