@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from collector.instrument import EventClient, RecordRequests
 from reference_app.app import SERVICE, create_app
 from reference_app.database import databases_of
+from reference_app.limits import ALWAYS_ANSWERED
 from reference_app.parts import Caches, Parts, caches_of, parts_of
 from reference_app.server import serve
 from reference_app.service_settings import ServiceSettings, service_settings_from_environment
@@ -85,6 +86,7 @@ def _recorded(app: ASGIApp, settings: Settings, clock: Clock) -> ASGIApp:
         instance=settings.instance,
         version=settings.version,
         clock=clock.now_seconds,
+        excluded_paths=ALWAYS_ANSWERED,
     )
 
 
