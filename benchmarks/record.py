@@ -23,6 +23,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import httpx
 from collector.catalog import Slo
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.instrument import Event
+from collector.record.decimals import to_decimals
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
 from collector.slo.store import read_slo_counts
 from collector.sources.writer import event_columns
@@ -248,24 +250,22 @@ def measure_bytes(client: Client) -> dict[str, Any]:
         "bytes_per_event": event_bytes / rows,
         "bytes_per_event_and_rollups": (event_bytes + rollups) / rows,
         "events_per_second_of_record": rows / 3600,
-        "bytes_per_sample": None,
     }
-    if client.query_rows("EXISTS TABLE samples")[0][0]:
-        client.command(_SAMPLES)
-        client.command("OPTIMIZE TABLE samples FINAL")
-        samples, sample_bytes = table_sizes(client)["samples"]
-        found["bytes_per_sample"] = sample_bytes / samples
-    return found
+    series, ts_ms, values = (list(column) for column in zip(*client.query_rows(_SAMPLES), strict=True))
+    columns = {"series_id": series, "ts": ts_ms, **asdict(to_decimals(series, values, {}))}  # as the collector stores
+    client.insert_columns("samples", columns, token="samples")
+    client.command("OPTIMIZE TABLE samples FINAL")
+    samples, sample_bytes = table_sizes(client)["samples"]
+    return {**found, "bytes_per_sample": sample_bytes / samples}
 
 
-# Two hundred series over six hours, every 15 s with some ms of jitter: half counters, half gauges of two decimals.
+# Two hundred series over a day, every 15 s with some ms of jitter: half counters, half gauges of two decimals.
+# A day: parts under 10 MB have another form (compact) than those of a record that has run for a while.
 _SAMPLES = """
-INSERT INTO samples (series_id, ts, value)
 SELECT cityHash64(series),
-  fromUnixTimestamp64Milli(toUnixTimestamp(now()) * 1000 - 21600000 + step * 15000 + h % 17 - 8),
+  toUnixTimestamp(now()) * 1000 - 86400000 + step * 15000 + h % 17 - 8,
   if(series % 2, toFloat64(step * 300 + h % 300), round(50 + 10 * sin(step / 40) + (h % 400) / 100, 2))
-FROM (SELECT intDiv(number, 1440) AS series, number % 1440 AS step, cityHash64(number) AS h FROM numbers(288000))
-SETTINGS insert_deduplicate = 0"""
+FROM (SELECT intDiv(number, 5760) AS series, number % 5760 AS step, cityHash64(number) AS h FROM numbers(1152000))"""
 
 
 def table_sizes(client: Client) -> dict[str, tuple[int, int]]:

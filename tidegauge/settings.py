@@ -27,6 +27,7 @@ REPLICAS = {  # purpose: name, its port after the primary's, the region it stand
     "analytics": ("analytics", 2, "us-west-2"),
     "profiles": ("profiles", 3, "eu-west-1"),
 }
+READER, READER_PASSWORD = "tidegauge_reader", "TIDEGAUGE_CLICKHOUSE_READER_PASSWORD"  # of the store
 MOST_POOLED = 8  # twenty replicas of the app, each with as many, fit into the servers' 200 connections
 
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
@@ -112,29 +113,38 @@ class Secrets:
     replication: str
     reference_app: str
     valkey: str
+    clickhouse_reader: str
 
 
 def read_secrets(data: Path) -> Secrets:
     """Return the data directory's secrets, made at first use, in a file that only its owner can read.
 
-    Raises StackError when the file is not one of ours.
+    The reader's is added to a file that has none: the store is told it at every start, so that any will do. Raises
+    StackError when the file is not one of ours.
     """
     path = data / "secrets.json"
     names = [field.name for field in fields(Secrets)]
     if not path.exists():
-        made = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
-        new = path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(made), file)
-        new.replace(path)
+        _write_secrets(path, Secrets(**{name: secrets.token_urlsafe(24) for name in names}))
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        return Secrets(**{name: str(known[name]) for name in names})
-    except (ValueError, KeyError, TypeError, OSError):
+        kept = {name: str(known[name]) for name in names if name in known}
+        found = Secrets(**{"clickhouse_reader": secrets.token_urlsafe(24), **kept})
+    except (ValueError, TypeError, OSError):
         raise StackError(
             f"{path}: expected a JSON object with {', '.join(names)}; remove the data directory to begin anew"
         ) from None
+    if "clickhouse_reader" not in known:
+        _write_secrets(path, found)
+    return found
+
+
+def _write_secrets(path: Path, made: Secrets) -> None:
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(asdict(made), file)
+    new.replace(path)
 
 
 def common_environment(settings: StackSettings, clock: Clock) -> dict[str, str]:
@@ -164,6 +174,22 @@ def postgres_environment(known: Secrets) -> Mapping[str, str]:
 def valkey_environment(known: Secrets) -> Mapping[str, str]:
     """Return the password that Valkey asks for."""
     return {PASSWORD_NAME: known.valkey}
+
+
+def store_environment(known: Secrets) -> Mapping[str, str]:
+    """Return the password of the account that may only read; one of the environment counts."""
+    return {READER_PASSWORD: os.environ.get(READER_PASSWORD) or known.clickhouse_reader}
+
+
+def dashboard_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
+    """Return the account with which the dashboard may read the record and change nothing.
+
+    In a ClickHouse of one's own it is there when its password is set; without, the dashboard uses the other parts'.
+    """
+    if settings.clickhouse_url and not os.environ.get(READER_PASSWORD):
+        return {}
+    password = store_environment(known)[READER_PASSWORD]
+    return {"TIDEGAUGE_CLICKHOUSE_USER": READER, "TIDEGAUGE_CLICKHOUSE_PASSWORD": password}
 
 
 def edge_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:

@@ -22,9 +22,11 @@ from tidegauge.settings import (
     StackSettings,
     app_environment,
     common_environment,
+    dashboard_environment,
     edge_environment,
     postgres_environment,
     sampler_environment,
+    store_environment,
     valkey_environment,
 )
 
@@ -113,7 +115,8 @@ class StackOf:
         """Return chDB behind ClickHouse's HTTP interface."""
         port = self.settings.clickhouse_port
         part = self._server("store", [sys.executable, "-m", "collector.embedded"], port, "TIDEGAUGE_CLICKHOUSE_PORT")
-        return replace(part, death_signal=signal.SIGTERM, stop_seconds=30.0)
+        environment = {**part.environment, **store_environment(self.secrets)}
+        return replace(part, environment=environment, death_signal=signal.SIGTERM, stop_seconds=30.0)
 
     def collector(self) -> Part:
         """Return the collector."""
@@ -182,7 +185,10 @@ class StackOf:
         options += ["--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
         argv = [sys.executable, "-m", "streamlit", "run", str(_folder_of("dashboard") / "app.py"), *options]
         part = self._server("dashboard", argv, port, "TIDEGAUGE_DASHBOARD_PORT", health="/_stcore/health")
-        return replace(part, depends_on=("collector", "forecaster"), url=self.settings.url(port))
+        environment = {**part.environment, **dashboard_environment(self.settings, self.secrets)}
+        return replace(
+            part, environment=environment, depends_on=("collector", "forecaster"), url=self.settings.url(port)
+        )
 
     def load_desk(self) -> Part:
         """Return the load generator as a server: it sends what it is asked to, and what is scheduled."""

@@ -2,8 +2,8 @@
 
 A replica is asked for `/metrics` (the `process_*` families every Prometheus client library has) and, where it has them,
 for `/internal/databases` and `/internal/queries`, as the reference app does. Which replicas there are says a local
-cluster's `GET /replicas`; elsewhere their URLs are set. Over HTTP and not by process ids, so that it is the same on one
-machine and on many.
+cluster's `GET /replicas`, and they are asked through it, for they listen on its loopback alone; elsewhere their URLs
+are set. Over HTTP and not by process ids, so that it is the same on one machine and on many.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -35,11 +34,11 @@ class Replica:
 
 def find_replicas(cluster_url: str) -> list[Replica]:
     """Return the replicas of a local cluster that answer. Raises SourceUnreachableError."""
-    host = urlsplit(cluster_url).hostname
+    replicas_url = cluster_url.rstrip("/") + "/replicas"
     try:
-        told = httpx.get(cluster_url.rstrip("/") + "/replicas", timeout=_TIMEOUT_SECONDS).raise_for_status().json()
-        up = [each for each in told if each["state"] in ("ready", "draining") and each["port"]]
-        return [Replica(each["instance"], f"http://{host}:{each['port']}") for each in up]
+        told = httpx.get(replicas_url, timeout=_TIMEOUT_SECONDS).raise_for_status().json()
+        up = [str(each["instance"]) for each in told if each["state"] in ("ready", "draining")]
+        return [Replica(instance, f"{replicas_url}/{instance}") for instance in up]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise SourceUnreachableError(f"replicas of the cluster at {cluster_url}: {error!r}") from error
 

@@ -25,7 +25,7 @@ async def answer(writer, method, target):
     if path == "/slow":
         await asyncio.sleep(float(query))
     told = {"instance": INSTANCE, "method": method, "target": target}
-    content = json.dumps(told).encode()
+    content = b"process_cpu_seconds_total 3.5\n" if path == "/metrics" else json.dumps(told).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     writer.write(head.encode() + content)
 

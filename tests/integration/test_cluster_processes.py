@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from collector.samplers.process import Replica, find_replicas, sample_process
+from collector.samplers.reading import SourceUnreachableError
 from tests.integration.cluster_fixtures import Cluster, cluster, is_alive
 
 pytestmark = pytest.mark.server
@@ -252,6 +254,41 @@ async def test_the_api_refuses_what_cannot_be_and_says_why(tmp_path):
             assert (answer.status, await answer.json()) == (404, {"error": "no HPA 'other'; known: reference-app"})
         async with made.session.get(made.api + "/hpas/reference-app/transitions?since=soon") as answer:
             assert answer.status == 400
+
+
+async def test_what_each_replica_tells_of_itself_is_read_through_the_cluster_and_nothing_else_is(tmp_path):
+    async with cluster(tmp_path, least=2) as made:
+        await made.until_ready(2)
+        instances = {replica["instance"] for replica in await made.replicas()}
+        assert {each.instance for each in await asyncio.to_thread(find_replicas, made.api)} == instances
+        one = instances.pop()
+        async with made.session.get(f"{made.api}/replicas/{one}/metrics") as answer:
+            assert (answer.status, await answer.text()) == (200, "process_cpu_seconds_total 3.5\n")
+        told = await made.get(f"/replicas/{one}/internal/queries?limit=5")
+        assert (told["instance"], told["target"]) == (one, "/internal/queries?limit=5")
+        for path in (f"/replicas/{one}/api/bookings", f"/replicas/{one}/metrics/", "/replicas/nobody/metrics"):
+            async with made.session.get(made.api + path) as answer:
+                assert answer.status == 404
+        assert "no replica 'nobody'" in (await made.get("/replicas/nobody/metrics"))["error"]
+        async with made.session.post(f"{made.api}/replicas/{one}/metrics") as answer:
+            assert answer.status == 405
+
+
+async def test_a_replica_that_does_not_answer_is_told_so(tmp_path):
+    deaf = f'["{sys.executable}", "-c", "import time; time.sleep(60)"]'
+    async with cluster(tmp_path, least=1, TIDEGAUGE_CLUSTER_COMMAND=deaf) as made:
+
+        async def starts() -> bool:
+            return [replica["state"] for replica in await made.replicas()] == ["starting"]
+
+        await made.until(starts, what="a replica that listens to nobody")
+        instance = (await made.replicas())[0]["instance"]
+        async with made.session.get(f"{made.api}/replicas/{instance}/metrics") as answer:
+            assert answer.status == 502
+            assert f"replica {instance} did not answer" in (await answer.json())["error"]
+        assert await asyncio.to_thread(find_replicas, made.api) == []  # it is asked when it is ready
+        with pytest.raises(SourceUnreachableError, match="502"):
+            await asyncio.to_thread(sample_process, Replica(instance, f"{made.api}/replicas/{instance}"))
 
 
 @pytest.mark.parametrize("setting", ["TIDEGAUGE_APP_PORT", "TIDEGAUGE_CLUSTER_PORT"])

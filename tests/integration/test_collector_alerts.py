@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from collector.catalog import Catalog, parse_catalog
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
 from collector.instrument import Event
+from collector.record.decimals import to_decimals
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER, Marker, write_marker
 from collector.slo.minutes import read_slo_minutes
 from collector.slo.objectives import Counts
@@ -210,7 +212,8 @@ def add_series(client: Client, identity: int, name: str, labels: dict[str, str])
 
 
 def add_sample(client: Client, identity: int, at: datetime, value: float) -> None:
-    columns = {"series_id": [identity], "ts": [int(at.timestamp() * 1e3)], "value": [value]}
+    stored = to_decimals([identity], [value], {})
+    columns = {"series_id": [identity], "ts": [int(at.timestamp() * 1e3)], **asdict(stored)}
     client.insert_columns("samples", columns, token=str(uuid.uuid4()))
 
 

@@ -51,6 +51,7 @@ def filled(shared_store_url: str) -> str:
 @pytest.fixture
 def source(shared_store_url: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_URL", shared_store_url)
+    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_USER", "tidegauge_reader")  # as `tidegauge up` has it: it may only read
     return monkeypatch
 
 

@@ -3,9 +3,12 @@
 import importlib.util
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+
+from collector.samplers.settings import read_sampler_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -115,6 +118,17 @@ def test_addresses_of_services_name_services_and_their_inner_ports():
     assert {key: inner[host] for key, (host, _) in addresses.items()} == {
         key: int(port) for key, (_, port) in addresses.items()
     }
+
+
+def test_the_collector_samples_the_databases_the_cache_and_the_replicas_by_the_names_of_their_services():
+    environment = {**COMPOSE["x-tidegauge"]["environment"], **OURS["collector"]["environment"]}
+    given = {name: re.sub(r"\$\{[^}]*\}", "secret", value) for name, value in environment.items()}
+
+    settings = read_sampler_settings(given)
+
+    assert [urlsplit(url).hostname for url in settings.postgres] == ["postgres-primary", "postgres-replica"]
+    assert [urlsplit(url).hostname for url in settings.redis] == ["valkey"]
+    assert settings.cluster == given["TIDEGAUGE_CLUSTER_URL"]
 
 
 def test_every_named_volume_is_declared_and_every_mounted_file_exists():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
+from dataclasses import asdict
 
 import pytest
 
+from collector.clickhouse import settings_from_environment
+from collector.embedded.settings import settings_from_environment as read_store
 from tidegauge.clock import Clock
 from tidegauge.part import StackError
 from tidegauge.settings import StackSettings, common_environment, read_secrets, read_settings
@@ -14,7 +18,7 @@ from tidegauge.stack import StackOf
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_ours(monkeypatch):
-    for name in StackSettings.model_fields:
+    for name in (*StackSettings.model_fields, "clickhouse_reader_password"):
         monkeypatch.delenv(f"TIDEGAUGE_{name.upper()}", raising=False)
 
 
@@ -49,14 +53,25 @@ def test_every_bad_setting_is_named_with_what_came(monkeypatch):
 def test_secrets_are_made_once_differ_and_are_their_owners_alone(tmp_path):
     made = read_secrets(tmp_path)
     assert read_secrets(tmp_path) == made
-    values = [made.postgres, made.replication, made.reference_app, made.valkey]
-    assert len(set(values)) == 4
+    values = list(asdict(made).values())
+    assert len(set(values)) == len(values) == 5
     assert min(len(value) for value in values) >= 32
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
     assert not [value for value in values if value in repr(made)]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"postgres": "x"}'])
+def test_a_directory_of_before_the_reading_account_keeps_its_secrets_and_gets_one_more(tmp_path):
+    path = tmp_path / "secrets.json"
+    older = {name: value for name, value in asdict(read_secrets(tmp_path)).items() if name != "clickhouse_reader"}
+    path.write_text(json.dumps(older))
+    found = asdict(read_secrets(tmp_path))
+    assert {name: found[name] for name in older} == older
+    assert len(found["clickhouse_reader"]) >= 32
+    assert asdict(read_secrets(tmp_path)) == found  # kept
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"postgres": "x"}', '{"clickhouse_reader": "x"}'])
 def test_a_file_that_holds_no_secrets_of_ours_is_refused_by_name(tmp_path, text):
     (tmp_path / "secrets.json").write_text(text)
     with pytest.raises(StackError, match=r"secrets\.json: expected a JSON object with postgres, replication"):
@@ -68,7 +83,7 @@ def test_only_parts_that_need_a_secret_get_it(tmp_path):
     stack = StackOf(StackSettings(data=tmp_path), known, Clock())
     knows = {
         part.name: {
-            name for name in ("postgres", "replication", "reference_app", "valkey")
+            name for name in asdict(known)
             if any(getattr(known, name) in value for value in part.environment.values())
         }
         for part in stack.everything()
@@ -78,14 +93,38 @@ def test_only_parts_that_need_a_secret_get_it(tmp_path):
         "postgres-primary": databases,
         **{f"postgres-{name}": databases for name in ("replica", "analytics", "profiles", "standby")},
         "valkey": {"valkey"},
+        "store": {"clickhouse_reader"},
+        "dashboard": {"clickhouse_reader"},
         "collector": {"replication", "valkey"},  # its samplers
         "prepare": {"reference_app", "valkey"},
         "cluster": {"reference_app", "valkey"},
         "jobs": {"reference_app", "valkey"},
         "edge": {"valkey"},
     }
-    values = {getattr(known, name) for name in ("postgres", "replication", "reference_app", "valkey")}
+    values = set(asdict(known).values())
     assert not [word for part in stack.everything() for word in part.argv if word in values]
+
+
+def test_the_dashboard_reads_as_the_account_that_the_store_lets_only_read(tmp_path):
+    known = read_secrets(tmp_path)
+    stack = StackOf(StackSettings(data=tmp_path), known, Clock())
+    store = read_store(stack.store().environment, physical_memory_bytes=1 << 32)
+    asks = settings_from_environment(stack.dashboard().environment)
+    assert (asks.user, asks.password) == (store.reader, store.reader_password)
+    assert store.password is None  # the other parts need none on loopback
+    assert settings_from_environment(stack.forecaster().environment).user == "default"
+
+
+def test_in_a_clickhouse_of_ones_own_the_dashboard_has_the_reading_account_when_its_password_is_set(
+    tmp_path, monkeypatch
+):
+    known = read_secrets(tmp_path)
+    stack = StackOf(StackSettings(data=tmp_path, clickhouse_url="http://127.0.0.1:9"), known, Clock())
+    assert "TIDEGAUGE_CLICKHOUSE_USER" not in stack.dashboard().environment  # what is inherited counts
+    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_READER_PASSWORD", "given")
+    asks = settings_from_environment(stack.dashboard().environment)
+    assert (asks.user, asks.password) == ("tidegauge_reader", "given")
+    assert stack.store().environment["TIDEGAUGE_CLICKHOUSE_READER_PASSWORD"] == "given"
 
 
 def test_a_part_gets_the_clock_and_the_wall_clock_clears_an_inherited_one():

@@ -8,7 +8,7 @@ from tidegauge.clock import Clock
 from tidegauge.settings import Secrets, StackSettings
 from tidegauge.stack import StackOf
 
-SECRETS = Secrets("a-secret", "b-secret", "c-secret", "d-secret")
+SECRETS = Secrets("a-secret", "b-secret", "c-secret", "d-secret", "e-secret")
 
 
 def stack_of(tmp_path, **settings) -> StackOf:

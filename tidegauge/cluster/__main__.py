@@ -93,7 +93,7 @@ async def serve(settings: ClusterSettings, clock: Clock) -> None:
             arrivals=lambda: front.traffic.arrivals,
         )
         metrics = ClusterMetrics(autoscaler=autoscaler, fleet=fleet, traffic=front.traffic)
-        api = Api(autoscaler=autoscaler, fleet=fleet, journal=journal, metrics=metrics)
+        api = Api(autoscaler=autoscaler, fleet=fleet, journal=journal, metrics=metrics, session=session)
         # Left in reverse order: the front finishes what it accepted, then the replicas end, then the API.
         await _serve_on(stack, web.AppRunner(api.application(), access_log=None), api_socket)
         stack.push_async_callback(fleet.stop)

@@ -1,6 +1,7 @@
 """The cluster's HTTP API: what Kubernetes' API server is to an actuator, with liveness, readiness and metrics.
 
 The contract is in ARCHITECTURE.md ("Local cluster API"). Bodies are checked here; what they change is the autoscaler's.
+Replicas listen on loopback alone: what they tell of themselves goes through here to samplers on other machines.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from yarl import URL
 
 from tidegauge.cluster.autoscaler import Autoscaler, FloorRefusedError
 from tidegauge.cluster.fleet import Fleet
 from tidegauge.cluster.metrics import ClusterMetrics
 from tidegauge.cluster.state import Journal
+
+# What is passed on: a replica's own measures. Its API is the front's, which balances and counts.
+_MEASURES = "metrics|internal/databases|internal/queries"
+_MEASURES_TIMEOUT = aiohttp.ClientTimeout(total=4.0)  # less than a sampler waits, so that it hears the reason
 
 
 class HpaPatch(BaseModel):
@@ -32,12 +39,21 @@ class HpaPatch(BaseModel):
 class Api:
     """The handlers. One HPA: that of the one service the cluster runs."""
 
-    def __init__(self, *, autoscaler: Autoscaler, fleet: Fleet, journal: Journal, metrics: ClusterMetrics) -> None:
-        """Answer about these."""
+    def __init__(
+        self,
+        *,
+        autoscaler: Autoscaler,
+        fleet: Fleet,
+        journal: Journal,
+        metrics: ClusterMetrics,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        """Answer about these; `session` asks the replicas."""
         self._autoscaler = autoscaler
         self._fleet = fleet
         self._journal = journal
         self._metrics = metrics
+        self._session = session
         self._stopping = False
 
     def application(self) -> web.Application:
@@ -52,6 +68,7 @@ class Api:
                 web.patch("/hpas/{name}", self._patch_hpa),
                 web.get("/hpas/{name}/transitions", self._transitions),
                 web.get("/replicas", self._replicas),
+                web.get(f"/replicas/{{instance}}/{{measures:{_MEASURES}}}", self._measures_of_replica),
             ]
         )
         return app
@@ -114,6 +131,19 @@ class Api:
                 for replica in self._fleet.replicas
             ]
         )
+
+    async def _measures_of_replica(self, request: web.Request) -> web.Response:
+        instance = request.match_info["instance"]
+        ports = [each.backend.port for each in self._fleet.replicas if each.backend.instance == instance]
+        if not ports:
+            raise web.HTTPNotFound(reason=f"no replica {instance!r}"[:200])
+        url = URL.build(scheme="http", host="127.0.0.1", port=ports[0], path="/" + request.match_info["measures"])
+        try:
+            async with self._session.get(url.with_query(request.query), timeout=_MEASURES_TIMEOUT) as answer:
+                body, kind = await answer.read(), answer.headers.get("Content-Type", "application/octet-stream")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise web.HTTPBadGateway(reason=f"replica {instance} did not answer: {type(error).__name__}") from error
+        return web.Response(body=body, status=answer.status, headers={"Content-Type": kind})
 
     def _check_name(self, request: web.Request) -> None:
         known, name = self._autoscaler.scaling.name, request.match_info["name"]
