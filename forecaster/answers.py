@@ -35,12 +35,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """forecasts: one per origin asked. unit: of all values."""
+    """forecasts: one per origin asked. unit: of all values. history: what they rest on; None where there is none."""
 
     series: str
     step: timedelta
     unit: str
     forecasts: tuple[Forecast | NoForecast, ...]
+    history: DemandSeries | None = None
 
 
 def parse_instant(text: str) -> datetime:
@@ -70,7 +71,7 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
     origins = question.as_of or (end,)
     _check_inside(origins, earliest=first + series.step, latest=end, what=str(path))
     floors = [floored(origin, series.step, anchor=first) for origin in origins]
-    return Answer(path.stem, series.step, "requests in the interval", _forecasts(series, floors, question))
+    return Answer(path.stem, series.step, "requests in the interval", _forecasts(series, floors, question), series)
 
 
 def answer_from_record(
@@ -91,7 +92,7 @@ def answer_from_record(
     since, until = min(floors) - settings.history, min(max(floors), settled)
     rows = read_history(client, service.name, since=since, until=until, step=known.step)
     series = clean_series(service.name, rows, step=known.step, until=until)
-    return Answer(service.name, known.step, "requests/s", _forecasts(series, floors, question))
+    return Answer(service.name, known.step, "requests/s", _forecasts(series, floors, question), series)
 
 
 def skill_from_csv(
