@@ -34,6 +34,7 @@ from collector.clickhouse import (
 from collector.clickhouse import settings_from_environment as store_settings_from_environment
 from forecaster.actuators.local import LocalCluster
 from forecaster.api import ApiParts, build_app
+from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.drift_alert import DriftAlert
 from forecaster.leadership import Lease, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
@@ -110,7 +111,8 @@ class Forecaster:
             return
         self._lease = Lease(client, holder=self._holder, monotonic=time.monotonic)
         actuator = LedActuator(self._actuator, self._lease)
-        world = World(client, self._clock, actuator, self._settings)
+        feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
+        world = World(client, self._clock, actuator, self._settings, feeds)
         tell_drift = DriftAlert(self._settings.collector_url, self._http)
         services = list(self._catalog.services.values())
         self._ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift)

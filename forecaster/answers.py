@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
+
+from collector.calendar_block import CalendarSource
 from collector.catalog import Service
 from collector.clickhouse import Client
+from collector.record.store import Marker, read_markers
 from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv
+from forecaster.calendar.demand import forecast_with_calendar
+from forecaster.calendar.reader import FeedTexts, calendar_of, fetch_calendar
+from forecaster.calendar.sources import parse_what_if, zone_of
+from forecaster.calendar.types import Calendar
+from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.demand import clean_series
-from forecaster.forecast.models import LearntHours, forecast_demand
+from forecaster.forecast.models import LearntHours
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import read_history, read_known
@@ -25,12 +35,22 @@ class AskedAmissError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What to know of the days ahead. source, timezone: None = the service's own, none for a file and UTC."""
+
+    source: CalendarSource | None = None
+    timezone: str | None = None
+    what_if: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known."""
 
     horizon: timedelta
     quantiles: tuple[float, ...]
     as_of: tuple[datetime, ...] = ()
+    calendar: Asked = field(default_factory=lambda: Asked())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +62,22 @@ class Answer:
     unit: str
     forecasts: tuple[Forecast | NoForecast, ...]
     history: DemandSeries | None = None
+    notes: tuple[str, ...] = ()
+
+
+def asked_calendar(calendar: str | None, country: str | None, timezone: str | None, what_if: Sequence[str]) -> Asked:
+    """Return what options ask for: a .yaml file of events or iCalendar, `DE` or `DE-BY`, a zone, suppositions."""
+    if calendar is None and country is None:
+        return Asked(None, timezone, tuple(what_if))
+    land, _, part = (country or "").partition("-")
+    yaml = calendar is not None and calendar.endswith((".yaml", ".yml"))
+    source = CalendarSource(
+        country=land or None,
+        subdivision=part or None,
+        events_file=calendar if yaml else None,
+        icalendar=None if yaml else calendar,
+    )
+    return Asked(source, timezone, tuple(what_if))
 
 
 def parse_instant(text: str) -> datetime:
@@ -71,7 +107,10 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
     origins = question.as_of or (end,)
     _check_inside(origins, earliest=first + series.step, latest=end, what=str(path))
     floors = [floored(origin, series.step, anchor=first) for origin in origins]
-    return Answer(path.stem, series.step, "requests in the interval", _forecasts(series, floors, question), series)
+    source, timezone = question.calendar.source or CalendarSource(), question.calendar.timezone or "UTC"
+    calendar = _calendar(question, source, timezone, since=first, until=max(floors))
+    forecasts, notes = _forecasts(series, floors, question, calendar)
+    return Answer(path.stem, series.step, "requests in the interval", forecasts, series, notes)
 
 
 def answer_from_record(
@@ -92,7 +131,11 @@ def answer_from_record(
     since, until = min(floors) - settings.history, min(max(floors), settled)
     rows = read_history(client, service.name, since=since, until=until, step=known.step)
     series = clean_series(service.name, rows, step=known.step, until=until)
-    return Answer(service.name, known.step, "requests/s", _forecasts(series, floors, question), series)
+    source, timezone = question.calendar.source or service.calendar, question.calendar.timezone or service.timezone
+    markers = read_markers(client, service.name, since=since, until=until)
+    calendar = _calendar(question, source, timezone, since=since, until=max(floors), markers=markers)
+    forecasts, notes = _forecasts(series, floors, question, calendar)
+    return Answer(service.name, known.step, "requests/s", forecasts, series, notes)
 
 
 def skill_from_csv(
@@ -125,13 +168,44 @@ def skill_from_record(
 
 
 def _forecasts(
-    series: DemandSeries, origins: Sequence[datetime], question: Question
-) -> tuple[Forecast | NoForecast, ...]:
-    learnt = LearntHours()
-    return tuple(
-        forecast_demand(series, origin=origin, horizon=question.horizon, quantiles=question.quantiles, learnt=learnt)
-        for origin in origins
-    )
+    series: DemandSeries, origins: Sequence[datetime], question: Question, calendar: Calendar
+) -> tuple[tuple[Forecast | NoForecast, ...], tuple[str, ...]]:
+    learnt, remembered = LearntHours(), Remembered()
+    found, notes = [], dict[str, None]()
+    for origin in origins:
+        forecast, told = forecast_with_calendar(
+            series,
+            origin=origin,
+            horizon=question.horizon,
+            quantiles=question.quantiles,
+            calendar=calendar,
+            learnt=learnt,
+            remembered=remembered,
+        )
+        found.append(forecast)
+        notes.update(dict.fromkeys(told))
+    return tuple(found), tuple(notes)
+
+
+def _calendar(
+    question: Question,
+    source: CalendarSource,
+    timezone: str,
+    *,
+    since: datetime,
+    until: datetime,
+    markers: Sequence[Marker] = (),
+) -> Calendar:
+    """Return what is known of the history and the horizon. A source that a person asked for must be readable."""
+    with httpx.Client(timeout=10.0) as http:
+        feeds = FeedTexts(lambda address: fetch_calendar(address, http), time.monotonic)
+        calendar, amiss = calendar_of(
+            source, timezone=timezone, since=since, until=until + question.horizon, feeds=feeds, markers=markers
+        )
+    if amiss:
+        raise AskedAmissError("; ".join(amiss))
+    supposed = tuple(parse_what_if(text, zone_of(timezone)) for text in question.calendar.what_if)
+    return Calendar(calendar.events, supposed)
 
 
 def _check_inside(origins: Sequence[datetime], *, earliest: datetime, latest: datetime, what: str) -> None:

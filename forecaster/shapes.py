@@ -15,12 +15,15 @@ from forecaster.scores.score import Summary
 from forecaster.store import StoredDecision
 
 
-def forecasts_json(series: str, step: timedelta, forecasts: Sequence[Forecast | NoForecast]) -> dict[str, Any]:
-    """Return the answer to "what will demand be": one entry per origin, in the order asked."""
+def forecasts_json(
+    series: str, step: timedelta, forecasts: Sequence[Forecast | NoForecast], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the answer to "what will demand be": one entry per origin, in the order asked; notes: on the calendar."""
     return {
         "series": series,
         "step_seconds": int(step.total_seconds()),
         "forecasts": [forecast_json(forecast) for forecast in forecasts],
+        "notes": list(notes),
     }
 
 

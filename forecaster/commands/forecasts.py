@@ -29,6 +29,8 @@ _FORECAST_HELP = """Say what demand will be, with quantiles.
 tidegauge forecast reference-app
 tidegauge forecast reference-app --horizon 6h --as-of 2026-05-04T12:00:00Z --json
 tidegauge forecast --csv traffic.csv --as-of 2026-05-01 --as-of 2026-05-02 --json
+tidegauge forecast reference-app --what-if 'match@2026-11-25T20:00+2h x1.8'
+tidegauge forecast --csv traffic.csv --country DE-BY --timezone Europe/Berlin --calendar matches.ics
 """
 
 
@@ -59,11 +61,20 @@ def forecast(
         list[str] | None,
         typer.Option("--as-of", metavar="T", help="Forecast as if it were then (ISO 8601); may be repeated."),
     ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--what-if", metavar="EVENT", help="Suppose it: 'match@2026-11-25T20:00+2h x1.8', local time."),
+    ] = None,
+    calendar: Annotated[
+        str | None, typer.Option(metavar="FILE|URL", help="Events: a .yaml file, or iCalendar (a file or an address).")
+    ] = None,
+    country: Annotated[str | None, typer.Option(help="Public holidays of a country, such as DE or DE-BY.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Local time of the users, such as Europe/Berlin.")] = None,
     chart: edge.ChartFile = None,
     as_json: edge.AsJson = False,
 ) -> None:
     """Answer `tidegauge forecast`."""
-    from forecaster.answers import Question, answer_from_csv, answer_from_record, parse_instant
+    from forecaster.answers import Question, answer_from_csv, answer_from_record, asked_calendar, parse_instant
     from forecaster.charts import answer_svg, write_chart
     from forecaster.forecast.types import NoForecast
     from forecaster.screen import show_answer
@@ -76,6 +87,7 @@ def forecast(
             horizon=edge.named("--horizon", parse_span, horizon),
             quantiles=edge.named("--quantiles", parse_quantiles, quantiles),
             as_of=tuple(edge.named("--as-of", parse_instant, text) for text in as_of or ()),
+            calendar=asked_calendar(calendar, country, timezone, what_if or ()),
         )
         if csv is not None:
             answer = answer_from_csv(csv, question)
@@ -88,7 +100,7 @@ def forecast(
         if chart is not None:
             write_chart(chart, answer_svg(answer))
     if as_json:
-        edge.print_json(forecasts_json(answer.series, answer.step, answer.forecasts))
+        edge.print_json(forecasts_json(answer.series, answer.step, answer.forecasts, answer.notes))
     else:
         show_answer(edge.console(), answer)
     missing = [one for one in answer.forecasts if isinstance(one, NoForecast)]
