@@ -235,7 +235,8 @@ def test_a_file_of_events_is_read_in_local_time_and_refused_by_line(tmp_path: Pa
 def test_the_catalog_carries_the_calendar_of_a_service() -> None:
     text = (
         "version: 1\nservices:\n  a:\n    source: events\n    timezone: Europe/Berlin\n    calendar:\n"
-        "      country: DE\n      subdivision: BY\n      events: [{kind: match, starts_at: 2026-05-01T20:00, length: 2h}]\n"
+        "      country: DE\n      subdivision: BY\n"
+        "      events: [{kind: match, starts_at: 2026-05-01T20:00, length: 2h}]\n"
     )
     source = parse_catalog(text, name="t.yaml").service("a").calendar
     assert (source.country, source.subdivision, source.events[0].kind) == ("DE", "BY", "match")
