@@ -17,9 +17,10 @@ DATA ?= .tidegauge
 # The benchmarks': where the traces are, and where figures go
 TRACES ?= ../shared/traces
 JSON ?=
+RECORD ?= 100M
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check unit bench-forecast bench-record bench-loadgen format clean
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +38,9 @@ test: .venv/.synced ## Run all tests (those that need a missing program skip, an
 unit: .venv/.synced ## Run the unit tests only: seconds, no network, no servers
 	@.venv/bin/pytest tests/unit
 
+test-faults: .venv/.synced ## Kill, freeze, fill and step: nothing acknowledged is lost (half an hour; FAULTS_SEED=1)
+	@.venv/bin/pytest -m faults -s -v tests/faults
+
 check: .venv/.synced ## Lint, types and the architecture's contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -46,11 +50,17 @@ check: .venv/.synced ## Lint, types and the architecture's contracts
 bench-forecast: .venv/.synced ## Score the forecasts on real traces (TRACES=folder) beside the naive baselines
 	@.venv/bin/python -m benchmarks.forecast --traces '$(TRACES)' $(if $(JSON),--json '$(JSON)')
 
-bench-record: .venv/.synced ## Measure the record: events/s, memory, bytes per event, burn windows of 100 SLOs
-	@.venv/bin/python -m benchmarks.record
+bench-record: .venv/.synced ## Measure the record, and the dashboard over RECORD=100M events (0: not at all)
+	@.venv/bin/python -m benchmarks.record --record '$(RECORD)'
 
 bench-loadgen: .venv/.synced ## Measure the load generator beside others; writes out/loadgen-benchmark.json
 	@mkdir -p out && .venv/bin/python -m benchmarks.loadgen --out out/loadgen-benchmark.json
+
+bench-app: .venv/.synced ## Measure the booking API: 10,000 users, caches, replicas, middleware; writes out/app-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.app --json out/app-benchmark.json
+
+test-ablation: .venv/.synced ## Switch off each measure of the booking API: does its test notice?
+	@mkdir -p out && .venv/bin/python -m tests.ablation --json out/ablation.json
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .

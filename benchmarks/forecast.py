@@ -1,6 +1,7 @@
 """The forecasts' accuracy on real traces: twelve origins in the last third, 24 h ahead, beside the naive baselines.
 
-    python -m benchmarks.forecast [--traces DIR] [--origins 12] [--seed 1] [--part last|tuning] [--json FILE]
+    python -m benchmarks.forecast [--traces DIR] [--origins 12] [--seed 1] [--part last|tuning] [--models NAMES]
+        [--json FILE]
 
 Relative scores are ratios to the weekly naive forecast (to the daily one where a trace has less than three weeks before
 its last third); the summary is the geometric mean over the traces and the worst of them. `--part tuning` scores the
@@ -26,7 +27,10 @@ from typing import Any
 import numpy as np
 
 from collector.sources.files import parse_csv
+from forecaster.forecast.baselines import BASELINES
 from forecaster.forecast.demand import clean_series
+from forecaster.forecast.interface import Model
+from forecaster.forecast.members import MODELS
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries
 
@@ -44,6 +48,17 @@ def read_trace(path: Path, *, part: str) -> DemandSeries:
     if part == "tuning":
         series = DemandSeries(series.name, series.step, series.frame.iloc[: 2 * len(series.frame) // 3])
     return series
+
+
+def chosen(names: str) -> dict[str, Model]:
+    """Return the models asked for by name beside ours and the naive ones; raises ValueError for an unknown one."""
+    asked = [name for name in names.split(",") if name]
+    if asked == ["all"]:
+        asked = [name for name in MODELS if name != "ensemble"]  # ours stands there already
+    unknown = sorted(set(asked) - set(MODELS))
+    if unknown:
+        raise ValueError(f"expected models of {', '.join(MODELS)}, got {', '.join(unknown)}")
+    return {name: MODELS[name]() for name in asked if name not in BASELINES}
 
 
 def summary(reports: list[SkillReport]) -> dict[str, dict[str, Any]]:
@@ -108,6 +123,9 @@ def main() -> int:
     parser.add_argument("--traces", type=Path, default=Path("../shared/traces"))
     parser.add_argument("--origins", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--models", default="seasonal,booster", help=f"also score these, comma-separated: {', '.join(MODELS)}; or `all`"
+    )
     parser.add_argument("--part", choices=("last", "tuning"), default="last")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -115,12 +133,16 @@ def main() -> int:
     if not paths:
         print(f"skipped: expected traces (*.csv, `timestamp,value`) in {arguments.traces}, found none")
         return 0
+    try:
+        models = chosen(arguments.models)
+    except ValueError as error:
+        parser.error(str(error))
     reports, seconds = [], {}
     for path in paths:
         began = time.perf_counter()
         try:
             series = read_trace(path, part=arguments.part)
-            reports.append(backtest_forecast(series, origins=arguments.origins, seed=arguments.seed))
+            reports.append(backtest_forecast(series, origins=arguments.origins, seed=arguments.seed, models=models))
         except ValueError as error:
             print(f"skipped {path.name}: {error}", file=sys.stderr)
             continue

@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,13 +19,19 @@ import uvicorn
 
 from collector.alerts.jobs import alert_jobs
 from collector.alerts.outbox import OUTBOX_PATH, Outbox
-from collector.alerts.receivers import resolve_receivers
+from collector.alerts.receivers import resolve_heartbeat, resolve_receivers
 from collector.api import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
+from collector.exporters.settings import resolve_exporters
 from collector.metrics import CollectorMetrics
+from collector.samplers.jobs import sample
+from collector.samplers.settings import SamplerSettings, read_sampler_settings
+from collector.security import Guarded, Security, is_loopback, read_security
+from collector.sources.cardinality import CardinalityGuard
+from collector.sources.samples_writer import SampleWriter
 from collector.sources.spool import Spool, SpoolLockedError
-from collector.sources.writer import flush_once
+from collector.sources.writer import Flushed, flush_once
 from collector.store_link import StoreLink
 from tidegauge.clock import clock_from_environment
 
@@ -32,7 +39,9 @@ FLUSH_EVERY_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 PULL_EVERY_SECONDS = 15.0
 LAST_FLUSH_SECONDS = 3.0
+SAMPLE_QUOTA_BYTES = 256 * 1024 * 1024
 _FINISH_SECONDS = 5
+Flush = Callable[[CollectorParts, float], Awaitable[float]]
 log = logging.getLogger("tidegauge.collector")
 
 
@@ -45,6 +54,8 @@ class Settings:
     data: Path
     config: Path
     store: ClickHouseSettings
+    security: Security
+    samplers: SamplerSettings
 
 
 class SettingsError(ValueError):
@@ -52,16 +63,19 @@ class SettingsError(ValueError):
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of the environment. Raises SettingsError, StoreSettingsError."""
+    """Return the settings of the environment. Raises SettingsError, StoreSettingsError, SecuritySettingsError."""
     port = environ.get("TIDEGAUGE_COLLECTOR_PORT") or "9400"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError(f"TIDEGAUGE_COLLECTOR_PORT: expected a port, got {port!r}")
+    host = environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1"
     return Settings(
-        host=environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1",
+        host=host,
         port=int(port),
         data=Path(environ.get("TIDEGAUGE_DATA") or ".tidegauge"),
         config=Path(environ.get("TIDEGAUGE_CONFIG") or "tidegauge.yaml"),
         store=settings_from_environment(environ),
+        security=read_security(environ, host=host),
+        samplers=read_sampler_settings(environ),
     )
 
 
@@ -73,10 +87,14 @@ def main() -> int:
         catalog = read_catalog(settings.config)
         clock = clock_from_environment(os.environ)
         listener = _listen(settings)
+        exporters = resolve_exporters(catalog.exporters, os.environ)
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
+        heartbeat = resolve_heartbeat(catalog.alerts.heartbeat, os.environ)
         spool = Spool(settings.data / "spool")
+        sample_spool = Spool(settings.data / "spool-samples", quota_bytes=SAMPLE_QUOTA_BYTES)
+        guard = CardinalityGuard(settings.data / "cardinality.jsonl", day=lambda: int(clock.now_seconds() // 86400))
         outbox = Outbox(settings.data / OUTBOX_PATH)
-    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError) as error:
+    except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError, sqlite3.Error) as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all: no trace for an operator's mistake
         return 1
     parts = CollectorParts(
@@ -86,25 +104,36 @@ def main() -> int:
         clock=clock,
         metrics=CollectorMetrics(),
         outbox=outbox,
+        sample_spool=sample_spool,
+        guard=guard,
         receivers=receivers,
+        heartbeat=heartbeat,
+        exporters=exporters,
     )
-    app = create_app(parts, lifespan=lambda _: _running_jobs(parts))
+    app = create_app(parts, lifespan=lambda _: _running_jobs(parts, settings))
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            Guarded(app, settings.security),
             access_log=False,
             log_config=None,
             http="httptools",
             ws="none",
             timeout_graceful_shutdown=_FINISH_SECONDS,
+            ssl_certfile=settings.security.certificate,
+            ssl_keyfile=settings.security.key,
         )
     )
     # uvicorn raises the signal again when it has finished: this is what it then reaches.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    log.info("serving on http://%s:%d", settings.host, settings.port)
+    scheme = "http" if settings.security.certificate is None else "https"
+    log.info("serving on %s://%s:%d", scheme, settings.host, settings.port)
+    if scheme == "http" and not is_loopback(settings.host):
+        log.warning("tokens and events are sent in the clear: set TIDEGAUGE_TLS_CERT and TIDEGAUGE_TLS_KEY")
     server.run(sockets=[listener])
     spool.close()
+    sample_spool.close()
+    guard.close()
     return 0
 
 
@@ -123,12 +152,19 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @asynccontextmanager
-async def _running_jobs(parts: CollectorParts) -> AsyncIterator[None]:
+async def _running_jobs(parts: CollectorParts, settings: Settings) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping))]
+    jobs = [asyncio.create_task(_open_store(parts, stopping)), asyncio.create_task(_write(parts, stopping, _flush))]
+    jobs.append(asyncio.create_task(_write(parts, stopping, _sample_flush())))
     jobs += [asyncio.create_task(job) for job in alert_jobs(parts, stopping)]
+    if parts.exporters:
+        from collector.exporters.jobs import exporter_jobs  # loads what it sends with: only where there is one
+
+        jobs += [asyncio.create_task(job) for job in exporter_jobs(parts, settings.data, stopping)]
     if any(service.prometheus is not None for service in parts.catalog.services.values()):
         jobs.append(asyncio.create_task(_pull(parts, stopping)))
+    if settings.samplers.wanted:
+        jobs.append(asyncio.create_task(sample(parts, settings.samplers, stopping)))
     try:
         yield
     finally:
@@ -154,12 +190,12 @@ async def _open_store(parts: CollectorParts, stopping: asyncio.Event) -> None:
         await _pause(stopping, pause)
 
 
-async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
+async def _write(parts: CollectorParts, stopping: asyncio.Event, flush: Flush) -> None:
     """Flush while anything waits, and once more when stopping."""
     pause, last = FLUSH_EVERY_SECONDS, False
     while True:
         if parts.store.ready:
-            pause = await _flush(parts, pause)
+            pause = await flush(parts, pause)
         if last:
             return
         await _pause(stopping, pause)
@@ -167,19 +203,37 @@ async def _write(parts: CollectorParts, stopping: asyncio.Event) -> None:
 
 
 async def _flush(parts: CollectorParts, pause: float) -> float:
-    """Run one tick and return the seconds to the next."""
+    """Run one tick of the events' writer and return the seconds to the next."""
+    return await _flushed(parts, pause, lambda: flush_once(parts.spool, parts.store.client()), parts.metrics.flushed)
+
+
+def _sample_flush() -> Flush:
+    writer = SampleWriter()
+
+    async def flush(parts: CollectorParts, pause: float) -> float:
+        def once() -> Flushed:
+            return flush_once(parts.sample_spool, parts.store.client(), send=writer.send)
+
+        return await _flushed(parts, pause, once, parts.metrics.samples_flushed)
+
+    return flush
+
+
+async def _flushed(
+    parts: CollectorParts, pause: float, once: Callable[[], Flushed], count: Callable[[Flushed], None]
+) -> float:
     try:
-        flushed = await asyncio.to_thread(flush_once, parts.spool, parts.store.client())
+        flushed = await asyncio.to_thread(once)
     except StoreError as error:
         parts.metrics.flush_failed()
         log.warning("the store is away, events wait in the spool: %s", error)
-        return min(LONGEST_PAUSE_SECONDS, pause * 2)
-    except OSError:
+        return min(LONGEST_PAUSE_SECONDS, max(FLUSH_EVERY_SECONDS, pause) * 2)
+    except (OSError, ValueError):  # ValueError: a plan that is no JSON, which no kill leaves but a broken disk may
         parts.metrics.flush_failed()
         log.exception("the spool cannot be read or written")
         return LONGEST_PAUSE_SECONDS
-    parts.metrics.flushed(flushed)
-    return FLUSH_EVERY_SECONDS
+    count(flushed)
+    return 0.0 if flushed.more_waits else FLUSH_EVERY_SECONDS
 
 
 async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
@@ -190,7 +244,9 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
         if parts.store.ready:
             try:
                 client, now = parts.store.client(), parts.clock.now()
-                await asyncio.to_thread(pull_services_once, client, parts.catalog, now=now, watermarks=watermarks)
+                await asyncio.to_thread(
+                    pull_services_once, client, parts.catalog, parts.guard, now=now, watermarks=watermarks
+                )
             except (StoreError, ValueError) as error:
                 log.warning("a pull could not be stored and is repeated: %s", error)
         await _pause(stopping, PULL_EVERY_SECONDS if parts.store.ready else 1.0)
@@ -198,7 +254,8 @@ async def _pull(parts: CollectorParts, stopping: asyncio.Event) -> None:
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stopping.wait(), seconds)
+        if seconds > 0:
+            await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
         return
 

@@ -16,32 +16,33 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from collector.alerts.api import add_alerts
 from collector.alerts.outbox import Outbox
-from collector.alerts.receivers import Receiver
-from collector.api_models import CapacityIn, LoadRunIn, MarkerIn, instant_of
+from collector.alerts.receivers import Heartbeat, Receiver
+from collector.api_models import instant_of
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError, StoreRefusedError, StoreUnavailableError
+from collector.cpu_api import add_cpu
+from collector.exporters.api import add_record_metrics
+from collector.exporters.settings import Exporter
+from collector.load_api import add_load
+from collector.markers_api import add_markers
 from collector.metrics import CollectorMetrics, exposition
 from collector.otlp_api import add_traces
-from collector.record.store import (
-    read_demand,
-    read_watermark,
-    write_capacity,
-    write_load_run,
-    write_load_seconds,
-    write_marker,
-)
+from collector.record.store import read_demand, read_watermark
+from collector.samples_api import add_samples
+from collector.services_api import add_services
 from collector.slo.report import slo_document
 from collector.slo.store import read_classic, read_slo_statuses
-from collector.sources.events import LARGEST_BODY_BYTES, BatchRefusedError, decompressed, parse_batch
+from collector.sources.cardinality import CardinalityGuard
+from collector.sources.events import LARGEST_BODY_BYTES, BatchRefusedError, decompressed, parse_batch, within_caps
 from collector.sources.spool import Spool, SpoolFullError
 from collector.store_link import StoreLink
 from tidegauge.clock import Clock
 
 RETRY_AFTER_SECONDS = 2
-OLDEST_LOAD_SECOND_DAYS = 94  # load_seconds keeps 95
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -55,7 +56,11 @@ class CollectorParts:
     clock: Clock
     metrics: CollectorMetrics
     outbox: Outbox
+    sample_spool: Spool
+    guard: CardinalityGuard
     receivers: Sequence[Receiver] = ()
+    heartbeat: Heartbeat | None = None
+    exporters: Sequence[Exporter] = ()
     intake: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="intake"))
 
 
@@ -65,10 +70,15 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     _answer_errors(app)
     _add_events(app, parts)
     add_traces(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
-    _add_observations(app, parts)
+    add_samples(app, parts, read_body=_limited_body, retry_after_seconds=RETRY_AFTER_SECONDS)
+    add_services(app, parts)
+    add_cpu(app, parts)
+    add_markers(app, open_client=parts.store.client)
     _add_reads(app, parts)
+    add_load(app, open_client=parts.store.client, clock=parts.clock)
     add_alerts(app, open_client=parts.store.client, clock=parts.clock)
     _add_own_state(app, parts)
+    add_record_metrics(app, parts)
     return app
 
 
@@ -77,6 +87,7 @@ def _add_events(app: FastAPI, parts: CollectorParts) -> None:
         plain = decompressed(body, content_encoding)
         now = parts.clock.now_seconds()
         batch = parse_batch(plain, now_seconds=now)
+        plain = within_caps(parts.guard, batch, plain)
         new = parts.spool.accept(batch.batch_id, plain, received_us=round(now * 1e6))
         if new:
             parts.metrics.acknowledged(batch)
@@ -106,29 +117,6 @@ async def _limited_body(request: Request) -> bytes:
         if len(body) > LARGEST_BODY_BYTES:
             raise BatchRefusedError(f"body: expected at most {LARGEST_BODY_BYTES} bytes, got more", status=413)
     return bytes(body)
-
-
-def _add_observations(app: FastAPI, parts: CollectorParts) -> None:
-    # Plain functions: FastAPI runs them in its thread pool, where a blocking store is no harm.
-    @app.post("/v1/markers")
-    def post_marker(marker: MarkerIn) -> dict[str, bool]:
-        write_marker(parts.store.client(), marker.to_marker())
-        return {"stored": True}
-
-    @app.post("/v1/capacities")
-    def post_capacity(capacity: CapacityIn) -> dict[str, bool]:
-        write_capacity(parts.store.client(), capacity.to_capacity(now=parts.clock.now()))
-        return {"stored": True}
-
-    @app.post("/v1/load-runs")
-    def post_load_run(run: LoadRunIn) -> dict[str, Any]:
-        client, batch_id = parts.store.client(), run.identity()
-        oldest = parts.clock.now_seconds() - OLDEST_LOAD_SECOND_DAYS * 86400
-        if min(run.seconds.second, default=oldest) < oldest:  # the store would delete them at once
-            raise ValueError(f"seconds.second: expected seconds of the last {OLDEST_LOAD_SECOND_DAYS} days, got older")
-        write_load_run(client, run.to_load_run(), reported_at=parts.clock.now(), batch_id=batch_id)
-        seconds = write_load_seconds(client, run.run_id, run.seconds.to_columns(), batch_id=batch_id)
-        return {"stored": True, "seconds": seconds}
 
 
 def _add_reads(app: FastAPI, parts: CollectorParts) -> None:
@@ -174,7 +162,9 @@ def _add_own_state(app: FastAPI, parts: CollectorParts) -> None:
             watermarks = {name: read_watermark(client, name) for name in parts.catalog.services}
         except StoreError:
             watermarks = None
-        text = exposition(parts.metrics, parts.spool, watermarks=watermarks, now=parts.clock.now())
+        text = exposition(
+            parts.metrics, parts.spool, parts.sample_spool, parts.guard, watermarks=watermarks, now=parts.clock.now()
+        )
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -183,6 +173,10 @@ def _answer_errors(app: FastAPI) -> None:
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         problems = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
         return JSONResponse({"error": "; ".join(problems)}, 400)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
     @app.exception_handler(ValueError)  # CatalogError among them: an unknown service
     async def unexpected_value(_: Request, error: Exception) -> JSONResponse:

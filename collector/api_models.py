@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from collector.record.store import Capacity, LoadRun, Marker
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 UInt32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Micros = Annotated[int, Field(ge=0, le=2**53)]
 BucketCounts = dict[Annotated[int, Field(ge=0, le=65535)], Annotated[int, Field(ge=0)]]
 
 
@@ -29,6 +31,7 @@ class MarkerIn(_Body):
     ends_at: AwareDatetime
     text: str = Field(max_length=2000)
     masks_history: bool = False
+    excludes_slo: bool = False
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> MarkerIn:
@@ -38,7 +41,15 @@ class MarkerIn(_Body):
 
     def to_marker(self) -> Marker:
         """Return our value."""
-        return Marker(self.service, self.kind, self.starts_at, self.ends_at, self.text, self.masks_history)
+        return Marker(
+            self.service, self.kind, self.starts_at, self.ends_at, self.text, self.masks_history, self.excludes_slo
+        )
+
+
+class LetterIn(_Body):
+    """POST /v1/samples/retry: a dead letter's file name."""
+
+    name: Name
 
 
 class CapacityIn(_Body):
@@ -86,9 +97,28 @@ class SecondsIn(_Body):
 
     @model_validator(mode="after")
     def _have_one_length(self) -> SecondsIn:
-        lengths = {name: len(column) for name, column in self.to_columns().items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"expected columns of one length, got {lengths}")
+        _check_one_length(self.to_columns())
+        return self
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """Return the columns by name."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class RequestsIn(_Body):
+    """Requests of a load run, as columns of one length; null: it never came to that."""
+
+    intended_us: list[Micros] = Field(default_factory=list, max_length=100_000)
+    sent_us: list[Micros | None] = Field(default_factory=list)
+    first_byte_us: list[Micros | None] = Field(default_factory=list)
+    done_us: list[Micros | None] = Field(default_factory=list)
+    status: list[Annotated[int, Field(ge=100, le=599)] | None] = Field(default_factory=list)
+    name: list[Name] = Field(default_factory=list)
+    error: list[Name | None] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _have_one_length(self) -> RequestsIn:
+        _check_one_length(self.to_columns())
         return self
 
     def to_columns(self) -> dict[str, list[Any]]:
@@ -108,6 +138,7 @@ class LoadRunIn(_Body):
     status: Name
     summary: dict[str, Any] = Field(default_factory=dict)
     seconds: SecondsIn = Field(default_factory=SecondsIn)
+    requests: RequestsIn = Field(default_factory=RequestsIn)
     batch_id: Name | None = None
 
     def identity(self) -> str:
@@ -126,6 +157,12 @@ class LoadRunIn(_Body):
             status=self.status,
             summary=self.summary,
         )
+
+
+def _check_one_length(columns: Mapping[str, Sequence[Any]]) -> None:
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"expected columns of one length, got {lengths}")
 
 
 def instant_of(text: str) -> datetime:

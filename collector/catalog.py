@@ -10,16 +10,28 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast
-from zoneinfo import ZoneInfo
 
 from collector.alerts.settings import AlertSettings, read_alert_settings
 from collector.calendar_block import CalendarSource, read_calendar_block
+from collector.catalog_slo import (
+    PERIODS,
+    Calendar,
+    ClassicRule,
+    Slo,
+    read_classic_rule,
+    read_ratio,
+    read_slos,
+    read_timezone,
+)
 from collector.checked_yaml import Block, CatalogError, read_root
+from collector.exporters.settings import ExporterSettings, read_exporters
 
 Mode = Literal["observe", "recommend", "act"]
 
 
 __all__ = [
+    "PERIODS",
+    "Calendar",
     "Catalog",
     "CatalogError",
     "ClassicRule",
@@ -33,28 +45,6 @@ __all__ = [
     "parse_catalog",
     "read_catalog",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Slo:
-    """One objective. kind `availability`: good = status < 500; `latency`: good = answered within `threshold`."""
-
-    name: str
-    kind: Literal["availability", "latency"]
-    target: float
-    window: timedelta
-    threshold: timedelta | None = None
-    route: str | None = None
-    region: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassicRule:
-    """By route over `window`: breached when the mean response time or the error ratio is exceeded."""
-
-    window: timedelta
-    mean_response: timedelta
-    error_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +111,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All watched services, by name, and how alerts are raised."""
+    """All watched services, by name, how alerts are raised, and whom else the record's metrics are told."""
 
     services: dict[str, Service]
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    exporters: tuple[ExporterSettings, ...] = ()
 
     def service(self, name: str) -> Service:
         """Return a service; raises CatalogError naming the known ones."""
@@ -147,29 +138,27 @@ def read_catalog(path: Path) -> Catalog:
 def parse_catalog(text: str, *, name: str) -> Catalog:
     """Check the text of a catalog; `name` is the file named in errors. Raises CatalogError."""
     root = read_root(text, name=name)
-    root.only("version", "services", "alerts")
+    root.only("version", "services", "alerts", "exporters")
     if root.required("version").whole_number() != 1:
         root.required("version").refuse("1, the only version there is")
     services = {key: _service(key, block) for key, block in root.required("services").entries().items()}
-    return Catalog(services, root.optional("alerts", read_alert_settings) or AlertSettings())
+    return Catalog(
+        services,
+        root.optional("alerts", read_alert_settings) or AlertSettings(),
+        root.optional("exporters", read_exporters) or (),
+    )
 
 
 def _positive(block: Block) -> float:
     return block.number("a number above 0", lambda value: 0 < value < float("inf"))
 
 
-def _ratio(block: Block) -> float:
-    return block.number("a ratio between 0 and 1, both excluded", lambda value: 0 < value < 1)
-
-
 def _service(name: str, block: Block) -> Service:
     block.only(
         "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar", "prometheus"
     )  # fmt: skip
-    slos = tuple(block.optional("slos", lambda slos: [_slo(slo) for slo in slos.sequence()]) or ())
-    names = [slo.name for slo in slos]
-    if len(set(names)) != len(names):
-        block.required("slos").refuse("a name of its own for every SLO", f"the names {', '.join(names)}")
+    timezone = block.optional("timezone", read_timezone) or "UTC"
+    slos = block.optional("slos", lambda each: read_slos(each, timezone)) or ()
     prometheus = block.optional("prometheus", _prometheus)
     if (block.required("source").text() == "prometheus") != (prometheus is not None):
         block.refuse("a prometheus block for the source prometheus, and for no other")
@@ -180,9 +169,9 @@ def _service(name: str, block: Block) -> Service:
             "Literal['events', 'prometheus', 'import']",
             block.required("source").one_of("events", "prometheus", "import"),
         ),
-        timezone=block.optional("timezone", _timezone) or "UTC",
+        timezone=timezone,
         slos=slos,
-        classic_rule=block.optional("classic_rule", _classic_rule),
+        classic_rule=block.optional("classic_rule", read_classic_rule),
         scaling=block.optional("scaling", _scaling),
         cost=block.optional("cost", _cost),
         calendar=block.optional("calendar", read_calendar_block) or CalendarSource(),
@@ -199,41 +188,6 @@ def _prometheus(block: Block) -> PrometheusSource:
         duration_metric=block.optional("duration_metric", Block.text),
         match=tuple((label, value.text()) for label, value in match.items()),
         scrape_interval=block.optional("scrape_interval", Block.duration) or timedelta(seconds=15),
-    )
-
-
-def _timezone(block: Block) -> str:
-    name = block.text()
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        block.refuse("an IANA time zone like Europe/Berlin")
-    return name
-
-
-def _slo(block: Block) -> Slo:
-    block.only("name", "kind", "target", "window", "threshold", "route", "region")
-    kind = block.required("kind").one_of("availability", "latency")
-    threshold = block.optional("threshold", Block.duration)
-    if (kind == "latency") != (threshold is not None):
-        block.refuse("a threshold for a latency SLO and none for an availability SLO", f"kind {kind}")
-    return Slo(
-        name=block.required("name").text(),
-        kind=cast("Literal['availability', 'latency']", kind),
-        target=_ratio(block.required("target")),
-        window=block.required("window").duration(),
-        threshold=threshold,
-        route=block.optional("route", Block.text),
-        region=block.optional("region", Block.text),
-    )
-
-
-def _classic_rule(block: Block) -> ClassicRule:
-    block.only("window", "mean_response", "error_ratio")
-    return ClassicRule(
-        window=block.required("window").duration(),
-        mean_response=block.required("mean_response").duration(),
-        error_ratio=_ratio(block.required("error_ratio")),
     )
 
 
@@ -256,7 +210,7 @@ def _scaling(block: Block) -> Scaling:
         min_replicas=least,
         max_replicas=most,
         capacity_rps=_interval(block.required("capacity_rps")),
-        quantile=_ratio(block.required("quantile")),
+        quantile=read_ratio(block.required("quantile")),
         lead=block.required("lead").duration(),
         largest_step=block.required("largest_step").whole_number(1),
         cool_down=block.required("cool_down").duration(),
@@ -279,7 +233,7 @@ def _reactive(block: Block) -> Reactive:
     return Reactive(
         target_rps_per_replica=_positive(block.required("target_rps_per_replica")),
         sync=block.optional("sync", Block.duration) or _DEFAULTS.sync,
-        tolerance=block.optional("tolerance", _ratio) or _DEFAULTS.tolerance,
+        tolerance=block.optional("tolerance", read_ratio) or _DEFAULTS.tolerance,
         scale_down_stabilization=block.optional("scale_down_stabilization", Block.duration)
         or _DEFAULTS.scale_down_stabilization,
     )

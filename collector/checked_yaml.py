@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 import yaml
 
 T = TypeVar("T")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -31,6 +32,15 @@ def read_root(text: str, *, name: str) -> Block:
     if node is None:
         raise CatalogError(f"{name}:1: top level: expected a mapping, got an empty file")
     return Block(name, "", node)
+
+
+def read_roots(text: str, *, name: str) -> list[Block]:
+    """Return the top blocks of a YAML text of several documents, empty ones left out. Raises CatalogError."""
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{name}: expected YAML, got: {error}") from error
+    return [Block(name, "", node) for node in nodes if node.tag != "tag:yaml.org,2002:null"]
 
 
 class Block:
@@ -110,14 +120,22 @@ class Block:
             value = float(self.text())
         except ValueError:
             self.refuse(expected)
+        if self.node.tag not in _NUMBERS:  # "0.99" in quotes is text, for every reader of YAML
+            self.refuse(expected, f"the text {self._shown()}")
         if not holds(value):  # NaN holds no comparison, so it is refused here too
             self.refuse(expected)
         return value
 
+    def flag(self) -> bool:
+        """Return true or false."""
+        if self.node.tag != "tag:yaml.org,2002:bool":
+            self.refuse("true or false")
+        return self.text().lower() in ("true", "yes", "on")
+
     def whole_number(self, least: int = 0) -> int:
         """Return a whole number of at least `least`."""
         text = self.text()
-        if not text.isdecimal() or int(text) < least:
+        if self.node.tag != _NUMBERS[0] or not text.isdecimal() or int(text) < least:
             self.refuse(f"a whole number of at least {least}")
         return int(text)
 

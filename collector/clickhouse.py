@@ -5,13 +5,11 @@ The only importer of clickhouse_connect; its exceptions end here. What is asked 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +26,7 @@ from collector.clickhouse_errors import (
     StoreUnavailableError,
     is_passing,
 )
+from collector.migrations import migrate
 
 __all__ = [
     "ClickHouseSettings",
@@ -43,30 +42,41 @@ __all__ = [
 ]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MIGRATION_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-_CREATE = re.compile(r"^CREATE (TABLE|MATERIALIZED VIEW) (?!IF NOT EXISTS)", re.MULTILINE)
+_RETENTION = re.compile(r"([a-z_0-9]+)=(\d{1,5})d")
+SHORTEST_RETENTION_DAYS = (
+    8  # events of the last seven days are taken: what is older than a table keeps vanishes at the insert
+)
 # Asked for on every insert: servers differ in their defaults, and a retry must be harmless through all the views.
 _INSERT_SETTINGS = {
     "async_insert": "0",
     "insert_deduplicate": "1",
     "deduplicate_blocks_in_dependent_materialized_views": "1",
 }
+# Answered means on the shards; and a subquery over a distributed table is asked once, not on every shard.
+_CLUSTER_INSERT_SETTINGS = {"distributed_foreground_insert": "1"}
+_CLUSTER_SETTINGS = {"distributed_product_mode": "global", "distributed_ddl_task_timeout": "60"}
 
 
 @dataclass(frozen=True, slots=True)
 class ClickHouseSettings:
-    """Where the store is: `url` is http(s)://host:port; the password is never shown."""
+    """Where the store is: `url` is http(s)://host:port; the password is never shown.
+
+    cluster: the name of a ClickHouse cluster over which tables are distributed. retention_days: by table, where it is
+    not what the migrations say.
+    """
 
     url: str = "http://127.0.0.1:8123"
     user: str = "default"
     password: str = field(default="", repr=False)
     database: str = "tidegauge"
+    cluster: str | None = None
+    retention_days: Mapping[str, int] = field(default_factory=dict)
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> ClickHouseSettings:
-    """Return the settings of TIDEGAUGE_CLICKHOUSE_URL, _USER, _PASSWORD, _DATABASE. Raises StoreSettingsError.
+    """Return the settings of TIDEGAUGE_CLICKHOUSE_URL, _USER, _PASSWORD, _DATABASE, _CLUSTER and TIDEGAUGE_RETENTION.
 
-    Without a URL it is the embedded store, on TIDEGAUGE_CLICKHOUSE_PORT if that is set.
+    Without a URL it is the embedded store, on TIDEGAUGE_CLICKHOUSE_PORT if that is set. Raises StoreSettingsError.
     """
     known = ClickHouseSettings()
     port = environ.get("TIDEGAUGE_CLICKHOUSE_PORT") or "8123"
@@ -77,13 +87,29 @@ def settings_from_environment(environ: Mapping[str, str]) -> ClickHouseSettings:
         user=environ.get("TIDEGAUGE_CLICKHOUSE_USER") or known.user,
         password=environ.get("TIDEGAUGE_CLICKHOUSE_PASSWORD", known.password),
         database=environ.get("TIDEGAUGE_CLICKHOUSE_DATABASE") or known.database,
+        cluster=environ.get("TIDEGAUGE_CLICKHOUSE_CLUSTER") or None,
+        retention_days=_retention(environ.get("TIDEGAUGE_RETENTION") or ""),
     )
-    if not _IDENTIFIER.fullmatch(settings.database):
-        raise StoreSettingsError(
-            f"TIDEGAUGE_CLICKHOUSE_DATABASE: expected letters, digits and underscores, got {settings.database!r}"
-        )
+    for name, value in (("DATABASE", settings.database), ("CLUSTER", settings.cluster)):
+        if value is not None and not _IDENTIFIER.fullmatch(value):
+            raise StoreSettingsError(
+                f"TIDEGAUGE_CLICKHOUSE_{name}: expected letters, digits and underscores, got {value!r}"
+            )
     _host_and_port(settings.url)
     return settings
+
+
+def _retention(text: str) -> dict[str, int]:
+    kept = {}
+    for part in text.replace(" ", "").split(",") if text else []:
+        found = _RETENTION.fullmatch(part)
+        if found is None or int(found.group(2)) < SHORTEST_RETENTION_DAYS:
+            raise StoreSettingsError(
+                f"TIDEGAUGE_RETENTION: expected table=days like request_events=14d,red_1m=400d, each at least"
+                f" {SHORTEST_RETENTION_DAYS}d, got {part!r}"
+            )
+        kept[found.group(1)] = int(found.group(2))
+    return kept
 
 
 def _host_and_port(url: str) -> tuple[str, int, bool]:
@@ -106,10 +132,12 @@ class Client:
     ClickHouse's code) when it never will. Nothing is retried here: who calls knows what a repetition means.
     """
 
-    def __init__(self, driver: Any, database: str) -> None:
+    def __init__(self, driver: Any, settings: ClickHouseSettings) -> None:
         self._driver = driver
         self._column_types: dict[str, dict[str, str]] = {}
-        self.database = database
+        self.database, self.cluster = settings.database, settings.cluster
+        self.retention_days = settings.retention_days
+        self._insert_settings = _INSERT_SETTINGS | (_CLUSTER_INSERT_SETTINGS if settings.cluster else {})
 
     def query_rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query; `{name:Type}` in the SQL takes its value from `parameters`."""
@@ -149,7 +177,7 @@ class Client:
                     column_type_names=[types[name] for name in columns],
                     column_oriented=True,
                     database=self.database,
-                    settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
+                    settings={**self._insert_settings, "insert_deduplication_token": token},
                 )
         except (ValueError, TypeError, KeyError, OverflowError, struct.error) as error:  # a value no column can hold
             raise StoreRefusedError(f"insert into {table}: {error!r}", code=None) from error
@@ -158,6 +186,14 @@ class Client:
     def insert_frame(self, table: str, frame: pd.DataFrame, *, token: str) -> int:
         """Insert a frame whose columns are columns of the table; see insert_columns."""
         return self.insert_columns(table, {str(name): frame[name].tolist() for name in frame.columns}, token=token)
+
+    def create_database(self) -> None:
+        """Make the database, on every node of a cluster, if it is not there."""
+        where = f" ON CLUSTER '{self.cluster}'" if self.cluster else ""
+        with _translated():
+            self._driver.command(
+                f"CREATE DATABASE IF NOT EXISTS {self.database}{where} ENGINE = Atomic", use_database=False
+            )
 
     def close(self) -> None:
         """Give the connections back."""
@@ -193,9 +229,10 @@ def connect(settings: ClickHouseSettings, *, timeout_seconds: int = 30) -> Clien
             send_receive_timeout=timeout_seconds,
             tz_mode="aware",
             dedicated_pool=True,  # its connections close with it
+            settings=_CLUSTER_SETTINGS if settings.cluster else {},
         )
     driver.database = settings.database  # only now: the driver's first questions must not need it
-    return Client(driver, settings.database)
+    return Client(driver, settings)
 
 
 @contextmanager
@@ -210,63 +247,3 @@ def _translated() -> Iterator[None]:
         raise StoreRefusedError(str(error), code=error.code) from error
     except (foreign.ClickHouseError, urllib3.exceptions.HTTPError, OSError) as error:
         raise StoreUnavailableError(str(error)) from error
-
-
-def migrate(client: Client, folder: Path, *, owner: str) -> list[str]:
-    """Bring `owner`'s tables up to date and return the names of the files applied now.
-
-    folder: numbered files `0001_name.sql`, statements ending in a semicolon at the end of a line, `{database}` for
-    the database. Running it again does nothing; run after a kill in the middle it goes on, since every CREATE gets
-    IF NOT EXISTS. Raises MigrationError for a file that changed after it was applied, or a name out of form.
-    """
-    files = _migration_files(folder)
-    database = client.database
-    _without_database(client, f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
-    client.command(
-        "CREATE TABLE IF NOT EXISTS schema_versions (owner String, name String, sha256 String,"
-        " applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY (owner, name)"
-        " SETTINGS non_replicated_deduplication_window = 1000"
-    )
-    known = dict(
-        client.query_rows("SELECT name, sha256 FROM schema_versions WHERE owner = {owner:String}", {"owner": owner})
-    )
-    applied = []
-    for path in files:
-        text = path.read_text(encoding="utf-8")
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        if path.name in known:
-            if known[path.name] != digest:
-                raise MigrationError(f"{path}: changed after it was applied; add a file with the next number instead")
-            continue
-        for statement in statements_of(text, database=database):
-            client.command(statement)
-        client.insert_columns(
-            "schema_versions",
-            {"owner": [owner], "name": [path.name], "sha256": [digest]},
-            token=f"{owner}/{path.name}/{digest}",
-        )
-        applied.append(path.name)
-    return applied
-
-
-def _migration_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.sql"))
-    for path in files:
-        if not _MIGRATION_NAME.fullmatch(path.name):
-            raise MigrationError(f"{path}: expected a name like 0001_record.sql")
-    if not files:
-        raise MigrationError(f"{folder}: expected migrations like 0001_record.sql, found none")
-    return files
-
-
-def statements_of(text: str, *, database: str) -> list[str]:
-    """Return the statements of a migration: comments removed, database filled in, CREATE made repeatable."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    filled = "\n".join(lines).replace("{database}", database)
-    parts = (part.strip() for part in re.split(r";[ \t]*(?:\n|$)", filled))
-    return [_CREATE.sub(r"CREATE \1 IF NOT EXISTS ", part) for part in parts if part]
-
-
-def _without_database(client: Client, sql: str) -> None:
-    with _translated():
-        client._driver.command(sql, use_database=False)

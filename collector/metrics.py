@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from collector.sources.cardinality import CardinalityGuard
 from collector.sources.events import EventBatch
 from collector.sources.spool import Spool
 from collector.sources.writer import Flushed
@@ -36,6 +37,16 @@ class CollectorMetrics:
         self._flush_failures = Counter(
             "tidegauge_flush_failures", "Attempts to store that will be repeated.", registry=self.registry
         )
+        self._samples = Counter("tidegauge_samples_acknowledged", "Points of metrics on disk.", registry=self.registry)
+        self._samples_stored = Counter(
+            "tidegauge_samples_stored", "Points of metrics the store has taken.", registry=self.registry
+        )
+        self._left_out = Counter(
+            "tidegauge_samples_left_out", "Points not taken, by reason.", ["reason"], registry=self.registry
+        )
+        self._sampler_up = Gauge(
+            "tidegauge_sampler_up", "1 when it answered last time.", ["sampler", "source"], registry=self.registry
+        )
         self._dropped_by_client: dict[str, int] = {}
 
     def acknowledged(self, batch: EventBatch) -> None:
@@ -60,27 +71,60 @@ class CollectorMetrics:
         """Count what one tick of the writer stored."""
         self._stored.inc(flushed.stored_events)
 
+    def samples_acknowledged(self, points: int) -> None:
+        """Count points that were put on disk."""
+        self._samples.inc(points)
+
+    def left_out(self, reasons: Mapping[str, int]) -> None:
+        """Count points that were not taken."""
+        for reason, points in reasons.items():
+            self._left_out.labels(reason).inc(points)
+
+    def samples_flushed(self, flushed: Flushed) -> None:
+        """Count what one tick of the samples' writer stored."""
+        self._samples_stored.inc(flushed.stored_events)
+
+    def sampled(self, up: Mapping[tuple[str, str], bool]) -> None:
+        """Note which sources answered in this round; those no longer asked are told no more."""
+        self._sampler_up.clear()
+        for (sampler, source), answered in up.items():
+            self._sampler_up.labels(sampler, source).set(float(answered))
+
     def flush_failed(self) -> None:
         """Count a tick that has to be repeated."""
         self._flush_failures.inc()
 
 
 def exposition(
-    metrics: CollectorMetrics, spool: Spool, *, watermarks: Mapping[str, datetime | None] | None, now: datetime
+    metrics: CollectorMetrics,
+    spool: Spool,
+    sample_spool: Spool,
+    guard: CardinalityGuard,
+    *,
+    watermarks: Mapping[str, datetime | None] | None,
+    now: datetime,
 ) -> bytes:
     """Return the text of GET /metrics. watermarks: by service; None when the store is away (then it says so)."""
     present = CollectorRegistry()
-    present.register(_Present(spool, watermarks, now))
+    present.register(_Present(spool, sample_spool, guard, watermarks, now))
     return generate_latest(metrics.registry) + generate_latest(present)
 
 
 class _Present:
     """What is true at the moment of the scrape."""
 
-    def __init__(self, spool: Spool, watermarks: Mapping[str, datetime | None] | None, now: datetime) -> None:
-        self._state, self._watermarks, self._now = spool.state(), watermarks, now
+    def __init__(
+        self,
+        spool: Spool,
+        sample_spool: Spool,
+        guard: CardinalityGuard,
+        watermarks: Mapping[str, datetime | None] | None,
+        now: datetime,
+    ) -> None:
+        self._state, self._samples, self._guard = spool.state(), sample_spool.state(), guard.report()
+        self._watermarks, self._now = watermarks, now
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Yield the gauges; what is not known is absent, never 0."""
         state = self._state
         yield _gauge("tidegauge_spool_bytes", "Bytes acknowledged and not stored yet.", state.size_bytes)
@@ -90,6 +134,10 @@ class _Present:
         if state.oldest_received_us is not None:
             age = max(0.0, self._now.timestamp() - state.oldest_received_us / 1e6)
         yield _gauge("tidegauge_spool_oldest_seconds", "Age of the oldest batch not stored yet, by the clock.", age)
+        yield _gauge("tidegauge_sample_spool_bytes", "Bytes of samples not stored yet.", self._samples.size_bytes)
+        yield _gauge("tidegauge_sample_spool_batches", "Batches of samples not stored yet.", self._samples.batches)
+        yield _gauge("tidegauge_sample_dead_letter_batches", "Batches of samples refused.", self._samples.dead_letters)
+        yield from self._cardinality()
         yield _gauge("tidegauge_store_up", "1 when the store answers.", 0 if self._watermarks is None else 1)
         freshness = GaugeMetricFamily(
             "tidegauge_record_freshness_seconds",
@@ -100,6 +148,18 @@ class _Present:
             if watermark is not None:
                 freshness.add_metric([service], max(0.0, (self._now - watermark).total_seconds()))
         yield freshness
+
+    def _cardinality(self) -> Iterator[Metric]:
+        names = ["service", "dimension"]
+        values = GaugeMetricFamily("tidegauge_label_values", "Different values known.", labels=names)
+        caps = GaugeMetricFamily("tidegauge_label_values_cap", "Different values allowed.", labels=names)
+        folded = CounterMetricFamily("tidegauge_label_values_folded", "Times a value was over the cap.", labels=names)
+        for service, dimensions in self._guard.items():
+            for dimension, known in dimensions.items():
+                values.add_metric([service, dimension], known.values)
+                caps.add_metric([service, dimension], known.cap)
+                folded.add_metric([service, dimension], known.folded)
+        yield from (values, caps, folded)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from google.protobuf.json_format import MessageToJson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from collector.sources.events import BatchRefusedError, decompressed, parse_batch
+from collector.sources.events import BatchRefusedError, decompressed, parse_batch, within_caps
 from collector.sources.otlp import batch_document, batches_of, parse_traces
 from collector.sources.spool import SpoolFullError
 
@@ -38,6 +38,7 @@ class _Intake:
             client = {"id": f"otlp/{service}@{self._started}", "service": service}
             document = batch_document(batch_id, {**client, "generated_total": total, "dropped_total": 0}, rows)
             batch = parse_batch(document, now_seconds=now)
+            document = within_caps(self._parts.guard, batch, document)
             if self._parts.spool.accept(batch_id, document, received_us=round(now * 1e6)):
                 self._generated[service] = total
                 self._parts.metrics.acknowledged(batch)

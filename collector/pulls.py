@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 
 from collector.catalog import Catalog, PrometheusSource
 from collector.clickhouse import Client
 from collector.record.demand import read_watermark
+from collector.sources.cardinality import CardinalityGuard
 from collector.sources.prometheus import PrometheusError, PrometheusSettings, pull_once
 
 FIRST_PULL = timedelta(hours=6)  # how far the first pull of a service looks back
@@ -15,7 +17,9 @@ LONGEST_PULL = timedelta(hours=24)  # one pull reads no more than this
 log = logging.getLogger("tidegauge.collector")
 
 
-def pull_services_once(client: Client, catalog: Catalog, *, now: datetime, watermarks: dict[str, datetime]) -> int:
+def pull_services_once(
+    client: Client, catalog: Catalog, guard: CardinalityGuard, *, now: datetime, watermarks: dict[str, datetime]
+) -> int:
     """Pull every service with source `prometheus` up to `now` and return the minutes written.
 
     watermarks: by service, what earlier pulls of this process reached; updated here. Raises StoreError. A server that
@@ -31,7 +35,7 @@ def pull_services_once(client: Client, catalog: Catalog, *, now: datetime, water
                 settings_of(service.name, service.prometheus),
                 since=since,
                 until=min(now, since + LONGEST_PULL),
-                write=lambda columns, token: _write(client, columns, token),
+                write=partial(_write, client, guard, service.name),
             )
         except PrometheusError as error:
             log.warning("the pull of %s failed and is tried again: %s", service.name, error)
@@ -53,5 +57,6 @@ def settings_of(service: str, source: PrometheusSource) -> PrometheusSettings:
     )
 
 
-def _write(client: Client, columns: dict[str, list[object]], token: str) -> None:
-    client.insert_columns("red_1m", columns, token=token)
+def _write(client: Client, guard: CardinalityGuard, service: str, columns: dict[str, list[object]], token: str) -> None:
+    # Rows that become alike by folding are added up by the table.
+    client.insert_columns("red_1m", guard.fold(service, columns) or columns, token=token)

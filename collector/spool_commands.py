@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from collector.terminal import data_folder, fail
+from collector.terminal import collector_url, data_folder, fail
 
 _NAMESPACE = uuid.UUID("c0f6a7de-60c1-4c57-9d43-2f0b5a5f8a11")
 _Names = Annotated[list[str] | None, typer.Argument(help="As `spool list` shows them.")]
@@ -31,7 +31,7 @@ def mount(app: typer.Typer) -> None:
 
 def spool_list(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show how much waits, and the dead letters with their reasons."""
-    pending = [path.stat().st_size for path in (_folder() / "pending").glob("*.json")]
+    pending = [path.stat().st_size for folder in _folders() for path in (folder / "pending").glob("*.json")]
     letters = [_described(path) for path in _letters()]
     if as_json:
         waiting = {"batches": len(pending), "bytes": sum(pending)}
@@ -39,19 +39,26 @@ def spool_list(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
         return
     typer.echo(f"{len(pending)} batches wait ({sum(pending)} bytes), {len(letters)} dead letters")
     for each in letters:
-        typer.echo(f"{each['name']}: {each['service']}, {each['events']} events: {each['reason']}")
+        typer.echo(f"{each['name']}: {each['service']}, {each['events']} {each['kind']}: {each['reason']}")
 
 
 def spool_retry(names: _Names = None, everything: _All = False) -> None:
     """Post dead letters to the collector again (TIDEGAUGE_COLLECTOR_URL); those it takes are removed here."""
     import httpx
 
-    url = os.environ.get("TIDEGAUGE_COLLECTOR_URL") or (
-        f"http://127.0.0.1:{os.environ.get('TIDEGAUGE_COLLECTOR_PORT') or '9400'}"
-    )
+    from collector.security import SecuritySettingsError, authorization
+
+    try:
+        headers = authorization(os.environ, "ingest")
+    except SecuritySettingsError as error:
+        fail(str(error))
+    url = collector_url()
     for path in _chosen(names or [], everything=everything):
         try:
-            answer = httpx.post(url + "/v1/events", json=_renewed(path), timeout=30)
+            if _kind_of(path) == "samples":
+                answer = httpx.post(url + "/v1/samples/retry", json={"name": path.name}, headers=headers, timeout=30)
+            else:
+                answer = httpx.post(url + "/v1/events", json=_renewed(path), headers=headers, timeout=30)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             fail(f"{path.name}: could not be posted to {url}: {error}")
         if answer.status_code != 200:
@@ -73,26 +80,35 @@ def _renewed(path: Path) -> dict[str, Any]:
     return {**document, "batch_id": str(uuid.uuid5(_NAMESPACE, document["batch_id"]))}
 
 
-def _folder() -> Path:
-    folder = data_folder() / "spool"
-    if not folder.is_dir():
-        fail(f"{folder}: expected the spool of a collector that has run (TIDEGAUGE_DATA)")
-    return folder
+def _folders() -> list[Path]:
+    folders = [folder for name in ("spool", "spool-samples") if (folder := data_folder() / name).is_dir()]
+    if not folders:
+        fail(f"{data_folder() / 'spool'}: expected the spool of a collector that has run (TIDEGAUGE_DATA)")
+    return folders
+
+
+def _kind_of(letter: Path) -> str:
+    return "samples" if letter.parent.parent.name == "spool-samples" else "events"
 
 
 def _letters() -> list[Path]:
-    return sorted((_folder() / "dead-letter").glob("*.json"))
+    return sorted(path for folder in _folders() for path in (folder / "dead-letter").glob("*.json"))
 
 
 def _described(path: Path) -> dict[str, Any]:
-    reason = path.with_name(path.name + ".reason")
+    reason, kind = path.with_name(path.name + ".reason"), _kind_of(path)
+    service, count = None, None
     try:
         document = json.loads(path.read_bytes())
-        service, events = document["client"]["service"], len(document["columns"]["ts_us"])
-    except (ValueError, KeyError, TypeError):
-        service, events = None, None  # what made it a dead letter
+        if kind == "samples":
+            service = ", ".join(sorted({row[2] for row in document["series"]}))
+            count = len(document["samples"]["ts"]) + len(document["histograms"]["ts"])
+        else:
+            service, count = document["client"]["service"], len(document["columns"]["ts_us"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        pass  # what made it a dead letter
     told = reason.read_text(encoding="utf-8") if reason.exists() else None
-    return {"name": path.name, "service": service, "events": events, "reason": told}
+    return {"name": path.name, "kind": kind, "service": service, "events": count, "reason": told}
 
 
 def _chosen(names: list[str], *, everything: bool) -> list[Path]:
@@ -106,5 +122,5 @@ def _chosen(names: list[str], *, everything: bool) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)  # the collector removes letters of samples itself
     path.with_name(path.name + ".reason").unlink(missing_ok=True)

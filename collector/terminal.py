@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -31,6 +31,33 @@ def open_store() -> Client:
     client = connect(settings_from_environment(os.environ))
     migrate(client, SCHEMA_FOLDER, owner=SCHEMA_OWNER)
     return client
+
+
+def collector_url() -> str:
+    """Return where the collector is."""
+    port = os.environ.get("TIDEGAUGE_COLLECTOR_PORT") or "9400"
+    return os.environ.get("TIDEGAUGE_COLLECTOR_URL") or f"http://127.0.0.1:{port}"
+
+
+def ask_collector(method: str, path: str, **request: Any) -> Any:
+    """Send a request to the collector and return its JSON; says why and exits with 1 when it is not answered so."""
+    import httpx
+
+    from collector.security import SecuritySettingsError, authorization, role_for
+
+    url, role = collector_url(), role_for(method, path)
+    try:
+        headers = authorization(os.environ, role) if role else {}
+    except SecuritySettingsError as error:
+        fail(str(error))
+    try:
+        answer = httpx.request(method, url + path, timeout=30, headers=headers, **request)
+        document = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        fail(f"the collector at {url} could not be asked: {error}")
+    if answer.status_code != 200:
+        fail(f"the collector at {url} answered {answer.status_code}: {document}")
+    return document
 
 
 def fail(message: str) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from forecaster.calendar.sources import parse_what_if, zone_of
 from forecaster.calendar.types import Calendar
 from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.demand import clean_series
+from forecaster.forecast.interface import Model
 from forecaster.forecast.models import LearntHours
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
@@ -62,7 +63,6 @@ class Answer:
     unit: str
     forecasts: tuple[Forecast | NoForecast, ...]
     history: DemandSeries | None = None
-    notes: tuple[str, ...] = ()
 
 
 def asked_calendar(calendar: str | None, country: str | None, timezone: str | None, what_if: Sequence[str]) -> Asked:
@@ -109,8 +109,8 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
     floors = [floored(origin, series.step, anchor=first) for origin in origins]
     source, timezone = question.calendar.source or CalendarSource(), question.calendar.timezone or "UTC"
     calendar = _calendar(question, source, timezone, since=first, until=max(floors))
-    forecasts, notes = _forecasts(series, floors, question, calendar)
-    return Answer(path.stem, series.step, "requests in the interval", forecasts, series, notes)
+    forecasts = _forecasts(series, floors, question, calendar)
+    return Answer(path.stem, series.step, "requests in the interval", forecasts, series)
 
 
 def answer_from_record(
@@ -134,17 +134,22 @@ def answer_from_record(
     source, timezone = question.calendar.source or service.calendar, question.calendar.timezone or service.timezone
     markers = read_markers(client, service.name, since=since, until=until)
     calendar = _calendar(question, source, timezone, since=since, until=max(floors), markers=markers)
-    forecasts, notes = _forecasts(series, floors, question, calendar)
-    return Answer(service.name, known.step, "requests/s", forecasts, series, notes)
+    forecasts = _forecasts(series, floors, question, calendar)
+    return Answer(service.name, known.step, "requests/s", forecasts, series)
 
 
 def skill_from_csv(
-    path: Path, *, origins: int, horizon: timedelta, progress: Callable[[float], None] | None = None
+    path: Path,
+    *,
+    origins: int,
+    horizon: timedelta,
+    models: Mapping[str, Model] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> SkillReport:
     """Score forecasts of a file against what came. Raises ValueError naming what was expected."""
     imported = read_csv(path)
     series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
-    return backtest_forecast(series, origins=origins, horizon=horizon, progress=progress)
+    return backtest_forecast(series, origins=origins, horizon=horizon, models=models, progress=progress)
 
 
 def skill_from_record(
@@ -155,6 +160,7 @@ def skill_from_record(
     horizon: timedelta,
     clock: Clock,
     settings: Settings,
+    models: Mapping[str, Model] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SkillReport:
     """Score forecasts of a service against the record. Raises AskedAmissError, DemandError, SkillError, StoreError."""
@@ -164,16 +170,15 @@ def skill_from_record(
     until = min(floored(clock.now() - settings.settle * clock.speed_now(), known.step), known.end)
     rows = read_history(client, service.name, since=known.first, until=until, step=known.step)
     series = clean_series(service.name, rows, step=known.step, until=until)
-    return backtest_forecast(series, origins=origins, horizon=horizon, progress=progress)
+    return backtest_forecast(series, origins=origins, horizon=horizon, models=models, progress=progress)
 
 
 def _forecasts(
     series: DemandSeries, origins: Sequence[datetime], question: Question, calendar: Calendar
-) -> tuple[tuple[Forecast | NoForecast, ...], tuple[str, ...]]:
+) -> tuple[Forecast | NoForecast, ...]:
     learnt, remembered = LearntHours(), Remembered()
-    found, notes = [], dict[str, None]()
-    for origin in origins:
-        forecast, told = forecast_with_calendar(
+    return tuple(
+        forecast_with_calendar(
             series,
             origin=origin,
             horizon=question.horizon,
@@ -182,9 +187,8 @@ def _forecasts(
             learnt=learnt,
             remembered=remembered,
         )
-        found.append(forecast)
-        notes.update(dict.fromkeys(told))
-    return tuple(found), tuple(notes)
+        for origin in origins
+    )
 
 
 def _calendar(

@@ -33,8 +33,8 @@ def show_answer(console: Console, answer: Answer) -> None:
             console.print(f"{answer.series} from {text_of(forecast.origin)}: no forecast, because {forecast.reason}")
         else:
             console.print(_forecast_view(forecast, unit=answer.unit))
-    for note in answer.notes:
-        console.print(f"  - {note}")
+            for note in forecast.notes:
+                console.print(f"  - {note}")
 
 
 def show_decision(console: Console, decision: Decision) -> None:

@@ -15,15 +15,12 @@ from forecaster.scores.score import Summary
 from forecaster.store import StoredDecision
 
 
-def forecasts_json(
-    series: str, step: timedelta, forecasts: Sequence[Forecast | NoForecast], notes: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the answer to "what will demand be": one entry per origin, in the order asked; notes: on the calendar."""
+def forecasts_json(series: str, step: timedelta, forecasts: Sequence[Forecast | NoForecast]) -> dict[str, Any]:
+    """Return the answer to "what will demand be": one entry per origin, in the order asked."""
     return {
         "series": series,
         "step_seconds": int(step.total_seconds()),
         "forecasts": [forecast_json(forecast) for forecast in forecasts],
-        "notes": list(notes),
     }
 
 
@@ -37,7 +34,8 @@ def forecast_json(forecast: Forecast | NoForecast) -> dict[str, Any]:
         {"ds": text_of(ds), "q": dict(zip(levels, row, strict=True))}
         for ds, row in zip(forecast.frame["ds"].dt.to_pydatetime(), values, strict=True)
     ]
-    return {"origin": text_of(forecast.origin), "model": forecast.model, "points": points}
+    notes = list(forecast.notes)
+    return {"origin": text_of(forecast.origin), "model": forecast.model, "notes": notes, "points": points}
 
 
 def scores_json(service: str, summaries: Sequence[Summary], drift: Drift) -> dict[str, Any]:

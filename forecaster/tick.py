@@ -26,6 +26,7 @@ from forecaster.calendar.reader import FeedTexts, calendar_of
 from forecaster.calendar.types import Calendar
 from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.demand import DemandError, clean_series
+from forecaster.forecast.models import LearntHours, history_to_read
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.history import HistoryCache, read_known
 from forecaster.instants import floored
@@ -61,6 +62,7 @@ class Memory:
 
     history: HistoryCache = field(default_factory=HistoryCache)
     loaded: bool = False
+    learnt: LearntHours = field(default_factory=LearntHours)  # forecasts are made often, trained twice a day
     forecast: Forecast | NoForecast | None = None
     last: store.StoredDecision | None = None  # the newest that was worth storing
     newest: store.StoredDecision | None = None
@@ -69,7 +71,6 @@ class Memory:
     state: store.ReplicaState | None = None
     capacity: Capacity | None = None
     remembered: Remembered = field(default_factory=Remembered)  # past events, forecast as they were
-    calendar_notes: tuple[str, ...] = ()
     loading: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -99,7 +100,7 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     last = memory.forecast
     if isinstance(last, Forecast) and timedelta(0) <= origin - last.origin < world.settings.refresh:
         return last
-    since = origin - world.settings.history
+    since = origin - max(world.settings.history, history_to_read(known.step))
     rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step)
     try:
         series = clean_series(service.name, rows, step=known.step, until=origin)
@@ -107,12 +108,13 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         memory.forecast = NoForecast(service.name, origin, str(error))
         return memory.forecast
     levels = quantiles_for(world.settings, service.scaling)
-    forecast, memory.calendar_notes = forecast_with_calendar(
+    forecast = forecast_with_calendar(
         series,
         origin=origin,
         horizon=world.settings.horizon,
         quantiles=levels,
         calendar=_calendar(world, service, since=since, until=origin + world.settings.horizon),
+        learnt=memory.learnt,
         remembered=memory.remembered,
     )
     if isinstance(forecast, Forecast):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from loadgen.scenario_commands import checked_scenario, collector_url, fail
+from loadgen.tokens import collector_headers
 
 if TYPE_CHECKING:
     from loadgen.capacity_run import CapacityFound
@@ -108,6 +109,8 @@ def _post(report: dict[str, Any], interval: tuple[float, float | None], service:
         "low_rps": low, "high_rps": low if high is None else high, "details": report,
     }  # fmt: skip
     try:
-        httpx.post(f"{url}/v1/capacities", json=body, timeout=REPORT_TIMEOUT_SECONDS).raise_for_status()
+        httpx.post(
+            f"{url}/v1/capacities", json=body, headers=collector_headers("INGEST"), timeout=REPORT_TIMEOUT_SECONDS
+        ).raise_for_status()
     except httpx.HTTPError as error:
         fail(RuntimeError(f"the collector at {url} did not take the capacity: {error}"), 1)

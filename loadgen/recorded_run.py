@@ -23,6 +23,7 @@ from loadgen.scenario_parts import DemandSpec
 from loadgen.scenario_run import Progress, RunPlan, RunResult, play
 from loadgen.scenario_summary import result_json
 from loadgen.summary import iso
+from loadgen.tokens import collector_headers
 
 log = logging.getLogger(__name__)
 DEMAND_TIMEOUT_SECONDS = 10.0
@@ -64,7 +65,12 @@ def read_demand_over_http(collector_url: str, spec: DemandSpec) -> tuple[list[fl
         "service": spec.service, "from": spec.since, "to": spec.until, "step_seconds": int(spec.step),
     }  # fmt: skip
     try:
-        answer = httpx.get(f"{collector_url}/v1/demand", params=query, timeout=DEMAND_TIMEOUT_SECONDS)
+        answer = httpx.get(
+            f"{collector_url}/v1/demand",
+            params=query,
+            headers=collector_headers("READ"),
+            timeout=DEMAND_TIMEOUT_SECONDS,
+        )
         answer.raise_for_status()
         body = answer.json()
         pairs = [(float(at), rps) for at, rps in zip(body["ts"], body["rps"], strict=True) if rps is not None]

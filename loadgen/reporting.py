@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from loadgen.files import RunFiles, write_json
+from loadgen.tokens import collector_headers
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,12 @@ class Reporter:
         body = load_run_batch(run, seconds, run_id=self.run_id, batch=(begins, ends))
         if not seconds:
             body["batch_id"] = str(uuid.uuid4())  # it tells the run's new status only, and twice does no harm
-        response = await self.client.post(f"{self.collector_url}/v1/load-runs", json=body, timeout=TIMEOUT_SECONDS)
+        response = await self.client.post(
+            f"{self.collector_url}/v1/load-runs",
+            json=body,
+            headers=collector_headers("INGEST"),
+            timeout=TIMEOUT_SECONDS,
+        )
         response.raise_for_status()
         self._write_state(ends, None)
         self._last_status = str(run["status"])

@@ -1,6 +1,8 @@
-"""The reference app's commands: `tidegauge reference seed|migrate`. Heavy imports stay inside the functions."""
+"""The commands `tidegauge reference seed|migrate|jobs` and `tidegauge edge`. Heavy imports are the functions' own."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -79,4 +81,54 @@ def mount(app: typer.Typer) -> None:
             raise typer.Exit(1) from error
         typer.echo(migration_report(done, as_json=as_json))
 
+    @reference.command(name="jobs")
+    def show_jobs(
+        order_anew: Annotated[
+            list[int] | None, typer.Option(help="Have this job, given up, tried again; repeatable.")
+        ] = None,
+        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+        database_url: str = typer.Option("", envvar="REFERENCE_APP_DATABASE_URL", help="The primary."),
+    ) -> None:
+        """Show which jobs wait and which were given up.
+
+        Examples: tidegauge reference jobs; tidegauge reference jobs --json; tidegauge reference jobs --order-anew 17
+        """
+        import psycopg
+
+        from reference_app.jobs.report import report_jobs
+        from reference_app.settings import DEFAULT_DATABASE_URL
+
+        url = database_url or DEFAULT_DATABASE_URL
+        try:
+            with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+                found = report_jobs(connection, order_anew or [])
+        except psycopg.Error as error:
+            typer.echo(f"the jobs could not be read: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(found.text(as_json=as_json))
+
     app.add_typer(reference, name="reference")
+    _mount_edge(app)
+
+
+def _mount_edge(app: typer.Typer) -> None:
+    @app.command()
+    def edge(
+        origins: str = typer.Option("", help="Where the app is: a URL, or eu-west=URL,URL by region."),
+        port: int = typer.Option(0, help="Port on loopback; 8001 if neither this nor the environment says."),
+        forget_in: str = typer.Option("", help="Run no server: follow changes, forget in this cache folder of nginx."),
+    ) -> None:
+        """Run the edge tier: caches popular public answers per region, serves stale ones when the app fails.
+
+        Settings are environment variables, REFERENCE_APP_EDGE_* and those of the app; see docs/configuration.md.
+
+        Examples: tidegauge edge --origins http://127.0.0.1:8000 --port 8001;
+        tidegauge edge --forget-in /var/cache/nginx/answers
+        """
+        import os
+
+        from reference_app.edge.__main__ import main
+
+        given = {"REFERENCE_APP_EDGE_ORIGINS": origins, "REFERENCE_APP_EDGE_PORT": str(port or "")}
+        os.environ.update({name: value for name, value in given.items() if value})
+        raise typer.Exit(main(["--forget-in", forget_in] if forget_in else []))

@@ -2,64 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from collector.instrument import route_template
 from reference_app.database.view import database_metrics
 from reference_app.parts import Parts
-
-BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+from reference_app.request_metrics import observed, request_histogram
 
 
 class Metrics:
     """The registry of one app, and the middleware that fills its histogram."""
 
     def __init__(self, parts: Parts) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_State(parts))
-        ProcessCollector(registry=self._registry)
-        self._requests = Histogram(
-            "http_request_duration_seconds",
-            "Requests by route, method, status and cache level",
-            ["route", "method", "status", "cache_level"],
-            buckets=BUCKETS_SECONDS,
-            registry=self._registry,
-        )
+        self.registry = CollectorRegistry()
+        self.registry.register(_State(parts))
+        ProcessCollector(registry=self.registry)
+        self._requests = request_histogram(self.registry)
 
     def text(self) -> bytes:
         """Return Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
     def observed(self, app: ASGIApp) -> ASGIApp:
         """Return `app` with every HTTP request counted."""
-
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            status = 500
-            started = time.perf_counter()
-
-            async def noting_status(message: Message) -> None:
-                nonlocal status
-                if message["type"] == "http.response.start":
-                    status = message["status"]
-                await send(message)
-
-            try:
-                await app(scope, receive, noting_status)
-            finally:
-                cache_level = scope.get("tidegauge", {}).get("cache_level", "none")
-                labels = (route_template(scope), scope["method"], str(status), cache_level)
-                self._requests.labels(*labels).observe(time.perf_counter() - started)
-
-        return counted
+        return observed(app, self._requests)
 
 
 class _State(Collector):
@@ -73,8 +43,43 @@ class _State(Collector):
         yield _gauge("reference_app_supplier_waiting", "Requests waiting for the fare supplier", supplier.waiting)
         yield _counter("reference_app_supplier_asked", "Questions to the fare supplier", supplier.asked_total)
         yield _counter("reference_app_supplier_shed", "Requests the fare supplier shed", supplier.shed_total)
-        yield _counter("reference_app_l2_failures", "Failures of the shared cache", self._parts.shared.failures_total)
+        yield from _caches(self._parts)
+        yield from _service(self._parts)
         yield from database_metrics(databases)
+
+
+def _caches(parts: Parts) -> Iterator[Metric]:
+    l1, shared = parts.caches.l1, parts.caches.tiers.shared
+    yield _gauge("reference_app_l1_keys", "Keys in the process's own cache", len(l1))
+    yield _counter("reference_app_l1_hits", "Found in the process's own cache", l1.hits_total)
+    yield _counter("reference_app_l1_misses", "Not found in the process's own cache", l1.misses_total)
+    yield _counter("reference_app_l1_swept", "Values that were swept out, too old", l1.swept_total)
+    yield _counter("reference_app_l2_failures", "Failures of the shared cache", shared.failures_total)
+    yield _counter(
+        "reference_app_l2_retries", "Second, third and fourth tries at the shared cache", shared.retries_total
+    )
+    yield _counter("reference_app_loads", "Values loaded because no cache had them", parts.caches.tiers.loads_total)
+    yield _counter(
+        "reference_app_changes_published", "Changes told to all caches", parts.caches.publisher.published_total
+    )
+
+
+def _service(parts: Parts) -> Iterator[Metric]:
+    admission, purchases = parts.admission, parts.purchases
+    yield _gauge("reference_app_requests_in_flight", "Requests that run", admission.in_flight)
+    yield _gauge("reference_app_requests_queued", "Requests that wait for a place", admission.waiting)
+    yield by_label("reference_app_requests_shed", "Requests turned away", "reason", admission.shed_total)
+    yield _counter("reference_app_deadlines_passed", "Requests ended by their deadline", admission.expired_total)
+    yield _counter("reference_app_holds", "Bookings that took their seats", purchases.holds_total)
+    yield by_label("reference_app_payments", "Payments by outcome", "outcome", purchases.payments_total)
+
+
+def by_label(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    """Return a counter with one value for each key of `counts`."""
+    family = CounterMetricFamily(name, text, labels=[label])
+    for key, value in counts.items():
+        family.add_metric([key], value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from reference_app.stores.bookings import Booking
 from reference_app.stores.flights import MOST_PASSENGERS, Offer
+from reference_app.stores.prices import Prices
 from reference_app.supplier import LiveFares
 
 Cabin = Literal["economy", "business"]
@@ -17,7 +17,13 @@ Identity = Annotated[int, Field(ge=1, le=2**63 - 1, examples=[1])]
 PartySize = Annotated[int, Field(ge=1, le=MOST_PASSENGERS, examples=[2])]
 
 
-def _day(value: Any) -> Any:
+Region = Literal["us-east", "us-west", "eu-west"]
+# No control characters: PostgreSQL keeps no NUL, and a mail's header no line break.
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
+
+def as_day(value: Any) -> Any:
+    """Return a day for its ISO text; anything else is left to pydantic. Raises ValueError."""
     # pydantic would take "86400" for a day too: seconds since 1970.
     if isinstance(value, str):
         if len(value) != len("2030-01-31"):
@@ -26,7 +32,7 @@ def _day(value: Any) -> Any:
     return value
 
 
-Day = Annotated[date, BeforeValidator(_day), Field(description="UTC day of departure", examples=["2030-01-31"])]
+Day = Annotated[date, BeforeValidator(as_day), Field(description="UTC day of departure", examples=["2030-01-31"])]
 
 
 class AirportAnswer(BaseModel):
@@ -44,7 +50,7 @@ class AirportAnswer(BaseModel):
 
 
 class CabinOffer(BaseModel):
-    """Seats of one cabin on one flight. Without a live price, `price_cents` is the base price of one seat."""
+    """Seats of one cabin on one flight. `price_cents` is the price of one seat; with a live fare in a search only."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -61,9 +67,10 @@ class CabinOffer(BaseModel):
     currency: Literal["USD"] = "USD"
 
     @classmethod
-    def of(cls, offer: Offer, fares: LiveFares | None = None) -> CabinOffer:
-        """Return the offer with the live price, if there is one."""
-        base = offer.base_price_cents
+    def of(cls, offer: Offer, prices: Prices, fares: LiveFares | None = None) -> CabinOffer:
+        """Return the offer at its price: base price, rules, and the live fare, if there is one."""
+        place = {"origin": offer.origin, "destination": offer.destination, "cabin": offer.cabin}
+        base = prices.cents(offer.base_price_cents, **place)
         return cls.model_construct(
             flight_id=offer.flight_id,
             number=offer.number,
@@ -79,7 +86,7 @@ class CabinOffer(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """Offers with live prices, by departure; at most 50."""
+    """Offers with live prices, by departure; at most 50 in all."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -88,6 +95,8 @@ class SearchAnswer(BaseModel):
     date: Day
     passengers: PartySize
     cabin: Annotated[Cabin, Field(alias="class")]
+    page: Annotated[int, Field(examples=[1])]
+    limit: Annotated[int, Field(examples=[50])]
     flights: list[CabinOffer]
 
 
@@ -109,50 +118,12 @@ class UserAnswer(BaseModel):
     home_region: Annotated[str, Field(examples=["us-east"])]
 
 
-class BookingRequest(BaseModel):
-    """What to book. The price is the supplier's at the moment of booking."""
+class UserChange(BaseModel):
+    """What to change of oneself; what is not named stays."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"flight_id": 7, "class": "economy", "passengers": 2}]},
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Ada Lovelace"}]})
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=PRINTABLE, examples=["Ada Lovelace"])] | None = (
+        None
     )
-
-    flight_id: Identity
-    cabin: Annotated[Cabin, Field(alias="class")] = "economy"
-    passengers: PartySize = 1
-
-
-class BookingAnswer(BaseModel):
-    """One's own booking. `price_cents` is for all passengers."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    id: Identity
-    flight_id: Identity
-    origin: AirportCode
-    destination: AirportCode
-    date: Day
-    cabin: Annotated[Cabin, Field(alias="class")]
-    passengers: PartySize
-    price_cents: Annotated[int, Field(examples=[37800])]
-    currency: Literal["USD"] = "USD"
-    status: Literal["confirmed", "cancelled"]
-    created_at: datetime
-    cancelled_at: datetime | None
-
-    @classmethod
-    def of(cls, booking: Booking) -> BookingAnswer:
-        """Return the booking as its owner sees it."""
-        return cls.model_construct(
-            id=booking.id,
-            flight_id=booking.flight_id,
-            origin=booking.origin,
-            destination=booking.destination,
-            date=booking.day,
-            cabin=booking.cabin,
-            passengers=booking.passengers,
-            price_cents=booking.price_cents,
-            status=booking.status,
-            created_at=booking.created_at.astimezone(UTC),
-            cancelled_at=booking.cancelled_at.astimezone(UTC) if booking.cancelled_at else None,
-        )
+    home_region: Region | None = None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import rfc9457
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -20,17 +21,17 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST_ECHO = 80
+_TYPE = "urn:reference-app:problem:{type}"
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+class Problem(rfc9457.Problem):
     """What the caller did or met, with the status that says whose turn it is. `kind` is a stable slug."""
 
     def __init__(
         self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, errors: Sequence[Any] = ()
     ) -> None:
-        super().__init__(detail)
-        self.status, self.kind, self.detail = status, kind, detail
-        self.headers, self.errors = headers or {}, list(errors)
+        extras = {"errors": list(errors)} if errors else {}
+        super().__init__(HTTPStatus(status).phrase, kind, detail, status, headers or {}, **extras)
 
 
 def busy(kind: str, detail: str, *, retry_after_seconds: int) -> Problem:
@@ -40,21 +41,16 @@ def busy(kind: str, detail: str, *, retry_after_seconds: int) -> Problem:
 
 def problem_response(problem: Problem) -> Response:
     """Return the problem as an `application/problem+json` response."""
-    document: dict[str, Any] = {
-        "type": f"urn:reference-app:problem:{problem.kind}",
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    if problem.errors:
-        document["errors"] = problem.errors
+    document = problem.marshal(uri=_TYPE)
     # ASCII escapes: a caller's lone surrogate must not make the answer unencodable.
     body = json.dumps(document, ensure_ascii=True)
-    return Response(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+    return Response(body, problem.status, headers=dict(problem.headers or {}), media_type=MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of the problems a route may answer with."""
+    """Return the OpenAPI entries of the problems a route may answer with; who takes a body (413) may get a bad one."""
+    if 413 in statuses:
+        statuses = (400, *statuses)
     return {status: {"description": HTTPStatus(status).phrase, "content": _example(status)} for status in statuses}
 
 

@@ -12,8 +12,6 @@ from starlette.types import ASGIApp
 
 from reference_app.parts import Readiness
 
-FINISH_SECONDS = 10
-
 
 class DrainingServer(uvicorn.Server):
     """On SIGTERM or SIGINT says unready for a while, still answering; then closes, finishes, and ends without error."""
@@ -45,8 +43,13 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-async def serve(app: ASGIApp, *, port: int, readiness: Readiness, drain_seconds: float) -> None:
-    """Serve on loopback until a signal has been honoured. `port` 0 takes a free one."""
+async def serve(
+    app: ASGIApp, *, port: int, readiness: Readiness, drain_seconds: float, finish_seconds: int = 10
+) -> None:
+    """Serve on loopback until a signal has been honoured. `port` 0 takes a free one.
+
+    drain_seconds: how long it is unready and still answers; finish_seconds: how long what it took may take then.
+    """
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -58,7 +61,7 @@ async def serve(app: ASGIApp, *, port: int, readiness: Readiness, drain_seconds:
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=FINISH_SECONDS,
+        timeout_graceful_shutdown=finish_seconds,
         timeout_keep_alive=30,
     )
     await DrainingServer(config, readiness=readiness, drain_seconds=drain_seconds).serve()

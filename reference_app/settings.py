@@ -5,13 +5,37 @@ What the settings mean is decided by the modules that take them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reference_app.database.settings import DEFAULT_DATABASE_URL, DatabaseSettings, database_settings
-from reference_app.environment import SettingError, number
+from reference_app.environment import SettingError, number, switch
+from reference_app.regions import REGIONS
+
+LONGEST_S_MAXAGE_SECONDS = 600
 
 __all__ = ["DEFAULT_DATABASE_URL", "SettingError", "Settings", "settings_from_environment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The measures that a setting can switch off, and how they are set. region: where this server stands.
+
+    network: off, world or a file, see `regions`. live_fares: every search asks the supplier.
+    """
+
+    l1: bool = True
+    l2: bool = True
+    redis_cluster: bool = False
+    http_cache: bool = True
+    s_maxage_seconds: int = 300
+    invalidation: bool = True
+    compression: bool = True
+    regions: bool = True
+    region: str = "us-east"
+    network: str = "off"
+    instrument: bool = True
+    live_fares: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +54,7 @@ class Settings:
     supplier_wait_seconds: float
     drain_seconds: float
     collector_url: str | None
+    measures: Measures
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:
@@ -48,4 +73,34 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         supplier_wait_seconds=number(environ, "REFERENCE_APP_SUPPLIER_WAIT_MS", "1500", float, at_least=1) / 1000,
         drain_seconds=number(environ, "REFERENCE_APP_DRAIN_SECONDS", "0.5", float, at_least=0),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
+        measures=measures_from_environment(environ),
     )
+
+
+def measures_from_environment(environ: Mapping[str, str]) -> Measures:
+    """Return the measures, each on unless it is switched off. Raises SettingError."""
+    s_maxage = number(environ, "REFERENCE_APP_S_MAXAGE_SECONDS", "300", int, at_least=0)
+    if s_maxage > LONGEST_S_MAXAGE_SECONDS:
+        raise SettingError(f"REFERENCE_APP_S_MAXAGE_SECONDS: expected 0 to {LONGEST_S_MAXAGE_SECONDS}, got {s_maxage}")
+    return Measures(
+        l1=switch(environ, "REFERENCE_APP_L1"),
+        l2=switch(environ, "REFERENCE_APP_L2"),
+        redis_cluster=switch(environ, "REFERENCE_APP_REDIS_CLUSTER", default=False),
+        http_cache=switch(environ, "REFERENCE_APP_HTTP_CACHE"),
+        s_maxage_seconds=s_maxage,
+        invalidation=switch(environ, "REFERENCE_APP_INVALIDATION"),
+        compression=switch(environ, "REFERENCE_APP_COMPRESSION"),
+        regions=switch(environ, "REFERENCE_APP_REGIONS"),
+        region=one_of(environ, "REFERENCE_APP_REGION", REGIONS),
+        network=environ.get("REFERENCE_APP_NETWORK_PROFILE") or "off",
+        instrument=switch(environ, "REFERENCE_APP_INSTRUMENT"),
+        live_fares=one_of(environ, "REFERENCE_APP_FARES", ("live", "hourly")) == "live",
+    )
+
+
+def one_of(environ: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    """Return one of the allowed words, the first if nothing is set. Raises SettingError."""
+    text = environ.get(name) or allowed[0]
+    if text not in allowed:
+        raise SettingError(f"{name}: expected {' or '.join(allowed)}, got {text!r}")
+    return text

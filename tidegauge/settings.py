@@ -48,7 +48,9 @@ class StackSettings(BaseSettings):
     collector_port: PortNumber = 9400
     forecaster_port: PortNumber = 9401
     app_port: PortNumber = 8000
+    edge_port: PortNumber = 8001
     cluster_port: PortNumber = 8010
+    jobs_port: PortNumber = Field(default=8020, description="health and metrics of the reference app's job worker")
     dashboard_port: PortNumber = 8501
 
     def url(self, port: int) -> str:
@@ -162,6 +164,15 @@ def valkey_environment(known: Secrets) -> Mapping[str, str]:
     return {PASSWORD_NAME: known.valkey}
 
 
+def edge_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
+    """Return the edge's port, its origin (the app's front) and the Redis that tells it of changes."""
+    return {
+        "REFERENCE_APP_EDGE_PORT": str(settings.edge_port),
+        "REFERENCE_APP_EDGE_ORIGINS": settings.url(settings.app_port),
+        "REFERENCE_APP_REDIS_URL": settings.valkey.url(known.valkey),
+    }
+
+
 def app_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
     """Return the reference app's databases, pool size and cache; a pool size of the environment counts."""
     replicas = settings.replicas.items()
@@ -176,4 +187,16 @@ def app_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str
         "REFERENCE_APP_POOL_MAX": os.environ.get("REFERENCE_APP_POOL_MAX")
         or str(min(MOST_POOLED, max(4, 2 * (os.cpu_count() or 1)))),
         "REFERENCE_APP_REDIS_URL": settings.valkey.url(known.valkey),
+    }
+
+
+def sampler_environment(settings: StackSettings, known: Secrets) -> Mapping[str, str]:
+    """Return what the collector's samplers ask: both databases, the cache and the replicas of the local cluster."""
+    servers = (settings.primary, settings.replica)
+    return {
+        "TIDEGAUGE_SAMPLE_POSTGRES_URLS": " ".join(
+            server.url(REPLICATION_ROLE, known.replication, APP_ROLE) for server in servers
+        ),
+        "TIDEGAUGE_SAMPLE_REDIS_URLS": settings.valkey.url(known.valkey),
+        "TIDEGAUGE_SAMPLE_CLUSTER_URL": settings.url(settings.cluster_port),
     }

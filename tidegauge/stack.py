@@ -22,7 +22,9 @@ from tidegauge.settings import (
     StackSettings,
     app_environment,
     common_environment,
+    edge_environment,
     postgres_environment,
+    sampler_environment,
     valkey_environment,
 )
 
@@ -46,16 +48,18 @@ class StackOf:
         return [*([] if self.settings.clickhouse_url else [self.store()]), self.collector()]
 
     def observed(self) -> list[Part]:
-        """Return the reference app: its tables and data, its replicas behind their front."""
-        return [self.prepare(), self.cluster()]
+        """Return the reference app: its tables and data, its replicas behind their front, its job worker."""
+        return [self.prepare(), self.cluster(), self.jobs()]
 
-    def everything(self, *, with_dashboard: bool = True, with_load: bool = True) -> list[Part]:
-        """Return all parts of `tidegauge up`."""
+    def everything(self, *, with_dashboard: bool = True, with_load: bool = True, with_edge: bool = True) -> list[Part]:
+        """Return all parts of `tidegauge up`. The demo has no edge: what it counts is what the replicas carry."""
         first, *later = self.postgres_followers()
         databases = [self.postgres_primary(), first, self.valkey()]
         # The app does without the other followers for a moment: they copy the primary when it serves already.
         followers = [replace(part, depends_on=("cluster",)) for part in later]
         parts = [*databases, *self.platform(), *self.observed(), *followers, self.forecaster()]
+        if with_edge:
+            parts.append(self.edge())
         if with_dashboard:
             parts.append(self.dashboard())
         if with_load:
@@ -114,7 +118,8 @@ class StackOf:
         """Return the collector."""
         argv = [sys.executable, "-m", "collector"]
         part = self._server("collector", argv, self.settings.collector_port, "TIDEGAUGE_COLLECTOR_PORT")
-        return replace(part, depends_on=() if self.settings.clickhouse_url else ("store",))
+        environment = {**part.environment, **sampler_environment(self.settings, self.secrets)}
+        return replace(part, environment=environment, depends_on=() if self.settings.clickhouse_url else ("store",))
 
     def forecaster(self) -> Part:
         """Return the forecaster."""
@@ -143,6 +148,31 @@ class StackOf:
             stop_seconds=45.0,  # it lets its replicas finish
             death_signal=signal.SIGTERM,
         )
+
+    def jobs(self) -> Part:
+        """Return the reference app's job worker: the outbox relay, the queues' workers and the sweeps."""
+        settings = self.settings
+        part = self._server(
+            "jobs", [sys.executable, "-m", "reference_app.jobs"], settings.jobs_port, "TIDEGAUGE_JOBS_PORT"
+        )
+        return replace(
+            part,
+            environment={
+                **part.environment,
+                **app_environment(settings, self.secrets),
+                "REFERENCE_APP_JOBS_PORT": str(settings.jobs_port),
+            },
+            depends_on=("prepare", "valkey"),
+            stop_seconds=30.0,  # it finishes the jobs it has begun
+            death_signal=signal.SIGTERM,
+        )
+
+    def edge(self) -> Part:
+        """Return the caching tier in front of the front."""
+        argv = [sys.executable, "-m", "reference_app.edge"]
+        part = self._server("edge", argv, self.settings.edge_port, "TIDEGAUGE_EDGE_PORT")
+        environment = {**part.environment, **edge_environment(self.settings, self.secrets)}
+        return replace(part, environment=environment, depends_on=("cluster", "valkey", "collector"))
 
     def dashboard(self) -> Part:
         """Return the Streamlit dashboard."""

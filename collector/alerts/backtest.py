@@ -18,20 +18,23 @@ from collector.alerts.decide import ServiceView, StoreView, decide
 from collector.alerts.settings import AlertPolicy
 from collector.alerts.state import Alert, Severity
 from collector.catalog import Service, Slo
-from collector.slo.objectives import BURN_WINDOWS, Counts
+from collector.slo.objectives import Counts
 
 JOIN = timedelta(minutes=30)
-LOOKBACK = max(BURN_WINDOWS)
 _MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """Counts of one SLO by minute: starts (epoch seconds, ascending), valid and good of each; others had none."""
+    """Counts of one SLO by minute: starts (epoch seconds, ascending), valid and good of each; others had none.
+
+    recorded: starts of the minutes in which anything of the service was recorded; None: those of `starts`.
+    """
 
     starts: Sequence[int]
     valid: Sequence[int]
     good: Sequence[int]
+    recorded: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class _Sums:
 
     def __init__(self, minutes: Minutes) -> None:
         self._starts = minutes.starts
+        self._recorded = minutes.starts if minutes.recorded is None else minutes.recorded
         self._valid = [0, *accumulate(minutes.valid)]
         self._good = [0, *accumulate(minutes.good)]
 
@@ -89,9 +93,9 @@ class _Sums:
         return Counts(self._valid[last] - self._valid[first], self._good[last] - self._good[first])
 
     def newest(self, until: int) -> datetime | None:
-        """Return the end of the newest minute with requests before `until`."""
-        position = bisect_left(self._starts, until)
-        return datetime.fromtimestamp(self._starts[position - 1] + _MINUTE, UTC) if position else None
+        """Return the end of the service's newest recorded minute before `until`."""
+        position = bisect_left(self._recorded, until)
+        return datetime.fromtimestamp(self._recorded[position - 1] + _MINUTE, UTC) if position else None
 
 
 def backtest(
@@ -104,10 +108,14 @@ def backtest(
     until: datetime,
     significant: float = 0.02,
 ) -> Backtest:
-    """Replay [since, until], both whole minutes; `minutes` should begin LOOKBACK earlier. significant: budget share."""
+    """Replay [since, until], both whole minutes; `minutes` begin the policy's longest window earlier.
+
+    significant: the share of the budget that makes a stretch an incident.
+    """
     fired = replay(service, slo, minutes, policy, since=since, until=until)
     found = incidents(slo, minutes, since=since, until=until, significant=significant)
-    return Backtest(slo, found, fired, [_judged(severity, fired, found) for severity in ("page", "ticket")])
+    severities = dict.fromkeys(severity for severity, _ in policy.pairs)
+    return Backtest(slo, found, fired, [_judged(severity, fired, found) for severity in severities])
 
 
 def replay(
@@ -119,7 +127,7 @@ def replay(
     fired: dict[str, Fired] = {}
     for end in range(int(since.timestamp()), int(until.timestamp()) + 1, _MINUTE):
         now = datetime.fromtimestamp(end, UTC)
-        counts = {window: sums.between(end - int(window.total_seconds()), end) for window in BURN_WINDOWS}
+        counts = {window: sums.between(end - int(window.total_seconds()), end) for window in policy.windows}
         view = StoreView([ServiceView(alone, sums.newest(end), [counts])], (), (), ())
         decision = decide(known, (), view, policy, now=now)
         known = decision.alerts

@@ -1,4 +1,4 @@
-"""`tidegauge alerts list|ack|silence|deliveries|replay|enable`.
+"""`tidegauge alerts list|ack|silence|silences|unsilence|deliveries|replay|enable`.
 
 The collector reads acknowledgements and silences at its next evaluation, and the outbox all the time.
 """
@@ -29,6 +29,8 @@ def mount(app: typer.Typer) -> None:
     alerts.command("list")(alerts_list)
     alerts.command("ack")(alerts_ack)
     alerts.command("silence")(alerts_silence)
+    alerts.command("silences")(alerts_silences)
+    alerts.command("unsilence")(alerts_unsilence)
     alerts.command("deliveries")(alerts_deliveries)
     alerts.command("replay")(alerts_replay)
     alerts.command("enable")(alerts_enable)
@@ -98,6 +100,50 @@ def alerts_silence(
     except StoreError as error:
         fail(str(error))
     typer.echo(f"{service}/{name} is silenced until {silence.ends_at.isoformat()} ({silence.silence_id})")
+
+
+def alerts_silences(as_json: _Json = False) -> None:
+    """List the silences that have not ended."""
+    from dataclasses import asdict
+
+    from collector.alerts.store import read_silences
+    from collector.clickhouse import StoreError
+    from tidegauge.clock import clock_from_environment
+
+    try:
+        silences = read_silences(open_store(), now=clock_from_environment(os.environ).now())
+    except StoreError as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in silences], default=str))
+        return
+    for each in silences:
+        typer.echo(
+            f"{each.silence_id}: {each.service}/{each.name} until {each.ends_at.isoformat()}, by {each.author}"
+            + (f": {each.reason}" if each.reason else "")
+        )
+    if not silences:
+        typer.echo("no silences")
+
+
+def alerts_unsilence(silence_id: Annotated[str, typer.Argument(help="As `alerts silences` shows it.")]) -> None:
+    """End a silence now: alerts under it that fire still are told at the next evaluation."""
+    from dataclasses import replace
+
+    from collector.alerts.store import read_silences, write_silence
+    from collector.clickhouse import StoreError
+    from tidegauge.clock import clock_from_environment
+
+    now = clock_from_environment(os.environ).now()
+    try:
+        client = open_store()
+        known = {each.silence_id: each for each in read_silences(client, now=now)}
+        if silence_id not in known:
+            fail(f"{silence_id}: expected a silence that has not ended; `tidegauge alerts silences` shows them")
+        write_silence(client, replace(known[silence_id], ends_at=now), now=now)
+    except StoreError as error:
+        fail(str(error))
+    typer.echo(f"{silence_id} has ended")
 
 
 def alerts_deliveries(

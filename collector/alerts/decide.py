@@ -13,24 +13,40 @@ from datetime import datetime, timedelta
 from collector.alerts.rules import (
     burn_conditions,
     is_stale,
+    lag_condition,
     missing_condition,
     missing_slo_condition,
     silence_condition,
     spool_condition,
 )
-from collector.alerts.settings import AlertPolicy
+from collector.alerts.settings import MISSING_SHORT, AlertPolicy
 from collector.alerts.state import Alert, Condition, Notice, Silence, advance, due_notice
 from collector.catalog import Service
 from collector.slo.objectives import Counts
+from collector.slo.windows import Spans, overlap
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """What the record says of a service. newest: end of its newest recorded minute; counts: one mapping per SLO."""
+    """What the record says of a service.
+
+    newest: end of its newest recorded minute; counts: one mapping per SLO; exclusions: what markers take out of SLOs.
+    """
 
     service: Service
     newest: datetime | None
     counts: Sequence[Mapping[timedelta, Counts]]
+    exclusions: Spans = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLag:
+    """What a sampler saw of a database replica: lag None when it does not replicate."""
+
+    service: str
+    replica: str
+    lag: timedelta | None
+    sampled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,7 @@ class StoreView:
     posted: Sequence[Condition]
     silences: Sequence[Silence]
     acknowledged: Collection[str]  # episodes
+    lags: Sequence[ReplicaLag] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +75,20 @@ def conditions_of_store(view: StoreView, policy: AlertPolicy, *, now: datetime) 
     for seen in view.services:
         stale = is_stale(seen.newest, now=now, policy=policy) is not False
         name = seen.service.name
-        conditions.append(missing_condition(name, seen.newest, now=now, policy=policy))
+        excluded = _excluded_lately(seen.exclusions, now)
+        conditions.append(missing_condition(name, seen.newest, now=now, policy=policy, excluded=excluded))
         for slo, counts in zip(seen.service.slos, seen.counts, strict=True):
             conditions += burn_conditions(name, slo, counts, policy, stale=stale)
-            conditions.append(missing_slo_condition(name, slo, counts, policy, stale=stale))
+            conditions.append(missing_slo_condition(name, slo, counts, policy, stale=stale or excluded))
+    for each in view.lags:
+        fresh = now - each.sampled_at <= policy.missing_after
+        conditions.append(lag_condition(each.service, each.replica, each.lag, policy, fresh=fresh))
     return conditions
+
+
+def _excluded_lately(exclusions: Spans, now: datetime) -> bool:
+    end = int(now.timestamp())
+    return overlap(exclusions, end - int(MISSING_SHORT.total_seconds()), end) > 0
 
 
 def conditions_of_collector(

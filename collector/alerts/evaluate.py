@@ -1,7 +1,8 @@
 """One evaluation: read, decide, write. Driven by data time: each ended minute is looked at once, whoever restarts.
 
-What is told goes to the outbox before the state is stored: a kill in between repeats a notice under its old identity,
-which the outbox knows. While the store is away the collector's own conditions are still judged, from memory.
+What is told goes to the outbox together with the state it leaves, in one transaction, and then to the store: a kill at
+any point neither repeats nor forgets, and a collector that is restarted while the store is away goes on from its own
+state. While the store is away the collector's own conditions are still judged.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from collector.alerts.decide import Decision, StoreView, conditions_of_collector, decide
+from collector.alerts.local_state import LocalState
 from collector.alerts.settings import AlertPolicy
 from collector.alerts.state import Alert, Notice, Silence
 from collector.alerts.store import (
@@ -23,13 +25,18 @@ from collector.alerts.store import (
 from collector.catalog import Catalog
 from collector.clickhouse import Client, StoreError
 
+STEPPED_BACK = timedelta(minutes=10)
 SETTLE_SECONDS = 3.0  # real time that events of a minute may take to be stored
-Tell = Callable[[Sequence[Notice], datetime], None]
+# Keeps what is to be told of a minute together with the state it leaves.
+Tell = Callable[[Sequence[Notice], datetime, LocalState], None]
 
 
 @dataclass
 class Memory:
-    """What the evaluation knows between ticks; read from the store when the process starts."""
+    """What the evaluation knows between ticks; read from its own state and the store when the process starts.
+
+    complete_at: the minute of the last evaluation that had the store's view, this process's.
+    """
 
     alerts: dict[str, Alert] = field(default_factory=dict)
     last_evaluated: datetime | None = None
@@ -37,6 +44,18 @@ class Memory:
     unsaved: dict[str, Alert] = field(default_factory=dict)
     silences: Sequence[Silence] = ()
     acknowledged: Collection[str] = ()
+    complete_at: datetime | None = None
+
+
+def memory_of(state: LocalState) -> Memory:
+    """Return the memory that a state left by an earlier process makes."""
+    return Memory(
+        alerts=dict(state.alerts),
+        last_evaluated=state.last_evaluated,
+        unsaved={alert_id: state.alerts[alert_id] for alert_id in state.unsaved if alert_id in state.alerts},
+        silences=state.silences,
+        acknowledged=state.acknowledged,
+    )
 
 
 def newest_minute(now: datetime, *, settle: timedelta) -> datetime:
@@ -58,7 +77,7 @@ def evaluate_once(
     Raises StoreError when the result could not be stored: it is kept, and stored by the next evaluation.
     """
     view = _read(client, catalog, memory, minute)
-    if memory.last_evaluated is not None and minute <= memory.last_evaluated:
+    if _is_done(memory, minute):
         return None
     policy: AlertPolicy = catalog.alerts.policy
     own = conditions_of_collector(
@@ -67,11 +86,15 @@ def evaluate_once(
     decision = decide(
         memory.alerts, own, view, policy, now=minute, silences=memory.silences, acknowledged=memory.acknowledged
     )
-    tell(decision.notices, minute)
-    memory.alerts, memory.last_evaluated = decision.alerts, minute
-    memory.unsaved.update({alert.alert_id: alert for alert in decision.changed})
+    unsaved = {**memory.unsaved, **{alert.alert_id: alert for alert in decision.changed}}
+    silences, acknowledged = memory.silences, memory.acknowledged
     if view is not None:
-        memory.silences, memory.acknowledged = view.silences, view.acknowledged
+        silences, acknowledged = view.silences, set(view.acknowledged)
+    tell(decision.notices, minute, LocalState(minute, decision.alerts, set(unsaved), silences, acknowledged))
+    memory.alerts, memory.last_evaluated, memory.unsaved = decision.alerts, minute, unsaved
+    memory.silences, memory.acknowledged = silences, acknowledged
+    if view is not None:
+        memory.complete_at = minute
     if client is not None and view is not None:
         if memory.unsaved:
             write_alerts(client, list(memory.unsaved.values()), now=minute)
@@ -85,12 +108,27 @@ def _read(client: Client | None, catalog: Catalog, memory: Memory, minute: datet
         return None
     try:
         if not memory.loaded:
-            stored, last = read_alerts(client), read_last_evaluated(client)
-            memory.alerts = {**stored, **memory.alerts}
-            memory.last_evaluated = max(filter(None, (last, memory.last_evaluated)), default=None)
+            _join(memory, read_alerts(client), read_last_evaluated(client))
             memory.loaded = True
-        if memory.last_evaluated is not None and minute <= memory.last_evaluated:
+        if _is_done(memory, minute):
             return None
         return read_store_view(client, catalog, now=minute)
     except StoreError:
         return None
+
+
+def _is_done(memory: Memory, minute: datetime) -> bool:
+    """Say whether a minute was evaluated; one long before the last is not: the clock was set back, and goes on."""
+    last = memory.last_evaluated
+    return last is not None and last - STEPPED_BACK < minute <= last
+
+
+def _join(memory: Memory, stored: dict[str, Alert], last: datetime | None) -> None:
+    """Take in what the store has. Our own state is the newer one, unless it was lost or is another collector's."""
+    own = memory.last_evaluated
+    if own is None or (last is not None and last > own):
+        memory.alerts = {**memory.alerts, **stored, **memory.unsaved}
+        memory.last_evaluated = last if own is None or last is None else max(own, last)
+        return
+    memory.alerts = {**stored, **memory.alerts}
+    memory.unsaved = {alert_id: alert for alert_id, alert in memory.unsaved.items() if stored.get(alert_id) != alert}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ CREATE INDEX IF NOT EXISTS waiting ON messages (receiver, state, number);
 CREATE TABLE IF NOT EXISTS attempts (message_id TEXT NOT NULL, at REAL NOT NULL, status INTEGER, outcome TEXT NOT NULL,
   detail TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS disabled (receiver TEXT PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, text TEXT NOT NULL);
 """
 
 
@@ -107,13 +108,21 @@ class Outbox:
         finally:
             database.close()
 
-    def put(self, messages: Sequence[Message], *, now: float) -> int:
+    def state(self, name: str) -> str | None:
+        """Return a text that was kept under a name."""
+        with self._open() as database:
+            row = database.execute("SELECT text FROM state WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, messages: Sequence[Message], *, now: float, state: Mapping[str, str] | None = None) -> int:
         """Keep messages and return how many are new; on disk when this returns.
 
         What waits for the same receiver and key is due at once, so that the new one is not held up behind a long pause.
+        state: texts to keep by name, with the messages or not at all.
         """
         new = 0
         with self._open() as database:
+            database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list((state or {}).items()))
             for each in messages:
                 added = database.execute(
                     "INSERT OR IGNORE INTO messages (id, receiver, order_key, body, created_at, next_at)"

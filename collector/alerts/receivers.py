@@ -11,6 +11,7 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from string import Template
 from typing import Literal, cast
@@ -64,6 +65,35 @@ class Receiver:
         """Say whether this receiver is told of the alert."""
         wanted = any(fnmatchcase(alert.service, pattern) for pattern in self.settings.services)
         return wanted and alert.severity in self.settings.severities
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatSettings:
+    """Where the dead man's switch is told that alerts are evaluated, and how often (real time)."""
+
+    receiver: ReceiverSettings
+    interval: timedelta
+
+
+def read_heartbeat(block: Block) -> HeartbeatSettings:
+    """Check `alerts.heartbeat`. Raises CatalogError."""
+    block.only("url", "url_env", "secret_env", "allow_networks", "interval")
+    url, url_env = block.optional("url", _url), block.optional("url_env", Block.text)
+    if (url is None) == (url_env is None):
+        block.refuse("either url or url_env (the name of an environment variable that has it)")
+    receiver = ReceiverSettings(
+        name="heartbeat",
+        kind="webhook",
+        url=url,
+        url_env=url_env,
+        secret_env=block.optional("secret_env", Block.text),
+        routing_key_env=None,
+        template=None,
+        severities=(),
+        services=(),
+        allow_networks=block.optional("allow_networks", lambda b: tuple(_network(e) for e in b.sequence())) or (),
+    )
+    return HeartbeatSettings(receiver, block.optional("interval", Block.duration) or timedelta(minutes=1))
 
 
 def read_receivers(block: Block) -> tuple[ReceiverSettings, ...]:
@@ -156,6 +186,21 @@ def resolve_receivers(settings: Sequence[ReceiverSettings], environ: Mapping[str
         )
         for each in settings
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The dead man's switch ready to be told."""
+
+    receiver: Receiver
+    interval: timedelta
+
+
+def resolve_heartbeat(settings: HeartbeatSettings | None, environ: Mapping[str, str]) -> Heartbeat | None:
+    """Return the heartbeat with what the environment has for it. Raises ReceiverSettingsError; names no secret."""
+    if settings is None:
+        return None
+    return Heartbeat(resolve_receivers([settings.receiver], environ)[0], settings.interval)
 
 
 def _value(receiver: ReceiverSettings, name: str | None, environ: Mapping[str, str]) -> str:

@@ -12,15 +12,13 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from collector.alerts.settings import AlertPolicy
+from collector.alerts.settings import MISSING_LONG, MISSING_SHORT, AlertPolicy
 from collector.alerts.state import Condition, Severity, Verdict
 from collector.catalog import Slo
-from collector.slo.objectives import BURN_PAIRS, BurnPair, Counts, burn_rate
+from collector.slo.objectives import BurnPair, Counts, burn_rate
 
-SEVERITIES: Mapping[Severity, tuple[BurnPair, ...]] = {"page": BURN_PAIRS[:2], "ticket": BURN_PAIRS[2:]}
 _Z = 1.6449  # one-sided 95 %
 _ORDER: tuple[Verdict, ...] = ("breached", "unproven", "unknown", "clear")
-_MISSING_SHORT, _MISSING_LONG = timedelta(minutes=30), timedelta(hours=6)
 
 
 def wilson_lower(bad: int, valid: int, *, z: float = _Z) -> float:
@@ -54,7 +52,7 @@ def burn_conditions(
 ) -> list[Condition]:
     """Return one condition for each severity: breached when one of its pairs is. stale: the data stopped coming."""
     conditions = []
-    for severity, pairs in SEVERITIES.items():
+    for severity, pairs in _by_severity(policy).items():
         verdicts = ["unknown" if stale else pair_verdict(pair, counts, slo.target, policy) for pair in pairs]
         worst = min(verdicts, key=_ORDER.index)
         rates = {
@@ -78,6 +76,13 @@ def burn_conditions(
     return conditions
 
 
+def _by_severity(policy: AlertPolicy) -> dict[Severity, list[BurnPair]]:
+    severities: dict[Severity, list[BurnPair]] = {}
+    for severity, pair in policy.pairs:
+        severities.setdefault(severity, []).append(pair)
+    return severities
+
+
 def _burn_summary(service: str, slo: Slo, verdict: Verdict, rates: Mapping[str, float]) -> str:
     burns = ", ".join(f"{window} x{rate:.1f}" for window, rate in rates.items()) or "no requests"
     if verdict == "clear":
@@ -90,10 +95,15 @@ def is_stale(newest: datetime | None, *, now: datetime, policy: AlertPolicy) -> 
     return None if newest is None else now - newest > policy.missing_after
 
 
-def missing_condition(service: str, newest: datetime | None, *, now: datetime, policy: AlertPolicy) -> Condition:
-    """Return the condition that a service's data is missing. newest: end of the newest minute with requests."""
+def missing_condition(
+    service: str, newest: datetime | None, *, now: datetime, policy: AlertPolicy, excluded: bool = False
+) -> Condition:
+    """Return the condition that a service's data is missing. newest: end of the newest minute with requests.
+
+    excluded: a marker takes the time out of SLOs, so that silence begins nothing.
+    """
     stale = is_stale(newest, now=now, policy=policy)
-    verdict: Verdict = "unknown" if stale is None else "breached" if stale else "clear"
+    verdict: Verdict = "clear" if stale is False else "unknown" if stale is None or excluded else "breached"
     since = "no requests in the record" if newest is None else f"newest minute ended {newest.isoformat()}"
     return Condition(
         alert_id=f"missing-data/{service}",
@@ -109,11 +119,14 @@ def missing_condition(service: str, newest: datetime | None, *, now: datetime, p
 def missing_slo_condition(
     service: str, slo: Slo, counts: Mapping[timedelta, Counts], policy: AlertPolicy, *, stale: bool
 ) -> Condition:
-    """Return the condition that one SLO got no valid requests while the rest of its service did."""
+    """Return the condition that one SLO got no valid requests while the rest of its service did.
+
+    stale: nothing can be said, for all the service's data is missing or its time is excluded.
+    """
     verdict: Verdict = "unknown"  # too little was there before to miss it, or all the service's data is missing
-    if not stale and counts[_MISSING_SHORT].valid:
+    if not stale and counts[MISSING_SHORT].valid:
         verdict = "clear"
-    elif not stale and counts[_MISSING_LONG].valid >= policy.least_requests:
+    elif not stale and counts[MISSING_LONG].valid >= policy.least_requests:
         verdict = "breached"
     return Condition(
         alert_id=f"missing-data/{service}/{slo.name}",
@@ -122,7 +135,7 @@ def missing_slo_condition(
         name=f"missing-data:{slo.name}",
         severity="ticket",
         verdict=verdict,
-        summary=f"{service}: {slo.name} had {counts[_MISSING_SHORT].valid} valid requests in 30 minutes",
+        summary=f"{service}: {slo.name} had {counts[MISSING_SHORT].valid} valid requests in 30 minutes",
     )
 
 
@@ -138,6 +151,21 @@ def spool_condition(oldest: timedelta | None, policy: AlertPolicy) -> Condition:
         severity="page",
         verdict="breached" if late else "clear",
         summary=f"collector: events acknowledged and not stored: {age}",
+    )
+
+
+def lag_condition(service: str, replica: str, lag: timedelta | None, policy: AlertPolicy, *, fresh: bool) -> Condition:
+    """Return the condition on a database replica's lag. lag None: it does not replicate; fresh: sampled lately."""
+    late = lag is None or lag > policy.replica_lag
+    said = "does not replicate" if lag is None else f"lags {lag.total_seconds():.1f} s behind its primary"
+    return Condition(
+        alert_id=f"replica-lag/{service}/{replica}",
+        kind="replica-lag",
+        service=service,
+        name=f"replica-lag:{replica}",
+        severity="ticket",
+        verdict="unknown" if not fresh else "breached" if late else "clear",
+        summary=f"{service}: database replica {replica} {said}",
     )
 
 

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from collector.alerts.decide import ServiceView, StoreView
+from collector.alerts.replicas import read_replica_lags
 from collector.alerts.state import Alert, Condition, Phase, Severity, Silence
 from collector.catalog import Catalog
 from collector.clickhouse import Client
-from collector.slo.store import read_slo_counts
+from collector.slo.store import read_exclusions, read_slo_counts
 
 _NEWEST_WITHIN = timedelta(days=3)
 _ALERT_COLUMNS = (
@@ -26,15 +27,25 @@ _ALERT_COLUMNS = (
 
 def read_store_view(client: Client, catalog: Catalog, *, now: datetime) -> StoreView:
     """Return what an evaluation at `now` (the end of a minute) needs of the store. Raises StoreError."""
-    services = []
+    services, windows = [], catalog.alerts.policy.windows
     for service in catalog.services.values():
         if not service.slos:
             continue
         # The counts include the minute under way: one instant before its end they end exactly at `now`.
-        counts = read_slo_counts(client, service.name, service.slos, now=now - timedelta(microseconds=1))
-        services.append(ServiceView(service, _read_newest(client, service.name, now=now), counts))
+        exclusions = read_exclusions(client, service.name, since=now - max(windows), until=now)
+        counts = read_slo_counts(
+            client,
+            service.name,
+            service.slos,
+            now=now - timedelta(microseconds=1),
+            windows=windows,
+            own_window=False,
+            exclusions=exclusions,
+        )
+        services.append(ServiceView(service, _read_newest(client, service.name, now=now), counts, exclusions))
+    lags = read_replica_lags(client, now=now, missing_after=catalog.alerts.policy.missing_after)
     return StoreView(
-        services, read_posted(client, now=now), read_silences(client, now=now), read_acknowledged(client)
+        services, read_posted(client, now=now), read_silences(client, now=now), read_acknowledged(client), lags
     )  # fmt: skip
 
 

@@ -59,7 +59,16 @@ def _serve(settings: Settings, listener: socket.socket) -> int:
     except (EngineError, OSError) as error:
         return _fail(f"cannot open {settings.directory}: {error}")
     pools = [ThreadPoolExecutor(count, thread_name_prefix=name) for name, count in _THREADS]
-    front = Front(engine, Threads(*pools), settings.query_memory_bytes, settings.user, settings.password)
+    front = Front(
+        engine,
+        Threads(*pools),
+        settings.query_memory_bytes,
+        settings.user,
+        settings.password,
+        settings.reader,
+        settings.reader_password,
+        engine.table_functions(),
+    )
     # uvicorn raises the signal again when it has finished: this is what it then reaches.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -104,6 +104,12 @@ class Engine:
         with _connect(self._address) as control:
             _call(control.query, "SELECT 1", "Null")
 
+    def table_functions(self) -> frozenset[str]:
+        """Return the names of all table functions, in small letters; raises EngineError."""
+        with _connect(self._address) as control:
+            result = _call(control.query, "SELECT lower(name) FROM system.table_functions", "TabSeparated")
+        return frozenset(bytes(result.bytes() or b"").decode().split())
+
     def close(self) -> None:
         """Close the engine. Every handle must have been closed before."""
         self._anchor.close()

@@ -13,16 +13,16 @@ import logging
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 from collector.embedded.body import PIECE_BYTES, Body, ClientGoneError, Message, Receive, Send, read_form
 from collector.embedded.encoding import EncodingError, encoder_for
 from collector.embedded.engine import Engine, EngineError, Handle, Totals
 from collector.embedded.errors import http_status
-from collector.embedded.request import Request, RequestError, read_credentials, read_request
+from collector.embedded.request import Request, RequestError, Setup, read_credentials, read_request
 from collector.embedded.response import answer, exception_headers, late_exception, refuse, result_headers, start
-from collector.embedded.statement import Insert, find_insert_data, read_statement
+from collector.embedded.statement import Insert, find_insert_data, forbidden_to_readers, read_statement
 
 MOST_STATEMENT_BYTES = 64 << 20
 
@@ -50,13 +50,16 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The application. `user` None and `password` None: no credentials are asked for."""
+    """The application. `user` None and `password` None: no credentials are asked for, but `reader` may only read."""
 
     engine: Engine
     threads: Threads
     query_memory_bytes: int
     user: str | None = None
     password: str | None = None
+    reader: str = "tidegauge_reader"
+    reader_password: str | None = None
+    table_functions: frozenset[str] = frozenset()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,8 +88,8 @@ class Front:
     async def _answer_statement(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            self._check_caller(scope["query_string"].decode("latin-1"), headers)
-            await self._statement(scope, headers, receive, send)
+            reads_only = self._check_caller(scope["query_string"].decode("latin-1"), headers)
+            await self._statement(scope, headers, receive, send, reads_only=reads_only)
         except ClientGoneError:
             log.info("a client went away before it had its answer")
         except LateError as error:  # returning without the end of the body makes the server cut the connection
@@ -98,17 +101,23 @@ class Front:
         except EngineError as error:
             await answer(send, http_status(error.name), error.text.encode() + b"\n", exception_headers(error.code))
 
-    def _check_caller(self, query_string: str, headers: dict[str, str]) -> None:
+    def _check_caller(self, query_string: str, headers: dict[str, str]) -> bool:
+        """Return whether the caller may only read. Raises RequestError for one who may nothing."""
         if "origin" in headers:  # a web page could otherwise post statements to a port on its reader's machine
             raise _forbidden("expected no Origin header: browsers are not served")
-        if self.user is None and self.password is None:
-            return
         user, password = read_credentials(query_string, headers)
-        expected = f"{self.user or 'default'}\0{self.password or ''}".encode()
-        if not hmac.compare_digest(f"{user}\0{password}".encode(), expected):
+        reads_only = hmac.compare_digest(user.encode(), self.reader.encode())
+        if self.user is None and self.password is None and not (reads_only and self.reader_password):
+            return reads_only
+        name, secret = (self.reader, self.reader_password) if reads_only else (self.user or "default", self.password)
+        locked = reads_only and secret is None  # an account that was given no password
+        if locked or not hmac.compare_digest(f"{user}\0{password}".encode(), f"{name}\0{secret or ''}".encode()):
             raise _forbidden(f"{user}: password is incorrect, or there is no such user")
+        return reads_only
 
-    async def _statement(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _statement(
+        self, scope: Message, headers: dict[str, str], receive: Receive, send: Send, *, reads_only: bool
+    ) -> None:
         query_string = scope["query_string"].decode("latin-1")
         body = Body(receive, headers.get("content-encoding", ""))
         form: dict[str, str] | None = None
@@ -116,18 +125,24 @@ class Front:
         if content_type.startswith("multipart/form-data"):
             form = read_form(await _whole(body, b""), content_type)
         request = read_request(scope["method"], query_string, headers, memory_bytes=self.query_memory_bytes, form=form)
+        if reads_only:
+            request = replace(request, setup=_for_reader(request.setup))
         head = f"{request.query}\n".encode() if request.query else b""
         while (insert := find_insert_data(head, whole=body.ended)) == "more":
             head += await body.read(1)
             if len(head) > MOST_STATEMENT_BYTES:
                 raise _too_large()
         if isinstance(insert, Insert):
+            if reads_only:
+                raise RequestError("INSERT: not for an account that may only read", code=164, name="READONLY")
             await self._insert(request, insert, head[insert.data_offset :], body, send)
         else:
             text = (await _whole(body, head)).decode("utf-8", "surrogateescape").strip().rstrip(";")
             if not text and scope["method"] == "GET":
                 await answer(send, 200, b"Ok.\n")  # as ClickHouse does: some clients look for a server so
                 return
+            if reads_only and (wrong := forbidden_to_readers(text, self.table_functions)) is not None:
+                raise RequestError(wrong, code=164, name="READONLY")
             await self._query(request, text, receive, send)
 
     async def _insert(self, request: Request, insert: Insert, data: bytes, body: Body, send: Send) -> None:
@@ -219,6 +234,12 @@ class Front:
             if not job.done():
                 done.add_done_callback(lambda late: late.cancelled() or late.exception())
                 self.threads.control.submit(self.engine.stop, handle, job)
+
+
+def _for_reader(setup: Setup) -> Setup:
+    """Return a setup that only reads; without a database it is `system`, for in `default` files are tables."""
+    database = setup.database if setup.database not in (None, "default") else "system"
+    return replace(setup, database=database, read_only=True)
 
 
 async def _run(executor: Executor, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

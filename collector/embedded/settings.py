@@ -21,6 +21,7 @@ class Settings:
 
     memory_bytes: what the engine may use in all; one query may use half of it.
     user, password: None means that no credentials are asked for (the store listens on loopback only).
+    reader, reader_password: who may only read; without a password it is let in as the others are.
     """
 
     directory: Path
@@ -28,6 +29,8 @@ class Settings:
     memory_bytes: int
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    reader: str = "tidegauge_reader"
+    reader_password: str | None = field(default=None, repr=False)
 
     @property
     def query_memory_bytes(self) -> int:
@@ -40,7 +43,7 @@ def settings_from_environment(environ: Mapping[str, str], *, physical_memory_byt
 
     TIDEGAUGE_DATA (default `.tidegauge`), TIDEGAUGE_CLICKHOUSE_PORT (8123), TIDEGAUGE_CLICKHOUSE_MEMORY_BYTES (half of
     the machine's memory, at most 4 GiB), TIDEGAUGE_CLICKHOUSE_USER and TIDEGAUGE_CLICKHOUSE_PASSWORD (both or only the
-    password; none by default).
+    password; none by default), TIDEGAUGE_CLICKHOUSE_READER_PASSWORD (of the account tidegauge_reader, who only reads).
     """
     password = environ.get("TIDEGAUGE_CLICKHOUSE_PASSWORD") or None
     user = environ.get("TIDEGAUGE_CLICKHOUSE_USER") or None
@@ -56,6 +59,7 @@ def settings_from_environment(environ: Mapping[str, str], *, physical_memory_byt
         ),
         user=user,
         password=password if password is not None or user is None else "",
+        reader_password=environ.get("TIDEGAUGE_CLICKHOUSE_READER_PASSWORD") or None,
     )
 
 

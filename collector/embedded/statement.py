@@ -29,6 +29,25 @@ _STREAMABLE = frozenset(
 )
 
 
+_READS = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN"})
+# The engine has no rights of its own: a read-only session still reads files, asks other servers, and writes OUTFILE.
+_SAFE_SOURCES = frozenset(
+    {
+        "numbers",
+        "numbers_mt",
+        "zeros",
+        "zeros_mt",
+        "values",
+        "generateseries",
+        "generate_series",
+        "null",
+        "view",
+        "format",
+    }
+)
+_UNSAFE_WORDS = frozenset({"OUTFILE", "INFILE", "IDENTIFIER"})  # the last: a name that comes with the parameters
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """An INSERT whose data come with the request: `text` without FORMAT, the format's name, where the data begin."""
@@ -98,6 +117,27 @@ def read_statement(text: str) -> Statement:
     words = [token.group().decode("utf-8", "replace").upper() for token in tokens]
     formats = tuple(words[i + 1] for i, word in enumerate(words[:-1]) if word == "FORMAT")
     return Statement(words[0] if words else "", formats)
+
+
+def forbidden_to_readers(text: str, table_functions: frozenset[str]) -> str | None:
+    """Return what an account that may only read must not do in a statement; None when it may be run.
+
+    table_functions: the engine's own, in small letters: all but a few harmless ones lead out of the store. Names
+    without a database must not mean the engine's `default`, in which files are tables: the caller sees to that.
+    """
+    tokens = [token for token in _TOKEN.finditer(text.encode()) if token.lastgroup != "blank"]
+    names = [token.group().decode("utf-8", "replace") for token in tokens]
+    if not names or names[0].upper() not in _READS:
+        return f"expected one of {', '.join(sorted(_READS))}"
+    for token, name, after in zip(tokens, names, [*names[1:], ""], strict=True):
+        plain = name.strip('`"').lower()
+        if token.lastgroup == "word" and name.upper() in _UNSAFE_WORDS:
+            return f"{name}: not for an account that may only read"
+        if after == "(" and plain in table_functions - _SAFE_SOURCES:
+            return f"{name}(...): not for an account that may only read"
+        if after == "." and plain == "default":
+            return "the database default: not for an account that may only read"
+    return None
 
 
 def _insert_with_format(head: bytes, format_at: int, name: re.Match[bytes], *, whole: bool) -> Insert | Literal["more"]:

@@ -8,7 +8,7 @@ neither slow nor break anything. When it cannot keep up it drops, counts what it
 from __future__ import annotations
 
 from collector.instrument.client import EVENTS_PER_BATCH, Event, EventClient
-from collector.instrument.labels import UNMATCHED, route_template, trace_id_of, user_agent_family
+from collector.instrument.labels import UNMATCHED, country_of, route_template, trace_id_of, user_agent_family
 from collector.instrument.middleware import CLIENT_CLOSED, RecordRequests
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Event",
     "EventClient",
     "RecordRequests",
+    "country_of",
     "route_template",
     "trace_id_of",
     "user_agent_family",

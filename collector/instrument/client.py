@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import logging
+import os
 import random
 import threading
 import time
@@ -14,6 +16,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 EVENTS_PER_BATCH = 5_000
+GZIP_FROM_BYTES = 4_096  # below this a packet or two are saved, for the same work
+_GZIP = b"\x1f\x8b"
 _log = logging.getLogger("tidegauge.instrument")
 
 
@@ -33,13 +37,16 @@ class Event(NamedTuple):
     database_target: str = ""
     user_agent_family: str = ""
     trace_id: str = ""
+    country: str = ""
 
 
 class EventClient:
     """Buffers events and posts them from a daemon thread; a batch is repeated until the collector has it.
 
+    token: for a collector that asks for one; TIDEGAUGE_INGEST_TOKEN (or _FILE) when it is not given.
     flush_seconds: how long (real time) an event waits for company. max_buffer: events kept while the collector is
-    away; more are dropped and counted. `record` never blocks and never raises.
+    away; more are dropped and counted. pack: gzip large bodies; unless said, to other machines only, for on loopback it
+    costs the app more than it saves. `record` never blocks and never raises.
     """
 
     def __init__(
@@ -50,10 +57,16 @@ class EventClient:
         instance: str,
         flush_seconds: float = 0.5,
         max_buffer: int = 100_000,
+        token: str | None = None,
+        pack: bool | None = None,
     ) -> None:
         self._target = urlsplit(collector_url)
         if self._target.scheme not in ("http", "https") or not self._target.hostname:
             raise ValueError(f"collector_url: expected http(s)://host:port, got {collector_url!r}")
+        self._headers = {"Content-Type": "application/json"}
+        if token := token or _token_of_environment():
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._is_far = self._target.hostname not in ("127.0.0.1", "::1", "localhost") if pack is None else pack
         self._service = service
         self._client_id = f"{instance}@{time.time():.6f}"
         self._flush_seconds, self._max_buffer = flush_seconds, max_buffer
@@ -66,6 +79,7 @@ class EventClient:
         self._connection: http.client.HTTPConnection | None = None
         self.generated_total = 0
         self.dropped_total = 0
+        self._accepted = 0
         self._told = (0, 0)  # the counters as of the last accepted batch
 
     def record(self, event: Event) -> None:
@@ -92,10 +106,10 @@ class EventClient:
         self._wake.set()
         if thread is not None:
             thread.join(timeout + 0.1)
-        left = self.generated_total - self._told[0] + len(self._buffer)
+        left = self.generated_total - self.dropped_total - self._accepted
         if left:
-            _log.warning("closed before the collector took everything: about %d events are lost", left)
-        return left == 0
+            _log.warning("closed before the collector took everything: %d events are lost", left)
+        return left == 0 and self._told == (self.generated_total, self.dropped_total)
 
     def _run(self) -> None:
         while True:
@@ -129,7 +143,9 @@ class EventClient:
             },
             "columns": dict(zip(Event._fields, columns, strict=True)),
         }
-        return json.dumps(body, separators=(",", ":")).encode(), len(events), counters
+        plain = json.dumps(body, separators=(",", ":")).encode()
+        packed = self._is_far and len(plain) >= GZIP_FROM_BYTES
+        return gzip.compress(plain, 1) if packed else plain, len(events), counters
 
     def _deliver(self, body: bytes, events: int, counters: tuple[int, int]) -> bool:
         """Post one batch until it is accepted or refused for good; False when closing ran out of time."""
@@ -137,6 +153,7 @@ class EventClient:
         while True:
             status, retry_after = self._post(body)
             if status == 200:
+                self._accepted += events
                 self._told = counters
                 return True
             if status in (400, 413):  # never acceptable: counted as dropped, told with the next report
@@ -146,6 +163,8 @@ class EventClient:
                 self._told = counters
                 return True
             attempt += 1
+            if status in (401, 403) and attempt == 1:
+                _log.error("the collector asks for another token: set TIDEGAUGE_INGEST_TOKEN; events wait")
             pause = max(retry_after, min(5.0, 0.1 * 2 ** min(attempt, 6)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             if self._closing.is_set():
                 pause = min(pause, 0.2)
@@ -160,7 +179,8 @@ class EventClient:
                 kind = http.client.HTTPSConnection if self._target.scheme == "https" else http.client.HTTPConnection
                 self._connection = kind(self._target.hostname or "", self._target.port, timeout=5)
             path = self._target.path.rstrip("/") + "/v1/events"
-            self._connection.request("POST", path, body, {"Content-Type": "application/json"})
+            packed = {"Content-Encoding": "gzip"} if body.startswith(_GZIP) else {}
+            self._connection.request("POST", path, body, {**self._headers, **packed})
             response = self._connection.getresponse()
             response.read()
             after = response.headers.get("Retry-After", "0")
@@ -170,3 +190,12 @@ class EventClient:
                 self._connection.close()
             self._connection = None
             return 0, 0.0
+
+
+def _token_of_environment() -> str:
+    """Return the first token of TIDEGAUGE_INGEST_TOKEN or the file of TIDEGAUGE_INGEST_TOKEN_FILE; "" without any."""
+    text, file = os.environ.get("TIDEGAUGE_INGEST_TOKEN", ""), os.environ.get("TIDEGAUGE_INGEST_TOKEN_FILE")
+    if not text and file:
+        with open(file, encoding="utf-8") as lines:
+            text = lines.read()
+    return next(iter(text.replace(",", " ").split()), "")

@@ -34,6 +34,18 @@ def trace_id_of(traceparent: bytes) -> str:
     return parts[1]
 
 
+_COUNTRY_HEADERS = (b"cf-ipcountry", b"cloudfront-viewer-country", b"x-vercel-ip-country", b"x-country-code")
+
+
+def country_of(headers: Mapping[bytes, bytes]) -> str:
+    """Return the viewer's country (ISO 3166, two letters) as the CDN in front says it; "" when none does."""
+    for name in _COUNTRY_HEADERS:
+        text = headers.get(name, b"").decode("latin-1").upper()
+        if len(text) == 2 and text.isascii() and text.isalpha():
+            return text
+    return ""
+
+
 _FAMILIES = (
     ("kube-probe", "probe"), ("bot", "bot"), ("spider", "bot"), ("crawl", "bot"), ("locust", "locust"),
     ("curl", "curl"), ("wget", "wget"), ("python", "python"), ("aiohttp", "python"), ("httpx", "python"),

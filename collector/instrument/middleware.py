@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from collector.instrument.client import Event, EventClient
-from collector.instrument.labels import route_template, trace_id_of, user_agent_family
+from collector.instrument.labels import country_of, route_template, trace_id_of, user_agent_family
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,8 +28,9 @@ class RecordRequests:
     """ASGI middleware, outermost: one event per HTTP request to `client`.
 
     clock returns epoch seconds of the clock in use (for `ts`); durations are real. region: used without a usable
-    `x-region` header. The app may fill `scope["tidegauge"]` with `cache_level`, `database_target` and, for requests
-    that it sheds before routing, `route`. On the lifespan's shutdown the client is closed.
+    `x-region` header. The app may fill `scope["tidegauge"]` with `cache_level`, `database_target`, the `region` it took
+    the request for and, for requests that it answers before routing, `route`; a proxy with `counted_elsewhere`, for
+    what another instance has answered and counted. On the lifespan's shutdown the client is closed.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class RecordRequests:
         finally:  # whatever happened: answered, raised, cancelled
             duration = time.perf_counter() - started
             try:
-                self._client.record(self._event(scope, own_root, exchange.outcome(), (ts, duration)))
+                if not scope["tidegauge"].get("counted_elsewhere"):
+                    self._client.record(self._event(scope, own_root, exchange.outcome(), (ts, duration)))
             except Exception:  # noqa: BLE001 - measuring must never fail what it measures
                 _log.exception("a request could not be recorded")
 
@@ -85,13 +87,14 @@ class RecordRequests:
             status=status,
             duration_us=duration_us,
             response_bytes=min(_LARGEST_UINT32, response_bytes),
-            region=self._region_of(headers.get(b"x-region", b"")),
+            region=str(details.get("region") or self._region_of(headers.get(b"x-region", b""))),
             instance=self._instance,
             version=self._version,
             cache_level=str(details.get("cache_level") or ""),
             database_target=str(details.get("database_target") or ""),
             user_agent_family=user_agent_family(headers.get(b"user-agent", b"")),
             trace_id=self._kept_trace(headers.get(b"traceparent", b""), status, duration_us),
+            country=country_of(headers),
         )
 
     def _region_of(self, header: bytes) -> str:

@@ -1,25 +1,27 @@
 """Markers, load runs and measured capacities: what people and the load generator tell the record.
 
-Owns the DDL, SQL and reads of markers, load_runs, load_seconds and capacities.
+Owns the DDL, SQL and reads of markers, load_runs, load_seconds, load_requests and capacities.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import pandas as pd
 
 from collector.clickhouse import Client
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A span people should know of (a deploy, an incident). masks_history: forecasts must not learn from it."""
+    """A span people should know of (a deploy, an incident).
+
+    masks_history: forecasts must not learn from it. excludes_slo: its requests count for no SLO (maintenance).
+    """
 
     service: str
     kind: str
@@ -27,6 +29,7 @@ class Marker:
     ends_at: datetime
     text: str
     masks_history: bool = False
+    excludes_slo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class LoadRun:
 
 
 def write_marker(client: Client, marker: Marker) -> None:
-    """Store a marker; the same one again changes nothing."""
+    """Store a marker. The same service, kind, start and text again replaces its end and what it asks for."""
     identity = _digest(marker.service, marker.kind, marker.starts_at.isoformat(), marker.text)
     client.insert_columns(
         "markers",
@@ -69,20 +72,24 @@ def write_marker(client: Client, marker: Marker) -> None:
             "ends_at": [_millis(marker.ends_at)],
             "text": [marker.text],
             "masks_history": [int(marker.masks_history)],
+            "excludes_slo": [int(marker.excludes_slo)],
         },
-        token=f"marker/{identity}/{marker.ends_at.isoformat()}/{marker.masks_history}",
+        # Not made of the content: a marker changed and changed back has to be stored a third time.
+        token=f"marker/{uuid.uuid4()}",
     )
 
 
 def read_markers(client: Client, service: str, *, since: datetime, until: datetime) -> list[Marker]:
     """Return the markers that overlap [since, until), by their start."""
     sql = """SELECT service, kind, toUnixTimestamp64Milli(starts_at), toUnixTimestamp64Milli(ends_at), text,
-        masks_history
+        masks_history, excludes_slo
       FROM markers FINAL
       WHERE service = {service:String} AND ends_at >= fromUnixTimestamp64Milli({since:Int64})
         AND starts_at < fromUnixTimestamp64Milli({until:Int64}) ORDER BY starts_at, id"""
     rows = client.query_rows(sql, {"service": service, "since": _millis(since), "until": _millis(until)})
-    return [Marker(row[0], row[1], _instant(row[2]), _instant(row[3]), row[4], bool(row[5])) for row in rows]
+    return [
+        Marker(row[0], row[1], _instant(row[2]), _instant(row[3]), row[4], bool(row[5]), bool(row[6])) for row in rows
+    ]
 
 
 def write_capacity(client: Client, capacity: Capacity) -> None:
@@ -144,24 +151,53 @@ def write_load_seconds(client: Client, run_id: str, columns: Mapping[str, Sequen
     )
 
 
-def read_load_runs(client: Client, service: str, *, limit: int = 50) -> list[LoadRun]:
-    """Return the newest runs of a service, newest first."""
-    sql = """SELECT run_id, service, scenario, target, toUnixTimestamp64Milli(started_at),
-        toUnixTimestamp64Milli(ended_at), status, summary
-      FROM load_runs FINAL WHERE service = {service:String} ORDER BY started_at DESC LIMIT {limit:UInt32}"""
-    return [
-        LoadRun(row[0], row[1], row[2], row[3], _instant(row[4]), _instant(row[5]), row[6], json.loads(row[7]))
-        for row in client.query_rows(sql, {"service": service, "limit": limit})
-    ]
+def write_load_requests(client: Client, run_id: str, columns: Mapping[str, Sequence[Any]], *, batch_id: str) -> int:
+    """Store requests of a run (intended_us, sent_us, first_byte_us, done_us, status, name, error); return how many."""
+    rows = len(columns["intended_us"])
+    renamed = {name.removesuffix("_us"): values for name, values in columns.items()}
+    return client.insert_columns(
+        "load_requests", {"run_id": [run_id] * rows, **renamed}, token=f"load-requests/{batch_id}"
+    )
 
 
-def read_load_seconds(client: Client, run_id: str) -> pd.DataFrame:
-    """Return the seconds of a run: `second` (aware UTC), the counts, `send_lag_us_max` and both histograms (dicts)."""
-    return client.query_frame(
-        """SELECT second, intended, sent, done, failed, unsent, send_lag_us_max, response_histogram, service_histogram
-        FROM load_seconds WHERE run_id = {run_id:String} ORDER BY second""",
+def read_load_runs(client: Client, service: str | None = None, *, limit: int = 50) -> list[LoadRun]:
+    """Return the newest runs of a service (of all when None), newest first."""
+    rows = client.query_rows(
+        f"{_LOAD_RUNS} WHERE {{service:String}} = '' OR service = {{service:String}}"
+        " ORDER BY started_at DESC LIMIT {limit:UInt32}",
+        {"service": service or "", "limit": limit},
+    )
+    return [_load_run(row) for row in rows]
+
+
+def read_load_run(client: Client, run_id: str) -> LoadRun | None:
+    """Return one run; None when no such run is stored."""
+    rows = client.query_rows(f"{_LOAD_RUNS} WHERE run_id = {{run_id:String}} LIMIT 1", {"run_id": run_id})
+    return _load_run(rows[0]) if rows else None
+
+
+_LOAD_RUNS = """SELECT run_id, service, scenario, target, toUnixTimestamp64Milli(started_at),
+    toUnixTimestamp64Milli(ended_at), status, summary FROM load_runs FINAL"""
+
+
+def _load_run(row: Sequence[Any]) -> LoadRun:
+    return LoadRun(row[0], row[1], row[2], row[3], _instant(row[4]), _instant(row[5]), row[6], json.loads(row[7]))
+
+
+_SECONDS = (
+    "second", "intended", "sent", "done", "failed", "unsent", "send_lag_us_max", "response_histogram",
+    "service_histogram",
+)  # fmt: skip
+
+
+def read_load_seconds(client: Client, run_id: str) -> dict[str, list[Any]]:
+    """Return the seconds of a run as columns, in the shape they were written in; empty lists when there are none."""
+    rows = client.query_rows(
+        """SELECT toUnixTimestamp(second), intended, sent, done, failed, unsent, send_lag_us_max, response_histogram,
+        service_histogram FROM load_seconds WHERE run_id = {run_id:String} ORDER BY second""",
         {"run_id": run_id},
     )
+    return {name: [row[index] for row in rows] for index, name in enumerate(_SECONDS)}
 
 
 def _digest(*parts: str) -> str:

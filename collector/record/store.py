@@ -13,16 +13,19 @@ from collector.record.demand import (
 )
 from collector.record.histogram import bucket_of, quantile_from_histogram, upper_edge
 from collector.record.ingest import IngestCounts, read_ingest_counts
+from collector.record.markers import excluded_spans
 from collector.record.red import RedDimension, read_red, read_red_totals
 from collector.record.runs import (
     Capacity,
     LoadRun,
     Marker,
     read_capacities,
+    read_load_run,
     read_load_runs,
     read_load_seconds,
     read_markers,
     write_capacity,
+    write_load_requests,
     write_load_run,
     write_load_seconds,
     write_marker,
@@ -30,8 +33,10 @@ from collector.record.runs import (
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 SCHEMA_OWNER = "collector"
+READER_ROLE = Path(__file__).parent / "reader.sql"
 
 __all__ = [
+    "READER_ROLE",
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
     "Capacity",
@@ -40,12 +45,14 @@ __all__ = [
     "Marker",
     "RedDimension",
     "bucket_of",
+    "excluded_spans",
     "quantile_from_histogram",
     "read_capacities",
     "read_demand",
     "read_demand_span",
     "read_demand_step",
     "read_ingest_counts",
+    "read_load_run",
     "read_load_runs",
     "read_load_seconds",
     "read_markers",
@@ -55,6 +62,7 @@ __all__ = [
     "upper_edge",
     "write_capacity",
     "write_imported_demand",
+    "write_load_requests",
     "write_load_run",
     "write_load_seconds",
     "write_marker",

@@ -14,7 +14,7 @@ A series that appears on a target we were already scraping began at zero; of a n
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,13 +45,17 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Samples of one counter. times: epoch seconds, ascending. le: upper edge in seconds of a classic bucket."""
+    """Samples of one counter. times: epoch seconds, ascending.
+
+    le: upper edge in seconds of a classic bucket. bucket: our log bucket, of a native histogram.
+    """
 
     target: Target
     key: Key
     times: Numbers
     values: Numbers
     le: float | None = None
+    bucket: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,12 @@ class _Row:
     requests: int = 0
     duration_us: float = 0.0
     cumulative: dict[float, int] = field(default_factory=lambda: defaultdict(int))
+    native: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+
+    def histogram(self) -> dict[int, int]:
+        found = Counter(log_buckets(self.cumulative))
+        found.update(self.native)
+        return dict(sorted(found.items()))
 
 
 def decide_minutes(
@@ -101,6 +111,8 @@ def decide_minutes(
         for minute, count in _place(one, scrapes[one.target], edges, gap_seconds, whole=True)[0]:
             if minute in rows and one.le is not None:
                 rows[minute][one.key].cumulative[one.le] += int(count)
+            elif minute in rows and one.bucket is not None:
+                rows[minute][one.key].native[one.bucket] += int(count)
     for one in sums:
         for minute, seconds in _place(one, scrapes[one.target], edges, gap_seconds, whole=False)[0]:
             if minute in rows:
@@ -186,7 +198,7 @@ def _columns(service: str, minute: int, rows: Mapping[Key, _Row]) -> dict[str, l
     filled = rows or {Key("", "", "", "", 0): _Row()}  # scraped, and nothing came: a zero, not a gap
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for key, row in filled.items():
-        histogram = log_buckets(row.cumulative)
+        histogram = row.histogram()
         values = (
             minute, service, key.route, key.method, key.version, key.region, key.status, "", row.requests,
             round(row.duration_us), _longest_us(histogram), 0, histogram,

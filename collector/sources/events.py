@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.instrument import Event
+from collector.sources.cardinality import MOST_SERVICES, CardinalityGuard
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -94,6 +95,8 @@ def parse_batch(body: bytes, *, now_seconds: float) -> EventBatch:
         raise BatchRefusedError(f"schema: expected 1, got {batch.get('schema')!r}")
     client = _object(batch.get("client"), "client")
     columns = _object(batch.get("columns"), "columns")
+    starts = columns.get("ts_us")
+    columns.setdefault("country", [""] * len(starts) if isinstance(starts, list) else [])  # clients of before say none
     _check_columns(columns, now_seconds)
     return EventBatch(
         batch_id=_batch_id(batch.get("batch_id")),
@@ -103,6 +106,16 @@ def parse_batch(body: bytes, *, now_seconds: float) -> EventBatch:
         dropped_total=_count(client.get("dropped_total"), "client.dropped_total"),
         columns={name: columns[name] for name in Event._fields},
     )
+
+
+def within_caps(guard: CardinalityGuard, batch: EventBatch, document: bytes) -> bytes:
+    """Return the batch's document with labels over their caps folded. Raises BatchRefusedError: too many services."""
+    if not guard.admits_service(batch.service):
+        raise BatchRefusedError(f"client.service: expected one of the {MOST_SERVICES} services known, got another")
+    columns = guard.fold(batch.service, batch.columns)
+    if columns is None:
+        return document
+    return json.dumps({**json.loads(document), "columns": columns}, separators=(",", ":")).encode()
 
 
 def _check_columns(columns: Mapping[str, Any], now_seconds: float) -> None:
@@ -121,17 +134,25 @@ def _check_columns(columns: Mapping[str, Any], now_seconds: float) -> None:
     for name, (least, most) in _RANGES.items():
         _check_whole_numbers(columns[name], name, (least, most), f"whole numbers from {least} to {most}")
     for name in _TEXTS:
-        _check_each(columns[name], name, f"texts of at most {_LONGEST_TEXT} characters", _is_short_text)
+        _check_texts(columns[name], name)
 
 
 def _check_whole_numbers(column: list[Any], name: str, span: tuple[int, int], expected: str) -> None:
-    _check_each(column, name, expected, lambda value: type(value) is int and span[0] <= value <= span[1])
+    # Whole columns first, in C: a batch has thousands of rows. Only a bad one is looked through for its row.
+    if set(map(type, column)) <= {int} and (not column or span[0] <= min(column) <= max(column) <= span[1]):
+        return
+    _refuse_first(column, name, expected, lambda value: type(value) is int and span[0] <= value <= span[1])
 
 
-def _check_each(column: list[Any], name: str, expected: str, holds: Callable[[Any], bool]) -> None:
-    for row, value in enumerate(column):
-        if not holds(value):
-            raise BatchRefusedError(f"columns.{name}[{row}]: expected {expected}, got {_shown(value)}")
+def _check_texts(column: list[Any], name: str) -> None:
+    distinct = set(column) if set(map(type, column)) <= {str} else None
+    if distinct is None or not all(map(_is_short_text, distinct)):
+        _refuse_first(column, name, f"texts of at most {_LONGEST_TEXT} characters", _is_short_text)
+
+
+def _refuse_first(column: list[Any], name: str, expected: str, holds: Callable[[Any], bool]) -> None:
+    row = next(row for row, value in enumerate(column) if not holds(value))
+    raise BatchRefusedError(f"columns.{name}[{row}]: expected {expected}, got {_shown(column[row])}")
 
 
 def _is_short_text(value: Any) -> bool:

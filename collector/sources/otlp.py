@@ -46,12 +46,13 @@ class TraceEvents:
 
 def parse_traces(body: bytes, content_type: str, *, now_seconds: float) -> TraceEvents:
     """Return the requests in an export. now_seconds: the clock in use. Raises BatchRefusedError (400, 415)."""
-    request = _decoded(body, content_type)
+    request = ExportTraceServiceRequest()
+    decoded(body, content_type, request, what="traces")
     oldest, newest = (now_seconds - OLDEST_EVENT_SECONDS) * 1e6, (now_seconds + NEWEST_EVENT_SECONDS) * 1e6
     by_service: dict[str, list[Event]] = {}
     rejected = 0
     for resource_spans in request.resource_spans:
-        resource = _attributes(resource_spans.resource.attributes)
+        resource = attributes_of(resource_spans.resource.attributes)
         service = _text(resource, "service.name") or "unknown_service"
         for scope in resource_spans.scope_spans:
             for span in scope.spans:
@@ -65,8 +66,8 @@ def parse_traces(body: bytes, content_type: str, *, now_seconds: float) -> Trace
     return TraceEvents(by_service, rejected)
 
 
-def _decoded(body: bytes, content_type: str) -> Any:
-    request = ExportTraceServiceRequest()
+def decoded(body: bytes, content_type: str, request: Any, *, what: str) -> None:
+    """Read an export, protobuf or JSON, into `request`. Raises BatchRefusedError (400, 415)."""
     kind = content_type.split(";", 1)[0].strip().lower()
     try:
         if kind == "application/x-protobuf":
@@ -79,8 +80,7 @@ def _decoded(body: bytes, content_type: str) -> Any:
     except (DecodeError, ParseError, RecursionError, binascii.Error, ValueError, TypeError) as error:
         if isinstance(error, BatchRefusedError):
             raise
-        raise BatchRefusedError(f"body: expected an OTLP export of traces, got: {str(error)[:200]}") from error
-    return request
+        raise BatchRefusedError(f"body: expected an OTLP export of {what}, got: {str(error)[:200]}") from error
 
 
 def _with_protobuf_ids(value: Any) -> Any:
@@ -97,7 +97,7 @@ def _with_protobuf_ids(value: Any) -> Any:
     return value
 
 
-def _attributes(pairs: Any) -> dict[str, Any]:
+def attributes_of(pairs: Any) -> dict[str, Any]:
     """Return the attributes that are plain values."""
     plain = {}
     for pair in pairs:
@@ -108,7 +108,7 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 
 def _event(span: Any, resource: Mapping[str, Any]) -> Event:
-    own = _attributes(span.attributes)
+    own = attributes_of(span.attributes)
     duration_us = min(_UINT32, max(0, span.end_time_unix_nano - span.start_time_unix_nano) // 1000)
     status = _status(own, span)
     method = (_text(own, "http.request.method") or _text(own, "http.method")).upper()

@@ -1,4 +1,4 @@
-"""Pull of request counters and durations from a Prometheus server: all the PromQL there is, and its client.
+"""Pull of request counters and durations from a Prometheus server: its client, and what is asked in which order.
 
 The client is used for its session, retries and range calls. What it leaves open is closed here: ranges are split under
 the server's 11,000 points, every call has a timeout, GET only (its POST is not retried), label values are escaped, and
@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,15 +21,18 @@ import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 
-from collector.sources.counters import MINUTE, Key, Minutes, Series, decide_minutes
+from collector.record.exponential import Exponential
+from collector.sources.counters import MINUTE, Key, Minutes, Series, Target, decide_minutes
+from collector.sources.native import NativeSeries, exponential_of, native_series
+from collector.sources.promql import native_queries, samples_query, split_range
 
-MOST_POINTS = 10_000  # the server refuses more than 11,000 per series
 _GAP_SCRAPES = 3  # a scrape can slip into the neighbouring window; after three without one it is missing
 _METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*\Z")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 log = logging.getLogger(__name__)
 Write = Callable[[dict[str, list[Any]], str], None]
+Labels = tuple[tuple[str, str], ...]
 
 
 class PrometheusError(Exception):
@@ -40,9 +43,10 @@ class PrometheusError(Exception):
 class PrometheusSettings:
     """Where a service's counters are, and which labels tell what.
 
-    requests_metric: a counter of requests. duration_metric: the base name of a classic histogram in seconds (its
-    `_bucket` and `_sum` are read), or None. match: labels that select the service, exactly. status_label: "200", or
-    classes such as "5xx"; a histogram without it gives rows of status 0. None for a label that does not exist.
+    requests_metric: a counter of requests, or a native histogram. duration_metric: the base name of a histogram in
+    seconds, or None; where there are no classic `_bucket`s, the native histogram of that name is read.
+    match: labels that select the service, exactly. status_label: "200", or classes such as "5xx"; a histogram without
+    it gives rows of status 0. None for a label that does not exist.
     """
 
     service: str
@@ -95,15 +99,6 @@ class Pulled:
     warnings: tuple[str, ...]
 
 
-def samples_query(metric: str, match: tuple[tuple[str, str], ...], step_seconds: int) -> str:
-    """Return the PromQL for a counter's samples: one per step, and none where nothing was scraped.
-
-    `last_over_time` over one step instead of the bare name, because that would repeat an old sample for five minutes.
-    """
-    selector = ", ".join(f"{name}={_quote(value)}" for name, value in match)
-    return f"last_over_time({metric}{{{selector}}}[{step_seconds}s])"
-
-
 def pull_once(settings: PrometheusSettings, *, since: datetime, until: datetime, write: Write) -> Pulled:
     """Read, decide and write the whole minutes in [since, until) that can be complete by `until`.
 
@@ -143,30 +138,67 @@ def read_counters(settings: PrometheusSettings, *, since: int, until: int) -> Sa
         session.hooks["response"].append(lambda response, *_, **__: warnings.update(_warnings(response)))
         client = PrometheusConnect(url=settings.url.rstrip("/"), session=session, method="GET")
 
-        def read(metric: str) -> tuple[Series, ...]:
-            query = samples_query(metric, settings.match, step)
-            return _read_series(client, settings, query, begin, end, warnings)
+        def read(metric: str) -> _Read:
+            return _read_series(client, settings, metric, begin, end)
 
-        counted = read(settings.requests_metric)
+        found = read(settings.requests_metric)
+        counted = (*found.counters, *(each.count for each in found.natives))
         histogram = settings.duration_metric
-        buckets = read(f"{histogram}_bucket") if histogram else ()
-        sums = read(f"{histogram}_sum") if histogram else ()
+        buckets = read(f"{histogram}_bucket").counters if histogram else ()
+        sums = read(f"{histogram}_sum").counters if histogram else ()
+        if histogram and not buckets:
+            natives = found.natives if histogram == settings.requests_metric else read(histogram).natives
+            buckets = tuple(bucket for each in natives for bucket in each.buckets)
+            sums = sums or tuple(each.seconds for each in natives)
     return Samples(counted, buckets, sums, tuple(warnings))
 
 
-def split_range(begin: int, end: int, step_seconds: int, most_points: int = MOST_POINTS) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) evaluation instants, both included, that together cover [begin, end] once."""
-    while begin <= end:
-        last = min(end, begin + (most_points - 1) * step_seconds)
-        yield begin, last
-        begin += most_points * step_seconds
+@dataclass(frozen=True, slots=True)
+class _Read:
+    counters: tuple[Series, ...]
+    natives: tuple[NativeSeries, ...]
 
 
-def _read_series(
-    client: Any, settings: PrometheusSettings, query: str, begin: int, end: int, warnings: dict[str, None]
-) -> tuple[Series, ...]:
+@dataclass(slots=True)
+class _Points:
+    values: list[tuple[float, float]] = field(default_factory=list)
+    natives: list[tuple[float, Exponential]] = field(default_factory=list)
+
+
+def _read_series(client: Any, settings: PrometheusSettings, metric: str, begin: int, end: int) -> _Read:
+    query = samples_query(metric, settings.match, settings.step_seconds)
+    found = _read_points(client, settings, query, begin, end)
+    # Prometheus before 2.43 answers zeros for native histograms here: what is nothing but zeros is asked for again.
+    if any(points.values and not any(value for _, value in points.values) for points in found.values()):
+        found |= _read_natives(client, settings, metric, begin, end)
+    told = {labels: points for labels, points in found.items() if points.natives}
+    return _Read(
+        tuple(_series(settings, dict(labels), points.values) for labels, points in found.items() if labels not in told),
+        tuple(native_series(each.natives, *_identity(settings, dict(labels))) for labels, each in told.items()),
+    )
+
+
+def _read_natives(
+    client: Any, settings: PrometheusSettings, metric: str, begin: int, end: int
+) -> dict[Labels, _Points]:
+    """Return the native histograms among a metric's series: the bare name's, at the instants with a new sample."""
+    bare, counted = native_queries(metric, settings.match, settings.step_seconds)
+    found = _read_points(client, settings, bare, begin, end)
+    if not any(points.natives for points in found.values()):
+        return {}
+    fresh = _read_points(client, settings, counted, begin, end)
+    natives = {}
+    for labels, points in found.items():
+        instants = {at for at, count in fresh[labels].values if count > 0} if labels in fresh else set()
+        new = [(at, histogram) for at, histogram in points.natives if at in instants]
+        if new:
+            natives[labels] = _Points(natives=new)
+    return natives
+
+
+def _read_points(client: Any, settings: PrometheusSettings, query: str, begin: int, end: int) -> dict[Labels, _Points]:
     seconds = settings.timeout.total_seconds()
-    points: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    points: dict[Labels, _Points] = {}
     for first, last in split_range(begin, end, settings.step_seconds):
         try:
             found = client.custom_query_range(
@@ -177,33 +209,41 @@ def _read_series(
                 params={"timeout": f"{math.ceil(seconds)}s"},
                 timeout=seconds,
             )
+            for item in found:
+                labels = tuple(sorted((name, value) for name, value in item["metric"].items() if name != "__name__"))
+                of_series = points.setdefault(labels, _Points())
+                of_series.values += [
+                    (float(at), float(value)) for at, value in item.get("values", ()) if value != "NaN"
+                ]
+                of_series.natives += [(float(at), exponential_of(told)) for at, told in item.get("histograms", ())]
         except (requests.RequestException, PrometheusApiClientException, KeyError, ValueError) as error:
             raise PrometheusError(f"{settings.url}: {query}: {error}") from error
-        for item in found:
-            if "histograms" in item:
-                warnings[f"{query}: native histograms are not read, expected classic buckets"] = None
-            values = [(float(at), float(value)) for at, value in item.get("values", ()) if value != "NaN"]
-            points.setdefault(tuple(sorted(item["metric"].items())), []).extend(values)
-    return tuple(_series(settings, dict(labels), values) for labels, values in points.items() if values)
+    return {labels: each for labels, each in points.items() if each.values or each.natives}
 
 
 def _series(settings: PrometheusSettings, labels: Mapping[str, str], points: list[tuple[float, float]]) -> Series:
-    def text(name: str | None) -> str:
-        return labels.get(name, "") if name else ""
-
+    target, key = _identity(settings, labels)
     return Series(
-        target=(labels.get("job", ""), labels.get("instance", "")),
-        key=Key(
-            route=text(settings.route_label),
-            method=text(settings.method_label),
-            version=text(settings.version_label),
-            region=text(settings.region_label),
-            status=_status(text(settings.status_label)),
-        ),
+        target=target,
+        key=key,
         times=np.array([at for at, _ in points]),
         values=np.array([value for _, value in points]),
         le=float(labels["le"]) if "le" in labels else None,
     )
+
+
+def _identity(settings: PrometheusSettings, labels: Mapping[str, str]) -> tuple[Target, Key]:
+    def text(name: str | None) -> str:
+        return labels.get(name, "") if name else ""
+
+    key = Key(
+        route=text(settings.route_label),
+        method=text(settings.method_label),
+        version=text(settings.version_label),
+        region=text(settings.region_label),
+        status=_status(text(settings.status_label)),
+    )
+    return (labels.get("job", ""), labels.get("instance", "")), key
 
 
 def _status(label: str) -> int:
@@ -230,11 +270,6 @@ def _warnings(response: requests.Response) -> dict[str, None]:
     except ValueError:
         return {}
     return dict.fromkeys([*answer.get("warnings", ()), *answer.get("infos", ())])
-
-
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def _epoch(at: datetime) -> float:

@@ -23,11 +23,14 @@ from pathlib import Path
 
 DEFAULT_QUOTA_BYTES = 512 * 1024 * 1024
 MOST_PENDING = 100_000  # batches; their names are kept in memory
+RESERVED_BYTES = (
+    16 * 1024 * 1024
+)  # never filled by batches: the plan, the settled log and the outbox need room to go on
 SETTLED_PER_LOG = 50_000  # two logs are kept: ids of the last 50,000 to 100,000 batches
 
 
 class SpoolFullError(RuntimeError):
-    """The spool has reached its quota; the client should come back later."""
+    """The spool has reached its quota, or its disk takes no more; the client should come back later."""
 
 
 class SpoolLockedError(RuntimeError):
@@ -55,8 +58,10 @@ class SpoolState:
 class Spool:
     """The spool in one folder. `accept` and the writer's methods may be called from different threads."""
 
-    def __init__(self, folder: Path, *, quota_bytes: int = DEFAULT_QUOTA_BYTES) -> None:
-        self._folder, self._quota_bytes = folder, quota_bytes
+    def __init__(
+        self, folder: Path, *, quota_bytes: int = DEFAULT_QUOTA_BYTES, reserved_bytes: int = RESERVED_BYTES
+    ) -> None:
+        self._folder, self._quota_bytes, self._reserved_bytes = folder, quota_bytes, reserved_bytes
         self._pending_folder, self._dead_folder = folder / "pending", folder / "dead-letter"
         for part in (self._pending_folder, self._dead_folder):
             part.mkdir(parents=True, exist_ok=True)
@@ -85,9 +90,22 @@ class Spool:
             if self._pending_bytes + len(body) > self._quota_bytes or len(self._pending) >= MOST_PENDING:
                 raise SpoolFullError(f"the spool holds its quota: {self._quota_bytes} bytes, {MOST_PENDING} batches")
             name = f"{received_us:020d}-{batch_id}.json"
-            write_durably(self._pending_folder / name, body)
+            self._write_pending(self._pending_folder / name, body)
             self._add(name, len(body))
             return True
+
+    def _write_pending(self, path: Path, body: bytes) -> None:
+        """Put a batch on disk whole, or leave nothing of it. Raises SpoolFullError."""
+        try:
+            disk = os.statvfs(self._pending_folder)
+            if disk.f_bavail * disk.f_frsize < self._reserved_bytes + len(body):
+                raise SpoolFullError(f"the disk of the spool has only {disk.f_bavail * disk.f_frsize} bytes left")
+            write_durably(path, body)
+        except OSError as error:
+            # Renamed or not: it is not acknowledged, and its repetition will lie under another name.
+            for each in (path, temporary_of(path)):
+                each.unlink(missing_ok=True)
+            raise SpoolFullError(f"the spool cannot be written: {error}") from error
 
     def state(self) -> SpoolState:
         """Return what waits now."""
@@ -152,6 +170,19 @@ class Spool:
                 write_durably(self._dead_folder / name, source.read_bytes())
         self.settle(block)
 
+    def revive(self, name: str, *, batch_id: str, received_us: int) -> bool:
+        """Accept a dead letter's body again under another id and remove the letter; False when there is none.
+
+        Raises SpoolFullError. Done twice, it is stored once: the letter goes after its body was accepted.
+        """
+        letter = self._dead_folder / Path(name).name
+        if not letter.is_file():
+            return False
+        self.accept(batch_id, letter.read_bytes(), received_us=received_us)
+        letter.unlink()
+        letter.with_name(letter.name + ".reason").unlink(missing_ok=True)
+        return True
+
     def _is_settled(self, block: Block) -> bool:
         with self._lock:
             return all(id_of(name) in self._settled for name in block.names)
@@ -171,7 +202,7 @@ class Spool:
             if path.exists():
                 self._settled.update(line for line in path.read_text().splitlines() if len(line) == 36)
         for path in sorted(self._pending_folder.glob("*.json")):
-            if id_of(path.name) in self._settled:
+            if id_of(path.name) in self._settled or id_of(path.name) in self._pending_ids:
                 path.unlink()
             else:
                 self._add(path.name, path.stat().st_size)
@@ -202,9 +233,14 @@ def id_of(name: str) -> str:
     return name.split("-", 1)[1].removesuffix(".json")
 
 
+def temporary_of(path: Path) -> Path:
+    """Return the name that a file has until it is whole."""
+    return path.with_name(path.name + ".tmp")
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file so that after a crash it is there whole, or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = temporary_of(path)
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,43 +16,47 @@ from collector.clickhouse import Client, StoreRefusedError
 from collector.instrument import Event
 from collector.sources.spool import Block, Spool, id_of
 
-MOST_BYTES_PER_BLOCK = 4 * 1024 * 1024  # bounds the memory of one insert; about 20,000 events
+MOST_BYTES_PER_BLOCK = 4 * 1024 * 1024  # bounds the memory of one insert; about 50,000 events
 MOST_BATCHES_PER_BLOCK = 500
+Send = Callable[[Spool, Client, Block], int]
 _log = logging.getLogger("tidegauge.collector")
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What one tick did."""
+    """What one tick did. more_waits: a whole block, or the rest of a plan, is there for the next tick at once."""
 
     stored_batches: int = 0
     stored_events: int = 0
     dead_batches: int = 0
+    more_waits: bool = False
 
 
-def flush_once(spool: Spool, client: Client) -> Flushed:
-    """Send what waits, up to one block (or the rest of an unfinished plan).
+def flush_once(spool: Spool, client: Client, *, send: Send | None = None) -> Flushed:
+    """Send what waits, up to one block (or the rest of an unfinished plan). send: what stores a block; events' own.
 
     Raises StoreUnavailableError: everything stays in the spool, and the next tick sends the same blocks again.
     """
     stored_batches = stored_events = dead = 0
     for block in spool.next_blocks(most_bytes=MOST_BYTES_PER_BLOCK, most_batches=MOST_BATCHES_PER_BLOCK):
         try:
-            stored_events += _send(spool, client, block)
+            stored_events += (send or _send)(spool, client, block)
         except (StoreRefusedError, BlockUnreadableError) as error:
             if len(block.names) > 1:
                 # One of them is at fault: each becomes a block of its own, sent with the next tick. The batches of
                 # the plan's later blocks are single already, and keep their places after these.
                 _log.warning("the store refused a block of %d batches, trying each: %s", len(block.names), error)
                 spool.replan([name] for name in block.names)
-                break
+                return Flushed(stored_batches, stored_events, dead, more_waits=True)
             _log.error("a batch went to dead-letter: %s", error)
             spool.bury(block, str(error))
             dead += 1
             continue
         spool.settle(block)
         stored_batches += len(block.names)
-    return Flushed(stored_batches, stored_events, dead)
+    waiting = spool.state()
+    more = waiting.size_bytes >= MOST_BYTES_PER_BLOCK or waiting.batches >= MOST_BATCHES_PER_BLOCK
+    return Flushed(stored_batches, stored_events, dead, more_waits=more)
 
 
 class BlockUnreadableError(ValueError):
@@ -76,9 +80,10 @@ def event_columns(documents: list[dict[str, Any]]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {"ts" if name == "ts_us" else name: [] for name in Event._fields}
     services: list[str] = []
     for document in documents:
-        for name, values in document["columns"].items():
+        events = len(document["columns"]["ts_us"])
+        for name, values in ({"country": [""] * events} | document["columns"]).items():
             columns["ts" if name == "ts_us" else name].extend(values)
-        services.extend([document["client"]["service"]] * len(document["columns"]["ts_us"]))
+        services.extend([document["client"]["service"]] * events)
     return {**columns, "service": services}
 
 

@@ -20,18 +20,17 @@ def forecast_with_calendar(
     calendar: Calendar | None,
     learnt: LearntHours | None = None,
     remembered: Remembered | None = None,
-) -> tuple[Forecast | NoForecast, tuple[str, ...]]:
-    """Return `forecast_demand` with the calendar in it, and what was done about each kind of event ahead.
+) -> Forecast | NoForecast:
+    """Return `forecast_demand` with the calendar in it; its notes say what was done about each kind of event ahead.
 
     Raises ForecastError, and CalendarError when something is supposed of which nobody knows an effect.
     """
     plain = forecast_demand(series, origin=origin, horizon=horizon, quantiles=quantiles, learnt=learnt)
     if isinstance(plain, NoForecast) or calendar is None:
-        return plain, ()
+        return plain
     earlier = LearntHours()  # of its own: what the live forecast has learnt is not pushed out
 
     def base(at: datetime, over: timedelta) -> Forecast | NoForecast:
         return forecast_demand(series, origin=at, horizon=over, quantiles=quantiles, learnt=earlier)
 
-    adjusted = with_calendar(plain, series, calendar, base=base, remembered=remembered)
-    return adjusted.forecast, adjusted.notes
+    return with_calendar(plain, series, calendar, base=base, remembered=remembered)

@@ -39,18 +39,10 @@ class Remembered:
     occurrences: dict[tuple[Event, tuple[float, ...]], Occurrence | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Adjusted:
-    """The forecast with the calendar in it, and per kind of event ahead what was done and why."""
-
-    forecast: Forecast
-    notes: tuple[str, ...]
-
-
 def with_calendar(
     forecast: Forecast, series: DemandSeries, calendar: Calendar, *, base: Base, remembered: Remembered | None = None
-) -> Adjusted:
-    """Return the forecast with the admitted effects of the events ahead, and with what is supposed.
+) -> Forecast:
+    """Return the forecast with the admitted effects of the events ahead, and with what is supposed; its notes say why.
 
     series: what the forecast rests on; rows from its origin on are not looked at. base: the same model without a
     calendar, with the same quantiles. Raises CalendarError when something is supposed of which nobody knows an effect.
@@ -79,7 +71,7 @@ def with_calendar(
     frame = forecast.frame.copy()
     frame[frame.columns.drop("ds")] = values
     model = f"{forecast.model}+calendar" if changed else forecast.model
-    return Adjusted(replace(forecast, frame=frame, model=model), tuple(notes))
+    return replace(forecast, frame=frame, model=model, notes=(*forecast.notes, *notes))
 
 
 def past_of(kind: str, calendar: Calendar, series: DemandSeries, origin: datetime) -> list[Event]:

@@ -100,7 +100,7 @@ def forecast(
         if chart is not None:
             write_chart(chart, answer_svg(answer))
     if as_json:
-        edge.print_json(forecasts_json(answer.series, answer.step, answer.forecasts, answer.notes))
+        edge.print_json(forecasts_json(answer.series, answer.step, answer.forecasts))
     else:
         show_answer(edge.console(), answer)
     missing = [one for one in answer.forecasts if isinstance(one, NoForecast)]

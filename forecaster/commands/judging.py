@@ -9,6 +9,7 @@ import typer
 from forecaster.commands import edge
 
 if TYPE_CHECKING:
+    from forecaster.forecast.interface import Model
     from forecaster.forecast.skill import SkillReport
 
 _BACKTEST_HELP = """Play the scaling policy on the past, against the autoscaler alone. `act` needs a passed one.
@@ -75,7 +76,8 @@ def backtest_forecasts(
     origins: Annotated[int, typer.Option(help="Instants of the last third to forecast from.", min=1)] = 12,
     horizon: Annotated[str, typer.Option(help="How far ahead each forecast goes, such as 24h.")] = "24h",
     models: Annotated[
-        str | None, typer.Option(help="Show these only, commas between, such as ours,naive_week.")
+        str | None,
+        typer.Option(help="These only, commas between: ours,naive_week. Else all that are installed."),
     ] = None,
     chart: edge.ChartFile = None,
     as_json: edge.AsJson = False,
@@ -90,9 +92,10 @@ def backtest_forecasts(
     with edge.told():
         edge.exactly_one(service, csv)
         span = edge.named("--horizon", parse_span, horizon)
+        wanted = _beside(models)
         if csv is not None:
             with edge.progress() as progress:
-                report = skill_from_csv(csv, origins=origins, horizon=span, progress=progress)
+                report = skill_from_csv(csv, origins=origins, horizon=span, models=wanted, progress=progress)
         else:
             catalog, settings = edge.configuration()
             known = catalog.service(service or "")
@@ -104,6 +107,7 @@ def backtest_forecasts(
                     horizon=span,
                     clock=world.clock,
                     settings=settings,
+                    models=wanted,
                     progress=progress,
                 )
     with edge.told():
@@ -116,15 +120,26 @@ def backtest_forecasts(
         show_skill(edge.console(), report)
 
 
+def _beside(names: str | None) -> dict[str, Model]:
+    """Return the models to fit beside ours and the naive ones. Raises ValueError on an unknown name."""
+    from forecaster.forecast.baselines import BASELINES
+    from forecaster.forecast.members import MODELS
+    from forecaster.forecast.skill import OURS
+    from forecaster.forecast.statsforecast_adapter import statsforecast_models
+
+    known = (OURS, *MODELS)
+    wanted = [*statsforecast_models()] if names is None else [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"--models: expected some of {', '.join(known)}, got {', '.join(unknown)}")
+    return {name: MODELS[name]() for name in wanted if name != OURS and name not in BASELINES}
+
+
 def _only(report: SkillReport, names: str | None) -> SkillReport:
-    """Return the report with the models named only, in the order named; raises ValueError on an unknown one."""
+    """Return the report with the models named only, in the order named."""
     from dataclasses import replace
 
     if names is None:
         return report
     known = {skill.model: skill for skill in report.models}
-    wanted = [name.strip() for name in names.split(",")]
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"--models: expected some of {', '.join(known)}, got {', '.join(unknown)}")
-    return replace(report, models=tuple(known[name] for name in wanted))
+    return replace(report, models=tuple(known[name.strip()] for name in names.split(",")))

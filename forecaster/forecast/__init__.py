@@ -32,7 +32,7 @@ def predict(
     from forecaster.calendar.demand import forecast_with_calendar  # it rests on this package
 
     series = clean_series("history", history)
-    forecast, _ = forecast_with_calendar(series, origin=origin, horizon=horizon, quantiles=quantiles, calendar=calendar)
+    forecast = forecast_with_calendar(series, origin=origin, horizon=horizon, quantiles=quantiles, calendar=calendar)
     if isinstance(forecast, NoForecast):
         raise ForecastError(f"no forecast from {origin.isoformat()}: {forecast.reason}")
     return forecast.frame

@@ -8,12 +8,13 @@ correction of conformal prediction, and upper ones lean on what the days like to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from forecaster.forecast import seasonal
-from forecaster.forecast.windows import Array, Windows, windows_of
+from forecaster.forecast.calibration import Residuals, effective, quantiles_of, residuals_of
+from forecaster.forecast.interface import Refusal
+from forecaster.forecast.windows import Array, Windows
 
 USED_FOR_SECONDS = 3600  # a fit serves the origins of the hour after it
 NEAR_MINUTES = (-45, 120)  # around that hour, earlier origins are dense: a ramp's edge is a matter of minutes
@@ -23,66 +24,110 @@ NODE_MINUTES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 600, 
 OFFSET_SHARE = 0.02  # of the last day's mean, added before logarithms: a small count is no catastrophe
 LEAST_OFFSET = 1e-9  # any offset keeps the logarithm finite
 PRIOR_SAMPLES = 40.0  # how many samples the belief of a short history is worth
-PRIOR_LOG_DEVIATION = 0.25
-PRIOR_RESIDUALS = 2.0
 RECURRING_SHARE = 0.4  # how far an upper quantile goes towards what the days like today reached
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """What earlier origins saw, and what came: inputs (origins, nodes, features) and actual, relative to level."""
+
+    origins: Array
+    nodes: Array  # horizons in steps
+    inputs: Array
+    level: Array
+    actual: Array  # 0 where not known
+    known: Array
+    for_weights: Array  # how much each origin counts
+    for_residuals: Array
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
-    """What earlier origins taught. weights: (nodes, features); residuals: sorted per node, with cumulative weights."""
+    """What earlier origins taught. weights: (nodes, features)."""
 
     nodes: Array  # horizons in steps
     weights: Array
-    residuals: Array
-    cumulative: Array
-    samples: Array  # effective number of residuals per node
+    residuals: Residuals
     offset: float
     highest: float  # no forecast goes above it
 
 
-def fit(values: Array, step_seconds: int) -> Fit:
-    """Learn from every earlier origin of the last FIT_DAYS in `values` (NaN = gap), as of their end."""
-    windows = windows_of(values, step_seconds)
-    offset = _offset(windows)
-    nodes = np.unique([round(minutes * 60 / step_seconds) for minutes in NODE_MINUTES])
+def lessons(windows: Windows, offset: float) -> Lessons:
+    """Return what every earlier origin of the last FIT_DAYS saw, and what came."""
+    nodes = np.unique([round(minutes * 60 / windows.step_seconds) for minutes in NODE_MINUTES])
     origins = _earlier_origins(windows)
-    highest = 2.0 * float(np.nanmax(values, initial=0.0)) + offset
     inputs, level = seasonal.features(windows, origins, nodes, offset)
     at = origins[:, None] + nodes[None, :]
-    actual = windows.log_mean(at, at + 1, offset)
-    target = actual - level[:, None]
-    known = np.isfinite(target) & (at < windows.length)
-    target = np.where(known, target, 0.0)
-    weight = _weights_of(windows, origins, step_seconds)
-    learnt = _ridge(inputs, target, known * weight[0][:, None])
-    residual = target - np.einsum("ohf,hf->oh", inputs, learnt)
-    residual *= 1 + 0.5 * inputs.shape[-1] / np.maximum(
-        _effective(known * weight[0][:, None]), 1.0
-    )  # they were fitted to
-    sorted_residuals, cumulative = _sorted_residuals(residual, known * weight[1][:, None])
-    samples = _effective(known * weight[1][:, None])
-    return Fit(nodes, learnt, sorted_residuals, cumulative, samples, offset, highest)
+    actual = windows.log_mean(at, at + 1, offset) - level[:, None]
+    known = np.isfinite(actual) & (at < windows.length)
+    weights = _weights_of(windows, origins, windows.step_seconds)
+    return Lessons(origins, nodes, inputs, level, np.where(known, actual, 0.0), known, *weights, offset)
 
 
-def predict(model: Fit, values: Array, step_seconds: int, horizons: Array, quantiles: Array) -> Array:
-    """Return (horizons, quantiles): demand for the steps `horizons` (0 = the first) after the end of `values`."""
-    windows = windows_of(values, step_seconds)
+def fit(values: Array, taught: Lessons) -> Fit:
+    """Learn from the lessons of `values` (NaN = gap), as of their end."""
+    highest = 2.0 * float(np.nanmax(values, initial=0.0)) + taught.offset
+    weight = taught.known * taught.for_weights[:, None]
+    learnt = _ridge(taught.inputs, taught.actual, weight)
+    residual = taught.actual - np.einsum("ohf,hf->oh", taught.inputs, learnt)
+    residual *= 1 + 0.5 * taught.inputs.shape[-1] / np.maximum(effective(weight), 1.0)  # they were fitted to
+    return Fit(
+        taught.nodes,
+        learnt,
+        residuals_of(residual, taught.known * taught.for_residuals[:, None]),
+        taught.offset,
+        highest,
+    )
+
+
+def unseen(taught: Lessons, fold: Array) -> Array:
+    """Return (origins, nodes) relative to level, each from the lessons of other folds (origins, nodes) only."""
+    found = np.zeros(fold.shape)
+    for which in np.unique(fold):
+        learnt = _ridge(taught.inputs, taught.actual, (taught.known & (fold != which)) * taught.for_weights[:, None])
+        found = np.where(fold == which, np.einsum("ohf,hf->oh", taught.inputs, learnt), found)
+    return found
+
+
+def centre(model: Fit, windows: Windows, horizons: Array) -> tuple[Array, float]:
+    """Return (horizons) of log(demand + offset) from the end of `windows`, and the level's logarithm there."""
     inputs, level = seasonal.features(windows, np.array([windows.length]), horizons, model.offset)
-    if not np.isfinite(level[0]):
-        level = np.array([_last_level(windows, model.offset)])
+    known = float(level[0]) if np.isfinite(level[0]) else _last_level(windows, model.offset)
     position = np.interp(horizons, model.nodes, np.arange(len(model.nodes)))
-    centre = level[0] + (inputs[0] * _between(model.weights, position)).sum(axis=-1)
-    spread = _between(_residual_quantiles(model, quantiles), position)
-    log_demand = centre[:, None] + spread
+    middle: Array = known + (inputs[0] * between(model.weights, position)).sum(axis=-1)
+    return middle, known
+
+
+def predict(model: Fit, windows: Windows, horizons: Array, quantiles: Array) -> Array | Refusal:
+    """Return (horizons, quantiles): demand for the steps `horizons` (0 = the first) after the end of `windows`."""
+    spread = quantiles_of(model.residuals, quantiles)
+    if isinstance(spread, Refusal):
+        return spread
+    position = np.interp(horizons, model.nodes, np.arange(len(model.nodes)))
+    log_demand = centre(model, windows, horizons)[0][:, None] + between(spread, position)
+    return finished(model, windows, horizons, quantiles, log_demand)
+
+
+def finished(
+    model: Fit,
+    windows: Windows,
+    horizons: Array,
+    quantiles: Array,
+    log_demand: Array,
+    *,
+    recurring: float = RECURRING_SHARE,
+) -> Array:
+    """Return demand: upper quantiles raised towards what the days like today reached, clipped, in order."""
     missing = np.maximum(seasonal.recurring(windows, horizons, quantiles, model.offset) - log_demand, 0.0)
-    share = RECURRING_SHARE * np.minimum(1.0, (horizons + 1) * step_seconds / seasonal.LEVEL_SECONDS)
-    log_demand += share[:, None] * missing * (quantiles > 0.5)  # only upper quantiles are raised
-    answer = np.exp(np.minimum(log_demand, np.log(model.highest + model.offset))) - model.offset
+    share = recurring * np.minimum(1.0, (horizons + 1) * windows.step_seconds / seasonal.LEVEL_SECONDS)
+    raised = log_demand + share[:, None] * missing * (quantiles > 0.5)  # only upper quantiles are raised
+    answer = np.exp(np.minimum(raised, np.log(model.highest + model.offset))) - model.offset
     return np.sort(np.maximum(answer, 0.0), axis=1)
 
 
-def _offset(windows: Windows) -> float:
+def offset_of(windows: Windows) -> float:
+    """Return what is added to demand before logarithms: a share of the mean of the last day that had any."""
     day = windows.steps(seasonal.DAY_SECONDS)
     for length in (day, windows.length):
         start = max(0, windows.length - length)
@@ -138,36 +183,8 @@ def _ridge(inputs: Array, target: Array, weight: Array) -> Array:
     return np.linalg.solve(gram, (moment + penalty * prior)[..., None])[..., 0]
 
 
-def _effective(weight: Array) -> Array:
-    """Return per node how many equal samples the weighted ones are worth (Kish)."""
-    effective: Array = weight.sum(axis=0) ** 2 / np.maximum((weight**2).sum(axis=0), 1e-12)
-    return effective
-
-
-def _sorted_residuals(residual: Array, weight: Array) -> tuple[Array, Array]:
-    order = np.argsort(residual, axis=0)
-    ordered = np.take_along_axis(weight, order, axis=0)
-    cumulative = np.cumsum(ordered, axis=0) / np.maximum(ordered.sum(axis=0), 1e-12)
-    return np.take_along_axis(residual, order, axis=0), cumulative
-
-
-def _residual_quantiles(model: Fit, quantiles: Array) -> Array:
-    """Return (nodes, quantiles) of the residuals, leaning on a belief where few are known."""
-    found = np.zeros((len(model.nodes), len(quantiles)))
-    believed = np.array([NormalDist(0.0, PRIOR_LOG_DEVIATION).inv_cdf(q) for q in quantiles])
-    for node in range(len(model.nodes)):
-        samples = model.samples[node]
-        if samples > 0:
-            # conformal: with n residuals known, the next one is the k-th highest with probability 1 / (n + 1)
-            level = np.clip(0.5 + (quantiles - 0.5) * (1 + 1 / samples), 0.0, 1.0)
-            at = np.searchsorted(model.cumulative[:, node], level - 1e-9)
-            found[node] = model.residuals[np.minimum(at, len(model.residuals) - 1), node]
-    share = (model.samples / (model.samples + PRIOR_RESIDUALS))[:, None]
-    blended: Array = share * found + (1 - share) * believed
-    return blended
-
-
-def _between(by_node: Array, position: Array) -> Array:
+def between(by_node: Array, position: Array) -> Array:
+    """Return rows of (nodes, ...) interpolated at fractional positions."""
     low = np.floor(position).astype(int)
     high = np.minimum(low + 1, len(by_node) - 1)
     share = (position - low)[:, None]

@@ -1,13 +1,14 @@
 """A forecast of one series from one origin: which rows are seen, which steps are answered, in what columns.
 
-The arithmetic is in `learning` and `seasonal`. It learns as of the last full hour and predicts from the
-origin: so whoever forecasts often from one series may keep what was learnt (`LearntHours`) and gets the same numbers.
+The arithmetic is the model's (`interface`). It trains as of the last half day, learns as of the last full hour and
+predicts from the origin: so whoever forecasts often from one series may keep what was learnt (`LearntHours`) and gets
+the same numbers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,13 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecaster.forecast import learning
+from forecaster.forecast.calibration import TAIL, adapted
+from forecaster.forecast.ensemble import Ensemble
+from forecaster.forecast.fleet import FleetProfile, predict_borrowed
+from forecaster.forecast.interface import Fitted, Model, Past, Refusal
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 
-MODEL = "seasonal-1"
+MODEL: Model = Ensemble()
 HISTORY = timedelta(weeks=6)
 COARSE_STEP, COARSE_HISTORY = timedelta(hours=1), timedelta(weeks=26)
 LEARN_EVERY_SECONDS = 3600
+TRAIN_EVERY_SECONDS = 12 * 3600
+KEPT_FITS, KEPT_TRAINED = 2, 1  # 1.5 MB per service
 LEAST_TO_LEARN = timedelta(days=1)  # with less before the hour, everything up to the origin is learnt from
 
 
@@ -32,9 +38,13 @@ class ForecastError(ValueError):
 
 @dataclass(slots=True)
 class LearntHours:
-    """What was learnt of ONE series, by how many of its rows were seen: only a saving, never a different answer."""
+    """What was learnt of ONE series, by model and until when (epoch): only a saving, never a different answer.
 
-    fits: dict[int, learning.Fit] = field(default_factory=dict)
+    The newest are kept: a loop that forecasts every few minutes learns once per hour and trains once per half day.
+    """
+
+    fits: dict[tuple[str, int], Fitted] = field(default_factory=dict)
+    trained: dict[tuple[str, int], Any] = field(default_factory=dict)
 
 
 def forecast_demand(
@@ -44,8 +54,14 @@ def forecast_demand(
     horizon: timedelta,
     quantiles: Sequence[float],
     learnt: LearntHours | None = None,
+    model: Model = MODEL,
+    fleet: FleetProfile | None = None,
+    held: Mapping[float, Sequence[bool]] | None = None,
 ) -> Forecast | NoForecast:
     """Return demand from `origin` (floored to the series' steps) over `horizon`, in the series' unit.
+
+    fleet: a shape to borrow while the history is shorter than a day. held: by quantile, whether earlier forecasts at it
+    held, oldest first: it is answered by the level that would have held as often as it should.
 
     Sees rows with ds < origin only, at most `history_for(step)` of them. Raises ForecastError on quantiles outside
     (0, 1), an origin without a zone or a horizon shorter than nothing.
@@ -63,8 +79,18 @@ def forecast_demand(
         days = history_for(series.step).days
         return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
-    fit = _fit(series, values, first=first, seen=seen, learnt=learnt)
-    answer = learning.predict(fit, values, step, horizons, np.array(levels))
+    asked = np.maximum.accumulate([_asked(level, (held or {}).get(level, ())) for level in levels])
+    told: tuple[str, ...]
+    if fleet is not None and _known_for(values, step) < LEAST_TO_LEARN.total_seconds():
+        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, asked)
+        told = (f"the day's shape is borrowed from {fleet.services} services",)
+    else:
+        fit = _fit(series, seen, model, learnt)
+        answer, told = fit.predict(_past(series, seen), horizons, asked), fit.notes
+    if isinstance(answer, Refusal):
+        return NoForecast(series.name, origin, answer.reason)
+    if not np.isfinite(answer).all():
+        return NoForecast(series.name, origin, f"model {model.name} answered with numbers that are none")
     start = first + seen * step
     frame = pd.DataFrame(answer, columns=[column_of(level) for level in levels])
     frame.insert(0, "ds", pd.to_datetime(start + step * horizons, unit="s", utc=True))
@@ -72,13 +98,25 @@ def forecast_demand(
     return Forecast(
         name=series.name,
         origin=datetime.fromtimestamp(start, UTC),
-        model=MODEL,
+        model=model.name,
         step=series.step,
         quantiles=levels,
         frame=frame,
         history_from=datetime.fromtimestamp(first + (seen - len(values)) * step, UTC),
         watermark=datetime.fromtimestamp(first + newest * step, UTC),
+        notes=(_ground(values, step), *told),
     )
+
+
+def learn(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model: Model = MODEL) -> None:
+    """Train and fit what a forecast from `origin` needs, so that the forecast itself is quick. Does nothing twice.
+
+    For a scheduler that staggers the slow part over its services. Without known demand before the origin: nothing.
+    """
+    first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
+    seen = math.floor((origin.timestamp() - first) / series.step.total_seconds())
+    if len(series.frame) and seen > 0 and np.isfinite(_seen(series, seen)).any():
+        _fit(series, seen, model, learnt)
 
 
 def column_of(quantile: float) -> str:
@@ -98,6 +136,14 @@ def history_for(step: timedelta) -> timedelta:
     return COARSE_HISTORY if step >= COARSE_STEP else HISTORY
 
 
+def history_to_read(step: timedelta) -> timedelta:
+    """Return how long before an origin a series must reach, for the answer to be that of the whole history.
+
+    What was learnt up to half a day ago rests on as much history before that.
+    """
+    return history_for(step) + timedelta(seconds=TRAIN_EVERY_SECONDS + LEARN_EVERY_SECONDS)
+
+
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
     """Return the newest part of the first `seen` steps; steps after the series' end are gaps."""
     longest = max(1, history_for(series.step) // series.step)
@@ -106,20 +152,64 @@ def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
     return np.concatenate([known, np.full(seen - start - len(known), np.nan)])
 
 
-def _fit(
-    series: DemandSeries, values: npt.NDArray[Any], *, first: int, seen: int, learnt: LearntHours | None
-) -> learning.Fit:
-    step = int(series.step.total_seconds())
-    origin = first + seen * step
-    hour = origin - origin % LEARN_EVERY_SECONDS
-    before_hour = math.ceil((hour - first) / step)
-    end = before_hour if before_hour * step >= LEAST_TO_LEARN.total_seconds() else seen
-    if learnt is not None and end in learnt.fits:
-        return learnt.fits[end]
-    rows = _seen(series, end)
-    if not np.isfinite(rows).any():
-        return learning.fit(values, step)
-    fit = learning.fit(rows, step)
-    if learnt is not None:
-        learnt.fits[end] = fit
-    return fit
+def _past(series: DemandSeries, seen: int) -> Past:
+    step, values = int(series.step.total_seconds()), _seen(series, seen)
+    first = int(series.frame["ds"].iloc[0].timestamp())
+    return Past(values, step, first + (seen - len(values)) * step)
+
+
+def _fit(series: DemandSeries, seen: int, model: Model, learnt: LearntHours | None) -> Fitted:
+    step, first = int(series.step.total_seconds()), int(series.frame["ds"].iloc[0].timestamp())
+    learnt = learnt if learnt is not None else LearntHours()
+    end = _rows_before(first + seen * step, LEARN_EVERY_SECONDS, first, step)
+    if end * step < LEAST_TO_LEARN.total_seconds() or not np.isfinite(_seen(series, end)).any():
+        return model.fit(_past(series, seen), None)  # all there is, anew each time: it is little
+    key = (model.name, first + end * step)
+    if key not in learnt.fits:
+        learnt.fits[key] = model.fit(_past(series, end), _trained(series, first + end * step, model, learnt))
+        _forget(learnt.fits, KEPT_FITS)
+    return learnt.fits[key]
+
+
+def _trained(series: DemandSeries, until: int, model: Model, learnt: LearntHours) -> Any:
+    step, first = int(series.step.total_seconds()), int(series.frame["ds"].iloc[0].timestamp())
+    end = _rows_before(until, TRAIN_EVERY_SECONDS, first, step)
+    if end <= 0 or not np.isfinite(_seen(series, end)).any():
+        return None
+    key = (model.name, first + end * step)
+    if key not in learnt.trained:
+        learnt.trained[key] = model.train(_past(series, end))
+        _forget(learnt.trained, KEPT_TRAINED)
+    return learnt.trained[key]
+
+
+def _rows_before(origin: int, every_seconds: int, first: int, step: int) -> int:
+    """Return how many rows begin before the newest full hour (or half day) at or before `origin`."""
+    return math.ceil((origin - origin % every_seconds - first) / step)
+
+
+def _forget(kept: dict[tuple[str, int], Any], most: int) -> None:
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+
+
+def _asked(level: float, held: Sequence[bool]) -> float:
+    """Return the level adapted to how it has held; never into a tail that was not asked for, nor over the median."""
+    if level == 0.5 or not held:
+        return level
+    low, high = (0.5, max(level, TAIL)) if level > 0.5 else (min(level, 1 - TAIL), 0.5)
+    return min(max(adapted(level, held), low), high)
+
+
+def _known_for(values: npt.NDArray[Any], step: int) -> int:
+    """Return how many seconds ago the first known step began."""
+    return (len(values) - int(np.flatnonzero(np.isfinite(values))[0])) * step
+
+
+def _ground(values: npt.NDArray[Any], step: int) -> str:
+    """Say how much history a forecast rests on, and what that allows."""
+    days = _known_for(values, step) / 86_400
+    if days < 1:
+        return f"rests on {days * 24:.1f} h of history: the last level, no day to compare with"
+    kind = "days are compared, no week yet" if days < 7 else "days and weeks are compared"
+    return f"rests on {days:.1f} days of history: {kind}"

@@ -27,15 +27,13 @@ def features(windows: Windows, origins: Array, horizons: Array, offset: float) -
     A feature that the history does not reach is 0: as if that day had had the level of now.
     """
     now = origins[:, None]
-    level = windows.log_mean(origins - windows.steps(LEVEL_SECONDS), origins, offset)
+    level = level_at(windows, origins, offset)
     hour = windows.log_mean(origins - windows.steps(3600), origins, offset)
-    for seconds in (3600, 6 * 3600, DAY_SECONDS, WEEK_SECONDS):  # through a gap, the level before it
-        level = np.where(np.isfinite(level), level, windows.log_mean(origins - windows.steps(seconds), origins, offset))
-    day_copy, day_level = _copies(windows, origins, horizons, offset, DAY_SECONDS, COPIED_DAYS)
-    week_copy, week_level = _copies(windows, origins, horizons, offset, WEEK_SECONDS, COPIED_WEEKS)
-    likeness = _likeness(windows, origins, horizons, offset)
-    like = _weighted(day_copy, likeness)
-    like_level = _weighted(day_level, likeness)
+    day_copy, day_level = copies(windows, origins, horizons, offset, DAY_SECONDS, COPIED_DAYS)
+    week_copy, week_level = copies(windows, origins, horizons, offset, WEEK_SECONDS, COPIED_WEEKS)
+    weights = likeness(windows, origins, horizons, offset)
+    like = weighted_mean(day_copy, weights)
+    like_level = weighted_mean(day_level, weights)
     recent = [
         windows.log_mean(now - windows.steps(300), now, offset),
         hour[:, None],
@@ -44,17 +42,17 @@ def features(windows: Windows, origins: Array, horizons: Array, offset: float) -
     ]
     columns = [
         day_copy[..., 0],
-        _mean(day_copy[..., :7]),
-        _highest(day_copy[..., :7]),
+        mean_of(day_copy[..., :7]),
+        highest_of(day_copy[..., :7]),
         like,
         week_copy[..., 0],
-        _mean(week_copy),
+        mean_of(week_copy),
         day_level[..., 0],
-        _mean(day_level[..., :7]),
-        _highest(day_level[..., :7]),
+        mean_of(day_level[..., :7]),
+        highest_of(day_level[..., :7]),
         like_level,
         week_level[..., 0],
-        _mean(week_level),
+        mean_of(week_level),
         *(np.broadcast_to(column, like.shape) for column in recent),
     ]
     stacked = np.stack(columns, axis=-1) - level[:, None, None]
@@ -62,7 +60,15 @@ def features(windows: Windows, origins: Array, horizons: Array, offset: float) -
     return np.concatenate([np.where(np.isfinite(stacked), stacked, 0.0), ones], axis=-1), level
 
 
-def _copies(
+def level_at(windows: Windows, origins: Array, offset: float) -> Array:
+    """Return the level's logarithm at each origin; through a gap, the level before it; NaN after a week of gaps."""
+    level = windows.log_mean(origins - windows.steps(LEVEL_SECONDS), origins, offset)
+    for seconds in (3600, 6 * 3600, DAY_SECONDS, WEEK_SECONDS):
+        level = np.where(np.isfinite(level), level, windows.log_mean(origins - windows.steps(seconds), origins, offset))
+    return level
+
+
+def copies(
     windows: Windows, origins: Array, horizons: Array, offset: float, period_seconds: int, count: int
 ) -> tuple[Array, Array]:
     """Return what was at the same time in earlier periods, and the level at the origin's time in them."""
@@ -72,12 +78,15 @@ def _copies(
     lags = (whole[:, None] + np.arange(count)[None, :]) * period
     at = origins[:, None, None] + horizons[None, :, None] - lags[None, :, :]
     copy = windows.log_mean(at - half, at + half + 1, offset)
+    if windows.counts[-1] < windows.length:  # a gap that recurs is bridged by the hour before it
+        wider = windows.log_mean(at - windows.steps(3600), at + half + 1, offset)
+        copy = np.where(np.isfinite(copy), copy, wider)
     distinct, which = np.unique(whole, return_inverse=True)
     before = origins[:, None, None] - (distinct[:, None] + np.arange(count)[None, :]) * period
     return copy, windows.log_mean(before - windows.steps(LEVEL_SECONDS), before, offset)[:, which]
 
 
-def _likeness(windows: Windows, origins: Array, horizons: Array, offset: float) -> Array:
+def likeness(windows: Windows, origins: Array, horizons: Array, offset: float) -> Array:
     """Return (origins, horizons, days): how like today's last hours each copied day's were; 0 where unknown."""
     hour, day = windows.steps(3600), windows.steps(DAY_SECONDS)
     ends = origins[:, None] - hour * np.arange(SHAPE_HOURS)[None, :]
@@ -86,14 +95,15 @@ def _likeness(windows: Windows, origins: Array, horizons: Array, offset: float) 
     distance = np.abs(windows.log_mean(others - hour, others, offset) - today)
     known = np.isfinite(distance)
     mean = np.where(known, distance, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
-    likeness = np.where(known.any(axis=-1), np.exp(-mean / SIMILARITY_LOG_WIDTH) + 1e-9, 0.0)
+    alike = np.where(known.any(axis=-1), np.exp(-mean / SIMILARITY_LOG_WIDTH) + 1e-9, 0.0)
     days_ahead = (horizons + round(LEVEL_SECONDS / 2 / windows.step_seconds)) // day
     copied = np.minimum(days_ahead[:, None] + np.arange(COPIED_DAYS)[None, :], COPIED_DAYS - 1)
-    copied_likeness: Array = likeness[:, copied]
-    return copied_likeness
+    found: Array = alike[:, copied]
+    return found
 
 
-def _weighted(values: Array, weights: Array) -> Array:
+def weighted_mean(values: Array, weights: Array) -> Array:
+    """Return the weighted mean of what is known along the last axis; NaN where nothing is."""
     known = np.isfinite(values)
     weight = np.where(known, weights, 0.0)
     total = weight.sum(axis=-1)
@@ -102,11 +112,13 @@ def _weighted(values: Array, weights: Array) -> Array:
     return means
 
 
-def _mean(values: Array) -> Array:
-    return _weighted(values, np.ones_like(values))
+def mean_of(values: Array) -> Array:
+    """Return the mean of what is known along the last axis; NaN where nothing is."""
+    return weighted_mean(values, np.ones_like(values))
 
 
-def _highest(values: Array) -> Array:
+def highest_of(values: Array) -> Array:
+    """Return the highest of what is known along the last axis; NaN where nothing is."""
     highest = np.where(np.isfinite(values), values, -np.inf).max(axis=-1)
     return np.where(np.isfinite(highest), highest, np.nan)
 
@@ -121,12 +133,12 @@ def recurring(windows: Windows, horizons: Array, quantiles: Array, offset: float
     reach = round(REACH_SECONDS / windows.step_seconds)
     reached = []
     for moved in {-reach, 0, reach}:
-        copy, before = _copies(windows, origin, np.maximum(horizons + moved, 0), offset, DAY_SECONDS, COPIED_DAYS)
+        copy, before = copies(windows, origin, np.maximum(horizons + moved, 0), offset, DAY_SECONDS, COPIED_DAYS)
         change = np.clip(level - before[0], -1.0, 1.0)
         reached.append(copy[0] + LEVEL_SHARE * np.where(np.isfinite(change), change, 0.0))
     stacked = np.stack(reached)
     highest = np.where(np.isfinite(stacked), stacked, -np.inf).max(axis=0)
-    weights = _likeness(windows, origin, horizons, offset)[0] * np.isfinite(highest)
+    weights = likeness(windows, origin, horizons, offset)[0] * np.isfinite(highest)
     return _weighted_quantiles(highest, weights, quantiles)
 
 

@@ -6,14 +6,16 @@ and printing the table are left to the commands and the benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from forecaster.forecast.baselines import BASELINES, DAY_SECONDS, WEEK_SECONDS, with_quantiles
-from forecaster.forecast.models import LearntHours, forecast_demand, history_for
+from forecaster.forecast.baselines import BASELINES, DAY_SECONDS, WEEK_SECONDS
+from forecaster.forecast.interface import Model
+from forecaster.forecast.members import MODELS
+from forecaster.forecast.models import MODEL, LearntHours, forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast
 from forecaster.forecast.windows import Array
 
@@ -68,12 +70,13 @@ def backtest_forecast(
     horizon: timedelta = timedelta(hours=24),
     quantiles: Sequence[float] = LEVELS,
     seed: int = 1,
+    models: Mapping[str, Model] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SkillReport:
-    """Score ours and every baseline from `origins` instants spread evenly over the last third of `series`.
+    """Score ours, every baseline and `models` (by the name to show) from `origins` instants of the last third.
 
-    quantiles: ascending, 0.5 among them. Raises SkillError when the last third is shorter than the horizon, or when it
-    holds nothing but gaps.
+    The origins are spread evenly. quantiles: ascending, 0.5 among them. Raises SkillError when the last third is
+    shorter than the horizon, or when it holds nothing but gaps.
     """
     if origins < 1 or horizon < series.step or 0.5 not in quantiles:
         raise SkillError(
@@ -90,48 +93,42 @@ def backtest_forecast(
     truth = np.stack([values[index : index + steps] for index in at])
     if not np.isfinite(truth).any():
         raise SkillError(f"series {series.name!r}: expected demand in the last third, got gaps only")
-    answers = _answers(series, values, at, steps, np.array(quantiles), progress)
+    wanted = {OURS: MODEL, **{name: MODELS[name]() for name in BASELINES}, **(models or {})}
+    answers = _answers(series, wanted, at, steps, quantiles, progress)
     weekly = first >= YARDSTICK_WEEKS * WEEK_SECONDS / step
     scale = np.array([_naive_error(values[:index], WEEK_SECONDS if weekly else DAY_SECONDS, step) for index in at])
     yardstick = "naive_week" if weekly else "naive_day"
     near = max(1, round(NEAR_SECONDS / step))
     plain = {name: _scores(answer, truth, scale, np.array(quantiles), near) for name, answer in answers.items()}
-    models = tuple(
+    skills = tuple(
         _skill(name, plain[name], plain[yardstick], _coverages(answers[name], truth, quantiles, seed))
         for name in answers
     )
     starts = tuple(series.frame["ds"].iloc[index].to_pydatetime() for index in at)
-    return SkillReport(series.name, series.step, horizon, starts, yardstick, int(np.isfinite(truth).sum()), models)
+    return SkillReport(series.name, series.step, horizon, starts, yardstick, int(np.isfinite(truth).sum()), skills)
 
 
 def _answers(
     series: DemandSeries,
-    values: Array,
+    models: Mapping[str, Model],
     at: Array,
     steps: int,
-    quantiles: Array,
+    quantiles: Sequence[float],
     progress: Callable[[float], None] | None,
 ) -> dict[str, Array]:
-    """Return (origins, steps, quantiles) by model; NaN where ours gave a reason instead."""
+    """Return (origins, steps, quantiles) by model; NaN where one gave a reason instead."""
     learnt = LearntHours()
-    found: dict[str, list[Array]] = {name: [] for name in (OURS, *BASELINES)}
-    step = int(series.step.total_seconds())
-    context = history_for(series.step) // series.step
+    found: dict[str, list[Array]] = {name: [] for name in models}
     for done, index in enumerate(at):
         origin = series.frame["ds"].iloc[index].to_pydatetime()
-        ours = forecast_demand(
-            series, origin=origin, horizon=steps * series.step, quantiles=tuple(quantiles), learnt=learnt
-        )
-        known = isinstance(ours, Forecast)
-        found[OURS].append(
-            ours.frame.drop(columns="ds").to_numpy(dtype=np.float64)
-            if isinstance(ours, Forecast)
-            else np.full((steps, len(quantiles)), np.nan)
-        )
-        seen = values[max(0, index - context) : index]
-        for name, points in BASELINES.items():
+        for name, model in models.items():
+            answer = forecast_demand(
+                series, origin=origin, horizon=steps * series.step, quantiles=quantiles, learnt=learnt, model=model
+            )
             found[name].append(
-                with_quantiles(points, seen, np.arange(steps), step, quantiles) if known else found[OURS][-1]
+                answer.frame.drop(columns="ds").to_numpy(dtype=np.float64)
+                if isinstance(answer, Forecast)
+                else np.full((steps, len(quantiles)), np.nan)
             )
         if progress is not None:
             progress((done + 1) / len(at))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -29,6 +29,8 @@ class Forecast:
     frame: pd.DataFrame
     history_from: datetime
     watermark: datetime  # end of the newest step that the forecast rests on
+    # How much history it rests on, what a guard replaced, what has drifted: words for people, not stored with it.
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

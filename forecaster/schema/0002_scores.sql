@@ -1,5 +1,8 @@
 -- How good past forecasts were, and who may act. Statements end in a semicolon at the end of a line.
 
+-- How much history it rests on, what a guard replaced, which events are in it.
+ALTER TABLE {database}.forecasts ADD COLUMN IF NOT EXISTS notes Array(LowCardinality(String));
+
 -- One row per forecast and bucket of horizons, written when the bucket's last truth has come. Sums, so that rows add up:
 -- pinball, covered: by level, in the order of quantiles. demand, absolute_error, pinball: in requests/s summed over points.
 -- points 0: every truth of the bucket is a gap.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 
+from reference_app.caching.answers import Public, make_public
+from reference_app.caching.tags import airport_tag, flight_tag, route_day_tag, route_tag
 from reference_app.models import (
     AirportAnswer,
     AirportCode,
@@ -18,26 +20,39 @@ from reference_app.models import (
     PartySize,
     SearchAnswer,
 )
+from reference_app.paging import PageNumber
 from reference_app.problems import Problem, documented
-from reference_app.routes.caller import PartsIn, SessionIn
-from reference_app.stores.flights import Wish
+from reference_app.routes.caller import FieldsIn, PartsIn, SessionIn
+from reference_app.selection import answer
+from reference_app.stores.flights import MOST_OFFERS, Wish
+from reference_app.stores.prices import ALL_PRICES
+from reference_app.supplier import FARE_PERIOD_SECONDS
 
 FURTHEST_DAYS = 365
 
 router = APIRouter(prefix="/api", tags=["flights"])
 
 
-@router.get("/flights/search", summary="Search flights with live prices", responses=documented(422, 503))
+@router.get(
+    "/flights/search",
+    summary="Search flights with live prices",
+    response_model=SearchAnswer,
+    responses=documented(422, 503, 504),
+)
 async def search(
+    request: Request,
     parts: PartsIn,
     session: SessionIn,
     origin: Annotated[AirportCode, Query(examples=["ATL"])],
     destination: Annotated[AirportCode, Query(examples=["LHR"])],
     day: Annotated[Day, Query(alias="date")],
+    fields: FieldsIn,
     passengers: Annotated[PartySize, Query()] = 1,
     cabin: Annotated[Cabin, Query(alias="class")] = "economy",
-) -> SearchAnswer:
-    """Offers with enough seats, by departure. Even a cached search asks the supplier for its fares."""
+    page: PageNumber = 1,
+    limit: Annotated[int, Query(ge=1, le=MOST_OFFERS, description="Offers on a page.", examples=[20])] = MOST_OFFERS,
+) -> Response:
+    """Offers with enough seats, by departure. Prices are base price, pricing rules, live fare, in this order."""
     now = parts.now()
     _check_day(day, now.date())
     if origin == destination:
@@ -46,34 +61,69 @@ async def search(
         if await parts.flights.airport(code, session) is None:
             raise Problem(422, "unknown-airport", f"{name}: no airport has the code {code}")
     # First the supplier, which may turn us away: a shed request then costs the database nothing.
-    fares = await parts.supplier.ask(now.timestamp())
-    offers = await parts.flights.search(Wish(origin, destination, day, passengers, cabin), session)
-    return SearchAnswer.model_construct(
+    fares = await parts.fares.ask(now.timestamp())
+    wish = Wish(origin, destination, day, passengers, cabin)
+    offers = [offer for offer in await parts.flights.search(wish, session) if offer.departs_at > now]
+    prices = await parts.prices.prices(now, session)
+    until = min([prices.hold_until(now + _fares_hold_for(now)), *(offer.departs_at for offer in offers)])
+    tags = (*wish.tags, airport_tag(origin), airport_tag(destination), ALL_PRICES)
+    make_public(request.scope, Public(tags, until, keep=parts.fares is not parts.supplier))
+    body = SearchAnswer.model_construct(
         origin=origin,
         destination=destination,
         date=day,
         passengers=passengers,
         cabin=cabin,
-        flights=[CabinOffer.of(offer, fares) for offer in offers if offer.departs_at > now],
+        page=page,
+        limit=limit,
+        flights=[CabinOffer.of(offer, prices, fares) for offer in offers[(page - 1) * limit : page * limit]],
     )
+    return answer(body, fields, items="flights")
 
 
-@router.get("/flights/{flight_id}", summary="One flight on one day", responses=documented(404, 422, 503))
-async def flight(parts: PartsIn, session: SessionIn, flight_id: Annotated[Identity, Path()]) -> FlightAnswer:
-    """The flight's cabins, seats and base prices."""
+@router.get(
+    "/flights/{flight_id}",
+    summary="One flight on one day",
+    response_model=FlightAnswer,
+    responses=documented(404, 422, 503, 504),
+)
+async def flight(
+    request: Request, parts: PartsIn, session: SessionIn, flight_id: Annotated[Identity, Path()], fields: FieldsIn
+) -> Response:
+    """The flight's cabins, with seats and the prices of the moment but for the live fare."""
     offers = await parts.flights.flight(flight_id, session)
     if not offers:
         raise Problem(404, "unknown-flight", f"no flight has the id {flight_id}")
-    return FlightAnswer(flight_id=flight_id, cabins=[CabinOffer.of(offer) for offer in offers])
+    one = offers[0]
+    shown = (route_day_tag(one.origin, one.destination, one.departs_at.date()), route_tag(one.origin, one.destination))
+    now = parts.now()
+    prices = await parts.prices.prices(now, session)
+    priced = (airport_tag(one.origin), airport_tag(one.destination), ALL_PRICES)
+    until = prices.hold_until(now + timedelta(days=1))
+    make_public(request.scope, Public((flight_tag(flight_id), *shown, *priced), until))
+    cabins = [CabinOffer.of(offer, prices) for offer in offers]
+    return answer(FlightAnswer.model_construct(flight_id=flight_id, cabins=cabins), fields, items="cabins")
 
 
-@router.get("/airports/{code}", summary="One airport", responses=documented(404, 422, 503))
-async def airport(parts: PartsIn, session: SessionIn, code: Annotated[AirportCode, Path()]) -> AirportAnswer:
+@router.get(
+    "/airports/{code}",
+    summary="One airport",
+    response_model=AirportAnswer,
+    responses=documented(404, 422, 503, 504),
+)
+async def airport(
+    request: Request, parts: PartsIn, session: SessionIn, code: Annotated[AirportCode, Path()], fields: FieldsIn
+) -> Response:
     """The airport with this IATA code."""
     found = await parts.flights.airport(code, session)
     if found is None:
         raise Problem(404, "unknown-airport", f"no airport has the code {code}")
-    return AirportAnswer.model_validate(found)
+    make_public(request.scope, Public((airport_tag(code),)))
+    return answer(AirportAnswer.model_validate(found), fields)
+
+
+def _fares_hold_for(now: datetime) -> timedelta:
+    return timedelta(seconds=FARE_PERIOD_SECONDS - now.timestamp() % FARE_PERIOD_SECONDS)
 
 
 def _check_day(day: date, today: date) -> None:

@@ -7,20 +7,23 @@ the booking is what decides. Prices are the supplier's: what is cached is the ba
 from __future__ import annotations
 
 import json
-import random
+import logging
 from dataclasses import astuple, dataclass
 from datetime import date, datetime
-from itertools import product
 from typing import Any
 
-from reference_app.caches import RecentValues, SharedCache
+from reference_app.caching.invalidation import Publisher
+from reference_app.caching.l1 import AIRPORT_SECONDS
+from reference_app.caching.l2 import FAILURES
+from reference_app.caching.tags import INVENTORY_UPDATED, airport_tag, route_day_tag, route_tag
+from reference_app.caching.tiers import Tiers, Wanted
 from reference_app.database import Databases, Session
+
+log = logging.getLogger(__name__)
 
 CABINS = ("economy", "business")
 MOST_PASSENGERS = 9
-AIRPORT_SECONDS = 3600.0
-SEARCH_L1_SECONDS = 30.0
-SEARCH_L2_SECONDS = 300  # with a tenth of jitter, so that keys written together do not leave together
+MOST_OFFERS = 50
 
 _OFFER = """
 SELECT i.id AS flight_id, f.number, i.origin, i.destination, i.departs_at, i.arrives_at, i.status,
@@ -91,38 +94,41 @@ class Wish:
         """The name of the answer in the caches."""
         return f"search:{self.origin}:{self.destination}:{self.day.isoformat()}:{self.passengers}:{self.cabin}"
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What changes make the answer stale: of the seats on that day, of the route's prices."""
+        return (
+            route_day_tag(self.origin, self.destination, self.day),
+            route_tag(self.origin, self.destination),
+        )
+
 
 class FlightStore:
     """Reads airports and flights; notes on the session's trail which cache or server answered."""
 
-    def __init__(self, databases: Databases, shared: SharedCache) -> None:
-        self._databases, self._shared = databases, shared
-        self._airports: RecentValues[str, tuple[Airport, ...]] = RecentValues(size=1000, age_seconds=AIRPORT_SECONDS)
-        self._searches: RecentValues[str, tuple[Offer, ...]] = RecentValues(size=2000, age_seconds=SEARCH_L1_SECONDS)
+    def __init__(self, databases: Databases, tiers: Tiers, publisher: Publisher) -> None:
+        self._databases, self._tiers, self._publisher = databases, tiers, publisher
 
     async def airport(self, code: str, session: Session) -> Airport | None:
         """Return the airport, or None when nobody knows it."""
-        found = self._airports.get(code)
-        session.trail["cache_level"] = "db" if found is None else "l1"
-        if found is None:
-            found = tuple(await self._databases.read(Airport, _AIRPORT, {"code": code}, session=session))
-            self._airports.put(code, found)  # an unknown code is remembered too
+
+        async def load(session: Session) -> tuple[Airport, ...]:
+            return tuple(await self._databases.read(Airport, _AIRPORT, {"code": code}, session=session))
+
+        # An unknown code is remembered too.
+        wanted = Wanted(f"airport:{code}", (airport_tag(code),), load, l1_seconds=AIRPORT_SECONDS)
+        found = await self._tiers.fetch(wanted, session)
         return found[0] if found else None
 
     async def search(self, wish: Wish, session: Session) -> tuple[Offer, ...]:
         """Return at most 50 offers with enough seats, by departure."""
-        if (offers := self._searches.get(wish.key)) is not None:
-            session.trail["cache_level"] = "l1"
-            return offers
-        offers = offers_from_bytes(await self._shared.get(wish.key))
-        session.trail["cache_level"] = "db" if offers is None else "l2"
-        if offers is None:
+
+        async def load(session: Session) -> tuple[Offer, ...]:
             parameters = {name: getattr(wish, name) for name in ("origin", "destination", "day", "passengers", "cabin")}
-            offers = tuple(await self._databases.read(Offer, _SEARCH, parameters, session=session))
-            age = SEARCH_L2_SECONDS + random.randint(0, SEARCH_L2_SECONDS // 10)  # noqa: S311 - jitter, no secret
-            await self._shared.put(wish.key, offers_to_bytes(offers), age_seconds=age)
-        self._searches.put(wish.key, offers)
-        return offers
+            return tuple(await self._databases.read(Offer, _SEARCH, parameters, session=session))
+
+        wanted = Wanted(wish.key, wish.tags, load, to_bytes=offers_to_bytes, from_bytes=offers_from_bytes)
+        return await self._tiers.fetch(wanted, session)
 
     async def flight(self, flight_id: int, session: Session) -> list[Offer]:
         """Return the flight's cabins, economy first; empty when there is no such flight. Not cached."""
@@ -130,12 +136,13 @@ class FlightStore:
         return await self._databases.read(Offer, _ONE, {"flight_id": flight_id}, session=session)
 
     async def forget_searches(self, origin: str, destination: str, day: date) -> None:
-        """Drop the searches that show this route and day from L2 and our own L1; other replicas' L1 ages out."""
-        counts = range(1, MOST_PASSENGERS + 1)
-        keys = [Wish(origin, destination, day, count, cabin).key for count, cabin in product(counts, CABINS)]
-        for key in keys:
-            self._searches.drop(key)
-        await self._shared.drop(*keys)
+        """Make every cache forget what shows this route's seats on this day. Never raises: caches age out too."""
+        tags = [route_day_tag(origin, destination, day)]
+        self._tiers.l1.drop(tags)
+        try:
+            await self._publisher.publish(INVENTORY_UPDATED, tags)
+        except FAILURES as error:
+            log.warning("a change of seats could not be told: %s", type(error).__name__)
 
 
 def offers_to_bytes(offers: tuple[Offer, ...]) -> bytes:

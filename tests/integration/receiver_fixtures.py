@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass
@@ -31,7 +33,11 @@ class ScriptedReceiver:
 
 
 @contextmanager
-def scripted_receiver(script: list[str] | None = None) -> Iterator[ScriptedReceiver]:
+def scripted_receiver(
+    script: list[str] | None = None, *, tls: tuple[Path, Path] | None = None
+) -> Iterator[ScriptedReceiver]:
+    """Run a receiver; tls: certificate and key."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -70,6 +76,10 @@ def scripted_receiver(script: list[str] | None = None) -> Iterator[ScriptedRecei
             """A client that gave up is what the tests are about."""
 
     server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     port = server.server_address[1]
     receiver = ScriptedReceiver(f"http://127.0.0.1:{port}/hook", port, list(script or []))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

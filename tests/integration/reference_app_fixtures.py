@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,10 +17,10 @@ import httpx
 from fastapi import FastAPI
 
 from reference_app.app import create_app
-from reference_app.caches import SharedCache
 from reference_app.database import database_settings, databases_of
-from reference_app.parts import Parts, parts_of
+from reference_app.parts import Parts, caches_of, parts_of
 from reference_app.prepare import SeedTerms, prepare
+from reference_app.settings import measures_from_environment
 from reference_app.supplier import FareSupplier, SupplierTerms
 from reference_app.tokens import token_of_user
 
@@ -41,6 +41,7 @@ class RunningApp:
     client: httpx.AsyncClient
     parts: Parts
     trails: list[dict[str, str]]
+    asgi: Callable[..., Any]
 
 
 @asynccontextmanager
@@ -50,31 +51,42 @@ async def running_app(
     replica_url: str | None = None,
     redis_url: str | None = None,
     terms: SupplierTerms = QUICK,
+    now: Callable[[], datetime] = lambda: NOON,
+    environ: Mapping[str, str] | None = None,
     **more: str,
 ) -> AsyncIterator[RunningApp]:
     """Run the app around these servers; the client speaks to it without a network.
 
-    more: further database settings by name, such as `REFERENCE_APP_REPLICAS`. Those of the environment count too, so
-    that a measure can be switched off for a whole run of tests.
+    environ, more: measures and database settings that the test sets; others come from the environment, so that a
+    measure can be switched off for a whole run of tests.
     """
     outer = {name: value for name, value in os.environ.items() if name.startswith("REFERENCE_APP_")}
+    measures = measures_from_environment({**outer, **(environ or {})})
+    caches = caches_of(
+        redis_url,
+        cluster=measures.redis_cluster,
+        l1=measures.l1,
+        l2=measures.l2,
+        invalidation=measures.invalidation,
+    )
     given = {"REFERENCE_APP_DATABASE_URL": database_url, "REFERENCE_APP_REPLICA_URL": replica_url or "", **more}
-    databases = databases_of(database_settings({**outer, **given}), instance="test", now=lambda: NOON)
+    databases = databases_of(database_settings({**outer, **given}), instance="test", now=now)
     supplier = FareSupplier(terms, seed=1, instance="test")
-    parts = parts_of(databases, SharedCache.at(redis_url), supplier, now=lambda: NOON)
-    app = create_app(parts, version="test")
+    parts = parts_of(databases, caches, supplier, now=now, live_fares=measures.live_fares)
+    app = create_app(parts, version="test", measures=measures)
     trails: list[dict[str, str]] = []
-    transport = httpx.ASGITransport(_noting_trails(app, trails), raise_app_exceptions=False)
+    noting = _noting_trails(app, trails)
+    transport = httpx.ASGITransport(noting, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://app", timeout=20) as client,
     ):
-        yield RunningApp(client, parts, trails)
+        yield RunningApp(client, parts, trails, noting)
 
 
 def _noting_trails(app: FastAPI, trails: list[dict[str, str]]) -> Callable[..., Any]:
     async def noting(scope: Any, receive: Any, send: Any) -> None:
-        scope["tidegauge"] = {}
+        scope.setdefault("tidegauge", {})
         trails.append(scope["tidegauge"])
         await app(scope, receive, send)
 

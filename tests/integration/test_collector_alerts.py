@@ -15,16 +15,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from collector.alerts.evaluate import Memory, evaluate_once
-from collector.alerts.state import Notice
-from collector.alerts.store import read_alerts
+from collector.alerts.evaluate import Memory, evaluate_once, memory_of
+from collector.alerts.local_state import LocalState, from_text, to_text
+from collector.alerts.state import Notice, Silence
+from collector.alerts.store import read_alerts, write_silence
 from collector.catalog import Catalog, parse_catalog
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.commands import mount
 from collector.instrument import Event
-from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
+from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER, Marker, write_marker
+from collector.slo.minutes import read_slo_minutes
 from collector.slo.objectives import Counts
-from collector.slo.store import read_slo_counts, read_slo_minutes
+from collector.slo.store import read_slo_counts
 from tests.integration.collector_fixtures import CATALOG, start_collector, until
 from tests.integration.store_fixtures import shared_store_url as shared_store_url
 
@@ -70,8 +72,10 @@ class Told:
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.left = LocalState()
 
-    def __call__(self, notices: list[Notice], minute: datetime) -> None:
+    def __call__(self, notices: list[Notice], minute: datetime, left: LocalState) -> None:
+        self.left = from_text(to_text(left))  # as it is read after a restart
         self.reasons += [f"{notice.alert.alert_id} {notice.reason}" for notice in notices]
 
 
@@ -107,6 +111,109 @@ def test_while_the_store_is_away_an_old_spool_is_told_and_stored_when_it_is_back
     assert told.reasons == ["spool-age/collector firing"]
 
 
+def test_a_restart_while_the_store_is_away_neither_repeats_nor_forgets(client: Client) -> None:
+    start, told, old_spool = start_of_minute(), Told(), timedelta(minutes=6)
+    add_minute(client, start - MINUTE, good=50, bad=50)
+    evaluate(client, Memory(), start, told)
+    memory = memory_of(told.left)
+    evaluate_once(None, catalog(), memory, minute=start + MINUTE, spool_age=old_spool, tell=told)
+    assert told.reasons.count("spool-age/collector firing") == 1
+    # restarted twice, the store still away: the same spool is not told again
+    for number in (2, 3):
+        memory = memory_of(told.left)
+        evaluate_once(None, catalog(), memory, minute=start + number * MINUTE, spool_age=old_spool, tell=told)
+    assert told.reasons.count("spool-age/collector firing") == 1
+    assert told.reasons.count(f"{AVAILABILITY} firing") == 1
+    # and back: the store is told of what happened meanwhile, the page still fires and is not repeated
+    add_minute(client, start + 3 * MINUTE, good=50, bad=50)
+    evaluate_once(
+        client, catalog(), memory_of(told.left), minute=start + 4 * MINUTE, spool_age=timedelta(), tell=told
+    )  # fmt: skip
+    stored = read_alerts(client)
+    assert (stored["spool-age/collector"].phase, stored[AVAILABILITY].phase) == ("resolved", "firing")
+    assert told.reasons.count("spool-age/collector resolved") == 1
+    assert told.reasons.count(f"{AVAILABILITY} firing") == 1
+
+
+def test_a_lost_own_state_is_taken_from_the_store_and_an_older_one_does_not_win(client: Client) -> None:
+    start, told = start_of_minute(), Told()
+    add_minute(client, start - MINUTE, good=50, bad=50)
+    evaluate(client, Memory(), start, told)
+    older = told.left
+    add_minute(client, start, good=5000, bad=0)
+    evaluate(client, memory_of(told.left), start + MINUTE, told)  # 50 of 5100 in both windows: resolved
+    assert read_alerts(client)[AVAILABILITY].phase == "resolved"
+    for memory in (Memory(), memory_of(older)):
+        told.reasons.clear()
+        evaluate(client, memory, start + 2 * MINUTE, told)
+        assert told.reasons == []
+
+
+def test_a_clock_that_was_set_back_stops_no_evaluation(client: Client) -> None:
+    start, told = start_of_minute(), Told()
+    evaluate(client, Memory(), start + timedelta(hours=5), told)
+    add_minute(client, start - MINUTE, good=50, bad=50)
+    evaluate(client, memory_of(told.left), start, told)
+    assert told.reasons.count(f"{AVAILABILITY} firing") == 1
+
+
+def test_silences_and_acknowledgements_hold_over_a_restart_without_the_store(client: Client) -> None:
+    start, told = start_of_minute(), Told()
+    silence = Silence("s", "collector", "*", start - MINUTE, start + timedelta(hours=1), "ada", "")
+    write_silence(client, silence, now=start)
+    evaluate(client, Memory(), start, told)
+    old_spool = timedelta(minutes=6)
+    evaluate_once(None, catalog(), memory_of(told.left), minute=start + MINUTE, spool_age=old_spool, tell=told)
+    assert told.reasons == []
+
+
+def test_time_that_a_marker_excludes_fires_and_misses_nothing(client: Client) -> None:
+    start, told = start_of_minute(), Told()
+    span = (start - 30 * MINUTE, start + 30 * MINUTE)
+    write_marker(client, Marker("shop", "maintenance", *span, "new database", excludes_slo=True))
+    for back in range(31, 60):
+        add_minute(client, start - back * MINUTE, good=30, bad=0)
+    for back in range(1, 20):
+        add_minute(client, start - back * MINUTE, good=0, bad=100)
+    evaluate(client, Memory(), start, told)
+    assert told.reasons == []
+    evaluate(client, Memory(), start + 20 * MINUTE, told)  # nothing came for twenty minutes of the maintenance
+    assert [reason for reason in told.reasons if "shop" in reason] == []
+
+
+def test_a_database_replica_that_lags_or_vanishes_fires_and_resolves(client: Client) -> None:
+    start, told, memory = start_of_minute(), Told(), Memory()
+    labels = {"server": "db:5432", "sampler": "postgres"}
+    add_series(client, 1, "pg_replication_lag_seconds", {**labels, "standby": "r1"})
+    add_series(client, 2, "pg_start_time_seconds", labels)
+
+    def at(minutes: int, lag_seconds: float | None) -> list[str]:
+        instant, told.reasons = start + minutes * MINUTE, []
+        add_sample(client, 2, instant - timedelta(seconds=10), 5.0)
+        if lag_seconds is not None:
+            add_sample(client, 1, instant - timedelta(seconds=10), lag_seconds)
+        evaluate(client, memory, instant, told)
+        return [reason for reason in told.reasons if reason.startswith("replica-lag")]
+
+    alert = "replica-lag/shop/r1 of db:5432"
+    assert at(0, 0.2) == []
+    assert at(1, 31.0) == [f"{alert} firing"]
+    assert at(2, 0.2) == [f"{alert} resolved"]
+    assert at(14, None) == [f"{alert} firing"]  # the primary answers and names it no longer, for twelve minutes
+
+
+def add_series(client: Client, identity: int, name: str, labels: dict[str, str]) -> None:
+    today = int(time.time()) // 86400
+    columns = {"series_id": [identity], "name": [name], "service": ["shop"], "kind": ["gauge"], "labels": [labels],
+               "source": ["sampler"], "last_seen": [today]}  # fmt: skip
+    client.insert_columns("series", columns, token=str(uuid.uuid4()))
+
+
+def add_sample(client: Client, identity: int, at: datetime, value: float) -> None:
+    columns = {"series_id": [identity], "ts": [int(at.timestamp() * 1e3)], "value": [value]}
+    client.insert_columns("samples", columns, token=str(uuid.uuid4()))
+
+
 def test_a_posted_condition_fires_is_acknowledged_silenced_and_listed_by_command(
     shared_store_url: str, tmp_path: Path
 ) -> None:
@@ -125,10 +232,16 @@ def test_a_posted_condition_fires_is_acknowledged_silenced_and_listed_by_command
         assert run(["alerts", "ack", "posted/shop/capacity", "--by", "ada"], environment)[0] == 0
         assert run(["alerts", "silence", "--service", "shop", "--for", "2h", "--by", "ada"], environment)[0] == 0
         assert run(["alerts", "silence", "--service", "shop", "--for", "soon"], environment)[0] == 2
+        (silence,) = json.loads(run(["alerts", "silences", "--json"], environment)[1])
+        assert (silence["service"], silence["author"]) == ("shop", "ada")
         assert run(["alerts", "ack", "unknown"], environment)[0] == 1
         code, output = run(["alerts", "list", "--json"], environment)
         listed = {alert["alert_id"]: alert for alert in json.loads(output)}["posted/shop/capacity"]
         assert (code, listed["acknowledged_by"], listed["silenced"]) == (0, "ada", True)
+        assert run(["alerts", "unsilence", silence["silence_id"]], environment)[0] == 0
+        assert run(["alerts", "silences"], environment) == (0, "no silences\n")
+        assert run(["alerts", "unsilence", silence["silence_id"]], environment)[0] == 1
+        assert posted(collector.url)["silenced"] is False
         httpx.post(collector.url + "/v1/alerts", json={**body, "breached": False}, timeout=10)
         until(lambda: posted(collector.url)["phase"] == "resolved", why="it resolves")
     finally:
@@ -193,3 +306,15 @@ def test_the_backtest_counts_what_the_live_evaluation_counts(
     assert code == 0
     assert [each["severity"] for each in json.loads(output)[0]["judgements"]] == ["page", "ticket"]
     assert run(["slo", "backtest", "shop", "--slo", "unknown"], environment)[0] == 1
+    # a policy to try: any bad request of the last two minutes, so it fires at the end of the first bad minute
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "least_requests: 1\nleast_bad: 1\nburn_pairs: [{severity: info, long: 2m, short: 1m, factor: 1}]\n"
+    )
+    command = ["slo", "backtest", "shop", "--slo", "availability", "--days", "0.1", "--json", "--policy", str(policy)]
+    code, output = run(command, environment)
+    (result,) = json.loads(output)
+    assert (code, [each["severity"] for each in result["judgements"]]) == (0, ["info"])
+    assert datetime.fromisoformat(result["alerts"][0]["fired_at"]) == start + 21 * MINUTE
+    policy.write_text("burn_pairs: no\n")
+    assert run(command, environment)[0] == 1

@@ -64,7 +64,7 @@ def test_slo_status_says_that_there_were_no_requests(shared_store_url: str, tmp_
     assert code == 0
     assert [(slo["name"], slo["sli"]) for slo in json.loads(output)["slos"]] == [("availability", None), ("fast", None)]
     code, output, _ = invoke(["slo", "status"], shared_store_url, tmp_path / "t.yaml")
-    assert "availability: no valid requests; promised 0.99 over 30 days" in output
+    assert "availability: no valid requests; promised 0.99 over 30d" in output
     assert "measured at 1.92 s" in output
 
 

@@ -216,10 +216,36 @@ def test_the_other_posts_are_stored_and_bad_ones_say_what_was_expected(tmp_path:
         for _ in range(2):
             assert httpx.post(collector.url + "/v1/load-runs", json=run).status_code == 200
         assert client.query_rows("SELECT count(), sum(done) FROM load_seconds") == [(2, 9)]
+        requests = {
+            "intended_us": [now * 10**6 - 5, now * 10**6], "sent_us": [now * 10**6, None],
+            "first_byte_us": [now * 10**6 + 9, None], "done_us": [now * 10**6 + 10, None], "status": [200, None],
+            "name": ["search", "search"], "error": [None, "refused"],
+        }  # fmt: skip
+        with_requests = {**run, "batch_id": "b3", "status": "passed", "seconds": {}, "requests": requests}
+        for _ in range(2):
+            answer = httpx.post(collector.url + "/v1/load-runs", json=with_requests).json()
+            assert answer == {"stored": True, "seconds": 0, "requests": 2}
+        facts = "count(), countIf(isNull(sent) AND error = 'refused'), toFloat64(max(done) - min(intended))"
+        assert client.query_rows(f"SELECT {facts} FROM load_requests") == [(2, 1, 15e-6)]
+        vanishing = {**with_requests, "requests": {**requests, "intended_us": [1, 2]}}
+        assert "7 days" in httpx.post(collector.url + "/v1/load-runs", json=vanishing).json()["error"]
+        listed = httpx.get(collector.url + "/v1/load-runs?service=shop").json()["runs"]
+        assert [(each["run_id"], each["status"]) for each in listed] == [("r1", "passed")]
+        assert httpx.get(collector.url + "/v1/load-runs?service=other").json() == {"runs": []}
+        found = httpx.get(collector.url + "/v1/load-runs/r1").json()
+        assert found["seconds"] == seconds
+        assert datetime.fromisoformat(found["started_at"]).timestamp() == now - 2
+        quiet = {"run_id": "r2", "service": "quiet", "started_at": now, "status": "running"}
+        httpx.post(collector.url + "/v1/load-runs", json=quiet)
+        found = httpx.get(collector.url + "/v1/load-runs/r2").json()
+        assert found["seconds"] == {name: [] for name in seconds}
+        assert httpx.get(collector.url + "/v1/load-runs/none").status_code == 404
         old = {**run, "batch_id": "b2", "seconds": {**seconds, "second": [now - 100 * 86400, now]}}
         assert "94 days" in httpx.post(collector.url + "/v1/load-runs", json=old).json()["error"]
         capacity = {"service": "shop", "version": "1", "source": "search", "low_rps": 12, "high_rps": 14, "details": {}}
         assert httpx.post(collector.url + "/v1/capacities", json=capacity).status_code == 200
+        (measured,) = httpx.get(collector.url + "/v1/capacities?service=shop").json()["capacities"]
+        assert {**measured, "measured_at": None} == {**capacity, "measured_at": None}
         bad = httpx.post(collector.url + "/v1/capacities", json={**capacity, "low_rps": 15})
         assert bad.status_code == 400
         assert "low_rps <= high_rps" in bad.json()["error"]

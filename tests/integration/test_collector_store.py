@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +26,13 @@ from collector.record.store import (
     SCHEMA_FOLDER,
     SCHEMA_OWNER,
     Marker,
+    bucket_of,
+    quantile_from_histogram,
     read_demand,
     read_demand_span,
     read_demand_step,
     read_ingest_counts,
+    read_load_runs,
     read_markers,
     read_red,
     read_watermark,
@@ -167,6 +172,28 @@ def test_red_counts_by_dimension_and_reads_quantiles_from_buckets(client: Client
     assert dict(zip(by_region["region"], by_region["requests"], strict=True)) == {"eu": 98, "us": 2}
 
 
+def test_quantiles_made_in_the_store_are_those_of_the_histogram(client: Client) -> None:
+    source = random.Random(5)
+    durations = [int(source.lognormvariate(10, 2)) for _ in range(137)]
+    for number, duration in enumerate(durations):
+        store_requests(client, [NOW], token=str(number), duration_us=duration)
+    buckets = Counter(bucket_of(duration) for duration in durations)
+    row = read_red(client, "shop", since=NOW, until=NOW + MINUTE, step=MINUTE).iloc[0]
+    for name, quantile in (("p50_seconds", 0.5), ("p95_seconds", 0.95), ("p99_seconds", 0.99)):
+        expected = quantile_from_histogram(buckets, quantile)
+        assert expected is not None
+        assert row[name] == pytest.approx(expected.total_seconds())
+
+
+def test_requests_whose_durations_nobody_told_have_no_quantiles(client: Client) -> None:
+    client.insert_columns(
+        "red_1m", {"minute": [int(NOW.timestamp())], "service": ["shop"], "requests": [5], "histogram": [{}]}, token="t"
+    )
+    row = read_red(client, "shop", since=NOW, until=NOW + MINUTE, step=MINUTE).iloc[0]
+    assert row["requests"] == 5
+    assert pd.isna(row["p95_seconds"])
+
+
 def test_slo_counts_come_from_hours_and_minutes_without_overlap(client: Client) -> None:
     old = NOW - timedelta(days=5)
     store_requests(client, [old] * 40, token="old")
@@ -186,6 +213,9 @@ def test_slo_counts_come_from_hours_and_minutes_without_overlap(client: Client) 
     assert (elsewhere[month].valid, elsewhere[month].good) == (0, 0)
     rule = ClassicRule(timedelta(hours=24), timedelta(seconds=2), 0.1)
     (route,) = read_classic(client, "shop", rule, now=NOW)
+    # the 6 slow ones of 3 s are in the mean of the 96 answers: (90 + 18) / 96 = 1.125 s
+    assert [(each.status, each.requests) for each in route.statuses] == [(200, 96), (503, 4)]
+    assert route.statuses[0].mean_response == timedelta(seconds=1.125)
     assert (route.requests, route.exceeded) == (100, ())
 
 
@@ -218,6 +248,18 @@ def test_markers_that_overlap_are_read_and_stored_once(client: Client) -> None:
     write_marker(client, marker)
     assert read_markers(client, "shop", since=NOW + timedelta(seconds=30), until=NOW + MINUTE) == [marker]
     assert read_markers(client, "shop", since=NOW + 2 * MINUTE, until=NOW + 3 * MINUTE) == []
+
+
+@pytest.mark.parametrize("name", ["x' OR 1=1 --", "{service:String}", "back\\slash", "'; DROP TABLE markers; --", "%s"])
+def test_a_name_is_a_value_and_never_part_of_a_statement(client: Client, name: str) -> None:
+    store_requests(client, [NOW], token="a")
+    marker = Marker(name, "deploy", NOW, NOW + MINUTE, name)
+    write_marker(client, marker)
+    assert read_markers(client, name, since=NOW, until=NOW + MINUTE) == [marker]
+    assert read_demand(client, name, since=NOW, until=NOW + MINUTE, step=MINUTE).empty
+    assert read_red(client, name, since=NOW, until=NOW + MINUTE, step=MINUTE).empty
+    assert read_watermark(client, name) is None
+    assert read_load_runs(client, name) == []
 
 
 def test_the_books_count_nothing_as_zero_and_no_error(client: Client) -> None:

@@ -103,6 +103,48 @@ def test_the_connection_is_made_to_the_address_that_was_checked() -> None:
         assert hook.received[0].headers["host"] == f"receiver.invalid:{hook.port}"
 
 
+def test_a_certificate_that_nobody_vouches_for_and_a_plain_port_are_refused(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl program on PATH")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with scripted_receiver(tls=(certificate, key)) as hook:
+        answer = post(receiver(hook.url.replace("http:", "https:")), "msg_1", b"{}", now=time.time())
+        assert answer.status is None
+        assert "SSLCertVerificationError" in answer.detail
+        assert hook.received == []
+    with scripted_receiver() as hook:
+        answer = post(receiver(hook.url.replace("http:", "https:")), "msg_1", b"{}", now=time.time())
+        assert answer.status is None
+        assert "SSLError" in answer.detail
+        assert hook.received == []
+
+
+def test_a_heartbeat_is_sent_signed_while_alerts_are_evaluated(shared_store_url: str, tmp_path: Path) -> None:
+    begin = time.time()
+    with scripted_receiver(["500"]) as switch:
+        keys = "url_env: SWITCH, secret_env: SECRET, interval: 200ms, allow_networks: [127.0.0.0/8]"
+        block = f"alerts:\n  heartbeat: {{{keys}}}\n"
+        environment = {
+            "TIDEGAUGE_CLOCK": f"{begin - 36000}:{begin}:60",
+            "TIDEGAUGE_CLICKHOUSE_DATABASE": "heartbeat",
+            "SWITCH": switch.url,
+            "SECRET": "whsec_" + base64.b64encode(KEY).decode(),
+        }
+        collector = start_collector(tmp_path, shared_store_url, environment=environment, config_text=CATALOG + block)
+        try:
+            until(lambda: len(switch.received) >= 3, why="heartbeats, also after one that was refused")
+            assert all(is_signed(each) for each in switch.received)
+            assert json.loads(switch.received[-1].body)["type"] == "tidegauge.heartbeat"
+        finally:
+            collector.kill()
+
+
 def test_a_real_alertmanager_takes_and_resolves_an_alert(tmp_path: Path) -> None:
     program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if program is None:

@@ -61,7 +61,7 @@ async def test_a_dead_shared_cache_fails_nothing(url):
     assert answer.status_code == 200
     assert answer.json()["flights"]
     assert app.trails[-1]["cache_level"] == "db"
-    assert app.parts.shared.failures_total == 1  # then it is given a rest, and the write is not tried
+    assert app.parts.caches.tiers.shared.failures_total == 1  # then it is given a rest, and the write is not tried
 
 
 async def test_airports_flights_and_oneself_can_be_read(url):

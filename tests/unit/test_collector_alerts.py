@@ -5,8 +5,11 @@ import pytest
 
 from collector.alerts.decide import ServiceView, StoreView, decide
 from collector.alerts.evaluate import newest_minute
+from collector.alerts.jobs import Pulse, is_alive
+from collector.alerts.local_state import LocalState, from_text, to_text
 from collector.alerts.rules import (
     burn_conditions,
+    lag_condition,
     missing_condition,
     missing_slo_condition,
     pair_verdict,
@@ -14,10 +17,11 @@ from collector.alerts.rules import (
     spool_condition,
     wilson_lower,
 )
-from collector.alerts.settings import AlertPolicy
+from collector.alerts.settings import AlertPolicy, parse_policy
 from collector.alerts.state import Alert, Condition, Silence, Verdict, advance
 from collector.catalog import CatalogError, Service, Slo, parse_catalog
 from collector.slo.objectives import BURN_PAIRS, BURN_WINDOWS, Counts
+from tidegauge.clock import Clock
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -177,3 +181,61 @@ def test_the_policy_comes_from_tidegauge_yaml_and_a_wrong_one_is_refused_with_it
     assert catalog.alerts.policy == AlertPolicy(repeat=HOUR, least_bad=5)
     with pytest.raises(CatalogError, match=r"t\.yaml:3: alerts\.least_bad: expected a whole number of at least 1"):
         parse_catalog("version: 1\nservices: {}\nalerts: {least_bad: 0}\n", name="t.yaml")
+
+
+def test_a_replica_that_lags_or_does_not_replicate_is_breached_and_an_old_sample_says_nothing() -> None:
+    def verdict(lag: timedelta | None, *, fresh: bool = True) -> str:
+        return lag_condition("shop", "replica-1", lag, AlertPolicy(), fresh=fresh).verdict
+
+    assert verdict(timedelta(seconds=30)) == "clear"  # the limit itself is allowed
+    assert verdict(timedelta(seconds=31)) == "breached"
+    assert verdict(None) == "breached"
+    assert verdict(timedelta(seconds=31), fresh=False) == "unknown"
+
+
+def test_pairs_of_ones_own_decide_in_place_of_the_usual_ones() -> None:
+    text = "least_bad: 1\nburn_pairs: [{severity: info, long: 10m, short: 2m, factor: 2}]\n"
+    policy = parse_policy(text, name="policy.yaml")
+    # 10 % of the long window and 5 % of the short one: burn rates of 10 and 5 where 2 is allowed
+    counts = {timedelta(minutes=10): Counts(100, 90), timedelta(minutes=2): Counts(20, 19)}
+    (condition,) = burn_conditions("shop", SLO, counts, policy, stale=False)
+    assert (condition.severity, condition.verdict) == ("info", "breached")
+    assert policy.windows == tuple(timedelta(minutes=minutes) for minutes in (2, 10, 30, 360))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("burn_pairs: []\n", "policy.yaml:1: burn_pairs: expected at least one pair"),
+        ("burn_pairs: [{severity: page, long: 5m, short: 5m, factor: 2}]\n", "[0].long: expected a window longer"),
+        ("burn_pairs: [{severity: page, long: 90s, short: 1m, factor: 2}]\n", "expected a window of whole minutes"),
+        ("burn_pairs: [{severity: page, long: 5m, short: 1m, factor: 0}]\n", "burn_pairs[0].factor: expected a number"),
+        ("receivers: []\n", "the unknown key 'receivers'"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_is_not_as_expected_is_refused_with_its_place(text: str, expected: str) -> None:
+    with pytest.raises(CatalogError) as refused:
+        parse_policy(text, name="policy.yaml")
+    assert expected in str(refused.value)
+
+
+def test_a_state_is_read_as_it_was_kept_and_another_text_is_refused() -> None:
+    silence = Silence("s", "shop", "*", NOW, NOW + timedelta(hours=1), "ada", "")
+    alert = Alert("a", "burn", "shop", "x", "page", "firing", NOW, NOW, None, False, None, 0, "burns", {"rate": 2.5})
+    state = LocalState(NOW, {"a": alert}, {"a"}, [silence], {alert.episode})
+    assert from_text(to_text(state)) == state
+    assert from_text(to_text(LocalState())) == LocalState(None, {}, set(), [], set())
+    for text in ("{}", "nonsense", '{"alerts": 1}'):
+        with pytest.raises(ValueError):  # noqa: PT011 - whatever it says, the state is refused
+            from_text(text)
+
+
+def test_the_heartbeat_stops_when_nothing_was_evaluated_for_two_minutes() -> None:
+    real = [1000.0]
+    clock = Clock(read_real=lambda: real[0])
+    assert not is_alive(Pulse(), clock)
+    pulse = Pulse(real=1000.0, minute=NOW)
+    real[0] = 1000.0 + 120 + 15
+    assert is_alive(pulse, clock)
+    real[0] += 1
+    assert not is_alive(pulse, clock)

@@ -2,13 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.clickhouse import (
-    MigrationError,
-    StoreSettingsError,
-    _migration_files,
-    settings_from_environment,
-    statements_of,
-)
+from collector.clickhouse import MigrationError, StoreSettingsError, settings_from_environment
+from collector.ddl import statements_of
+from collector.migrations import migration_files
 
 
 def test_the_password_is_never_shown() -> None:
@@ -52,4 +48,4 @@ def test_statements_are_split_filled_and_made_repeatable() -> None:
 def test_a_migration_without_number_is_refused(tmp_path: Path) -> None:
     (tmp_path / "first.sql").write_text("SELECT 1;")
     with pytest.raises(MigrationError, match="0001_record"):
-        _migration_files(tmp_path)
+        migration_files(tmp_path)

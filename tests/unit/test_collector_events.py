@@ -7,6 +7,7 @@ import pytest
 
 from collector.instrument import Event
 from collector.sources.events import BatchRefusedError, decompressed, parse_batch
+from collector.sources.writer import event_columns
 
 NOW = 1_700_000_000.0
 
@@ -35,6 +36,19 @@ def parsed(document: Any) -> Any:
 def test_a_good_batch_is_accepted_whole() -> None:
     accepted = parsed(batch())
     assert (accepted.batch_id, accepted.service, accepted.events) == (str(uuid.UUID(int=7)), "s", 1)
+
+
+def test_a_client_that_knows_no_countries_is_accepted() -> None:
+    document = batch()
+    del document["columns"]["country"]
+    assert parsed(document).columns["country"] == [""]
+
+
+def test_a_batch_that_was_spooled_before_there_were_countries_is_stored_without() -> None:
+    old, new = batch(), batch()
+    del old["columns"]["country"]
+    new["columns"]["country"] = ["DE"]
+    assert event_columns([old, new])["country"] == ["", "DE"]
 
 
 def test_a_report_without_events_is_accepted() -> None:

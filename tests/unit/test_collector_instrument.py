@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from collector.instrument import Event, EventClient, RecordRequests, trace_id_of, user_agent_family
+from collector.sources.events import decompressed
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0effff"
 
@@ -110,6 +111,35 @@ async def test_what_the_app_and_the_headers_say_is_kept() -> None:
     assert events[1].region == "home"
 
 
+@pytest.mark.parametrize(
+    ("headers", "country"),
+    [
+        ({"cf-ipcountry": "DE"}, "DE"),
+        ({"cloudfront-viewer-country": "br"}, "BR"),
+        ({"cf-ipcountry": "XXX", "x-country-code": "FR"}, "FR"),
+        ({"cf-ipcountry": "1' OR"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_the_viewers_country_is_the_one_that_the_cdn_names(headers: dict[str, str], country: str) -> None:
+    client, events = recorded(application())
+    async with client:
+        await client.get("/api/tenants/a/items/3", headers=headers)
+    assert events[0].country == country
+
+
+async def test_what_another_instance_has_counted_is_no_event_and_the_region_is_the_apps_word() -> None:
+    async def proxy(scope: Any, receive: Any, send: Any) -> None:
+        scope["tidegauge"] = {"region": "eu-west", "counted_elsewhere": scope["path"] == "/passed-on"}
+        await PlainTextResponse("")(scope, receive, send)
+
+    client, events = recorded(proxy)
+    async with client:
+        for path in ("/passed-on", "/own"):
+            await client.get(path, headers={"x-region": "moon"})
+    assert [event.region for event in events] == ["eu-west"]
+
+
 async def test_requests_shed_before_routing_count() -> None:
     async def shed(request: Request, call_next: Any) -> Response:
         request.scope["tidegauge"]["route"] = "/api"
@@ -192,6 +222,7 @@ class Collector:
 
     def __init__(self, statuses: list[int]) -> None:
         self.statuses, self.seen, self.accepted = statuses, [], []  # type: ignore[var-annotated]
+        self.bodies: list[bytes] = []
         self.gate = threading.Event()
         self.gate.set()
         outer = self
@@ -200,7 +231,9 @@ class Collector:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                batch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.bodies.append(body)
+                batch = json.loads(decompressed(body, self.headers.get("Content-Encoding", "")))
                 outer.gate.wait(10)
                 status = outer.statuses.pop(0) if outer.statuses else 200
                 outer.seen.append(batch)
@@ -253,6 +286,21 @@ def test_a_batch_is_repeated_unchanged_until_it_is_accepted() -> None:
     assert fake.accepted[0]["client"]["generated_total"] == 1
 
 
+def test_bodies_to_other_machines_are_packed_where_it_pays() -> None:
+    with collector(503) as fake:
+        client = EventClient(fake.url, service="s", instance="i", flush_seconds=5, pack=True)
+        for number in range(500):
+            client.record(event(number))
+        assert client.close(10)
+        small = EventClient(fake.url, service="s", instance="i", pack=True)
+        small.record(event(1))
+        assert small.close(10)
+    assert [len(batch["columns"]["ts_us"]) for batch in fake.accepted] == [500, 1]
+    assert [body.startswith(b"\x1f\x8b") for body in fake.bodies] == [True, True, False]  # one was repeated
+    assert not EventClient("http://localhost:1", service="s", instance="i")._is_far
+    assert EventClient("http://collector:1", service="s", instance="i")._is_far
+
+
 def test_what_does_not_fit_is_dropped_counted_and_told() -> None:
     with collector() as fake:
         client = EventClient(fake.url, service="s", instance="i", flush_seconds=0.01, max_buffer=10)
@@ -297,3 +345,12 @@ def test_without_a_collector_recording_goes_on_and_closing_ends_in_time() -> Non
     client.record(event(2))  # after the end: counted, not raised
     assert client.dropped_total == 1
     assert not any(thread.name == "tidegauge-events" for thread in threading.enumerate())
+
+
+def test_closing_without_a_collector_says_how_many_are_lost(caplog: pytest.LogCaptureFixture) -> None:
+    client = EventClient("http://127.0.0.1:9", service="s", instance="i", flush_seconds=10, max_buffer=10)
+    for number in range(15):  # five do not fit: they were dropped, and are told as such
+        client.record(event(number))
+    assert not client.close(0.3)
+    assert client.dropped_total == 5
+    assert "10 events are lost" in caplog.text

@@ -8,12 +8,8 @@ from typing import Any
 
 import pytest
 
-from collector.sources.prometheus import (
-    PrometheusSettings,
-    pull_once,
-    samples_query,
-    split_range,
-)
+from collector.sources.prometheus import PrometheusSettings, pull_once
+from collector.sources.promql import native_queries, samples_query, split_range
 
 GOLDEN = Path(__file__).parent / "golden" / "prometheus_pull.promql"
 SETTINGS = PrometheusSettings("svc", "http://127.0.0.1:1", "http_requests_total", timeout=timedelta(seconds=1))
@@ -23,6 +19,7 @@ def test_the_promql_is_the_golden_one() -> None:
     queries = [
         samples_query("http_requests_total", (), 15),
         samples_query("http_request_duration_seconds_bucket", (("job", "shop"), ("path", 'a"b\\c\nd')), 60),
+        *native_queries("http_request_duration_seconds", (("job", "shop"),), 15),
     ]
     assert "".join(query + "\n" for query in queries) == GOLDEN.read_text()
 

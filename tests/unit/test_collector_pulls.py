@@ -1,7 +1,9 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from collector.catalog import parse_catalog
 from collector.pulls import pull_services_once, settings_of
+from collector.sources.cardinality import CardinalityGuard
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CATALOG = parse_catalog(
@@ -11,9 +13,13 @@ CATALOG = parse_catalog(
 )
 
 
-def test_a_server_that_does_not_answer_costs_nothing_and_is_asked_again_from_the_same_watermark() -> None:
+def test_a_server_that_does_not_answer_costs_nothing_and_is_asked_again_from_the_same_watermark(
+    tmp_path: Path,
+) -> None:
     watermarks = {"shop": NOW - timedelta(hours=1)}
-    pulled = pull_services_once(None, CATALOG, now=NOW, watermarks=watermarks)  # type: ignore[arg-type]  # not reached
+    guard = CardinalityGuard(tmp_path / "labels", day=lambda: 1)
+    pulled = pull_services_once(None, CATALOG, guard, now=NOW, watermarks=watermarks)  # type: ignore[arg-type]  # not reached
+    guard.close()
     assert pulled == 0
     assert watermarks == {"shop": NOW - timedelta(hours=1)}
 

@@ -10,6 +10,7 @@ from collector.slo.objectives import (
     BURN_WINDOWS,
     Counts,
     RouteTotals,
+    StatusTotals,
     budget_left,
     burn_rate,
     burning_pairs,
@@ -68,6 +69,16 @@ def test_the_classic_rule_says_which_limit_is_exceeded() -> None:
     assert status is not None
     assert status.exceeded == ("mean_response",)
     assert classic_status(rule, RouteTotals("/b", 0, 0, timedelta(0))) is None
+
+
+def test_the_classic_rule_judges_the_mean_of_every_status() -> None:
+    rule = ClassicRule(timedelta(hours=24), timedelta(seconds=2), 0.1)
+    # 99 answers of 0.1 s and one error of 30 s: the mean of all is 0.4 s, that of status 504 is over 2 s
+    statuses = (StatusTotals(200, 99, timedelta(seconds=9.9)), StatusTotals(504, 1, timedelta(seconds=30)))
+    status = classic_status(rule, RouteTotals("/a", 100, 1, timedelta(seconds=39.9), statuses))
+    assert status is not None
+    assert status.mean_response == timedelta(seconds=0.399)
+    assert status.exceeded == ("mean_response",)
 
 
 def test_more_good_than_valid_is_refused() -> None:

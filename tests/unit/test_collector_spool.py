@@ -1,4 +1,7 @@
 import json
+import os
+import resource
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -161,6 +164,62 @@ def test_a_block_is_bounded(tmp_path: Path) -> None:
     for number in range(1, 6):
         accept(spool, number)
     assert [len(block.names) for block in spool.next_blocks(most_bytes=10**6, most_batches=2)] == [2]
+
+
+def test_a_disk_that_takes_no_more_refuses_and_leaves_nothing_and_what_was_taken_is_stored(tmp_path: Path) -> None:
+    spool, store = Spool(tmp_path), StoreInMemory()
+    accept(spool, 1)
+    most, unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, unlimited))  # a body of 400 bytes cannot be written whole
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(SpoolFullError, match="cannot be written"):
+            spool.accept(str(uuid.UUID(int=2)), body("/2") + b" " * 400, received_us=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, unlimited))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert len(list((tmp_path / "pending").iterdir())) == 1
+    assert accept(spool, 2)
+    flush_once(spool, store)  # type: ignore[arg-type]
+    assert store.routes() == ["/1", "/2"]
+
+
+def test_the_last_of_a_disk_is_kept_for_the_writer(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    spool = Spool(tmp_path, reserved_bytes=disk.f_blocks * disk.f_frsize)
+    with pytest.raises(SpoolFullError, match="bytes left"):
+        accept(spool, 1)
+
+
+def test_two_files_of_one_batch_are_stored_once(tmp_path: Path) -> None:
+    spool, store = Spool(tmp_path), StoreInMemory()
+    accept(spool, 1)
+    written = next((tmp_path / "pending").iterdir())
+    written.with_name(written.name.replace("1000001", "1000002")).write_bytes(written.read_bytes())
+    spool = reopened(spool, tmp_path)
+    flush_once(spool, store)  # type: ignore[arg-type]
+    assert store.routes() == ["/1"]
+
+
+def test_a_clock_that_is_set_back_changes_neither_what_is_stored_nor_that_it_is_stored_once(tmp_path: Path) -> None:
+    spool, store = Spool(tmp_path), StoreInMemory()
+    for number, received_us in ((1, 5_000_000), (2, 1_000_000), (3, 9_000_000)):
+        spool.accept(str(uuid.UUID(int=number)), body(f"/{number}"), received_us=received_us)
+    store.fail = [StoreUnavailableError("killed")]
+    with pytest.raises(StoreUnavailableError):
+        flush_once(spool, store)  # type: ignore[arg-type]
+    spool = reopened(spool, tmp_path)  # reads the names in the order of the clock, the plan in its own
+    flush_once(spool, store)  # type: ignore[arg-type]
+    assert store.routes() == ["/1", "/2", "/3"]
+    assert store.sent[0] == store.sent[1]
+
+
+def test_a_tick_says_that_more_waits_while_a_whole_block_does(tmp_path: Path) -> None:
+    spool, store = Spool(tmp_path), StoreInMemory()
+    for number in (1, 2):  # each fills a block of 4 MiB by itself
+        spool.accept(str(uuid.UUID(int=number)), body(f"/{number}") + b" " * 2**22, received_us=number)
+    assert [flush_once(spool, store).more_waits for _ in range(2)] == [True, False]  # type: ignore[arg-type]
+    assert store.routes() == ["/1", "/2"]
 
 
 def test_a_second_owner_of_the_folder_is_refused(tmp_path: Path) -> None:

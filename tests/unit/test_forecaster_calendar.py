@@ -68,7 +68,7 @@ def asked(events: list[Event], series: DemandSeries, *, day: int = 20, supposed:
     plain = flat(START + timedelta(days=day), timedelta(hours=24))
     assert isinstance(plain, Forecast)
     found = with_calendar(plain, series, Calendar(tuple(events), supposed), base=flat)
-    return found.forecast, found.notes
+    return found, found.notes
 
 
 def at(forecast: Forecast, instant: datetime) -> list[float]:
@@ -316,7 +316,7 @@ def test_the_python_api_and_the_command_take_a_calendar(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
     assert answer["forecasts"][0]["points"][12]["q"]["0.5"] == pytest.approx(what_if["q0.5"][12])
-    assert answer["notes"] == ["supposed: sale at 2026-05-04T12:00Z, times 1.5"]
+    assert answer["forecasts"][0]["notes"][-1] == "supposed: sale at 2026-05-04T12:00Z, times 1.5"
     refused = CliRunner().invoke(app, ["forecast", "--csv", str(path), "--country", "XX"])
     assert refused.exit_code == 2
     assert "expected a country" in refused.stderr

@@ -234,7 +234,7 @@ def test_a_failing_tick_is_counted_and_does_not_end_the_loop() -> None:
     assert "tidegauge_floor_wanted{" not in text
 
 
-def test_the_ticks_never_load_a_machine_learning_library() -> None:
+def test_starting_loads_no_machine_learning_library() -> None:
     import subprocess
     import sys
 

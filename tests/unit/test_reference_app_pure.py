@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from reference_app.caches import RecentValues, SharedCache
 from reference_app.lsn import lag_seconds, lsn_from_text, lsn_to_text
 from reference_app.migrations import Migration, MigrationError, missing_migrations, packaged_migrations, statements_of
 from reference_app.prepare import SeedTerms, seed_terms_from_environment
@@ -53,32 +52,6 @@ def test_a_demo_token_follows_the_rule_that_the_load_generator_is_told():
 
 def test_any_text_a_caller_may_send_as_a_token_can_be_hashed():
     assert len(token_hash("\ud800\x00")) == 32
-
-
-def test_a_recent_value_leaves_when_its_time_is_over():
-    now = 0.0
-    recent = RecentValues[str, int](size=10, age_seconds=5.0, monotonic=lambda: now)
-    recent.put("a", 1)
-    now = 4.9
-    assert recent.get("a") == 1
-    now = 5.0
-    assert recent.get("a") is None
-    assert len(recent) == 0
-
-
-def test_the_least_recently_used_value_leaves_when_there_are_too_many():
-    recent = RecentValues[str, int](size=2, age_seconds=5.0, monotonic=lambda: 0.0)
-    recent.put("a", 1)
-    recent.put("b", 2)
-    recent.get("a")
-    recent.put("c", 3)
-    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
-
-
-async def test_a_shared_cache_without_a_server_always_misses():
-    cache = SharedCache.at(None)
-    await cache.put("k", b"v", age_seconds=5)
-    assert await cache.get("k") is None
 
 
 OFFER = Offer(

@@ -22,7 +22,8 @@ def test_the_ports_are_those_that_the_architecture_names():
     ports = {name: value for name, value in StackSettings().model_dump().items() if name.endswith("_port")}
     assert ports == {
         "clickhouse_port": 8123, "postgres_port": 15432, "valkey_port": 16379, "collector_port": 9400,
-        "forecaster_port": 9401, "app_port": 8000, "cluster_port": 8010, "dashboard_port": 8501,
+        "forecaster_port": 9401, "app_port": 8000, "edge_port": 8001, "cluster_port": 8010, "jobs_port": 8020,
+        "dashboard_port": 8501,
     }  # fmt: skip
     assert StackSettings().replica.port == 15433
 
@@ -76,8 +77,11 @@ def test_only_parts_that_need_a_secret_get_it(tmp_path):
         "postgres-primary": databases,
         **{f"postgres-{name}": databases for name in ("replica", "analytics", "profiles", "standby")},
         "valkey": {"valkey"},
+        "collector": {"replication", "valkey"},  # its samplers
         "prepare": {"reference_app", "valkey"},
         "cluster": {"reference_app", "valkey"},
+        "jobs": {"reference_app", "valkey"},
+        "edge": {"valkey"},
     }
     values = {getattr(known, name) for name in ("postgres", "replication", "reference_app", "valkey")}
     assert not [word for part in stack.everything() for word in part.argv if word in values]

@@ -20,7 +20,7 @@ def test_the_whole_stack_starts_in_an_order_in_which_needs_come_first(tmp_path):
     order = list(graphlib.TopologicalSorter({part.name: part.depends_on for part in parts}).static_order())
     assert set(order) == {part.name for part in parts} == {
         "postgres-primary", "postgres-replica", "postgres-analytics", "postgres-profiles", "postgres-standby", "valkey",
-        "store", "collector", "prepare", "cluster", "forecaster", "dashboard", "load",
+        "store", "collector", "prepare", "cluster", "jobs", "forecaster", "dashboard", "load", "edge",
     }  # fmt: skip
     assert order.index("prepare") < order.index("cluster") < order.index("load")
 
@@ -47,6 +47,14 @@ def test_the_app_is_told_of_three_replicas_with_their_regions_and_writes_to_whic
 def test_dashboard_and_load_can_be_left_out(tmp_path):
     names = [part.name for part in stack_of(tmp_path).everything(with_dashboard=False, with_load=False)]
     assert not {"dashboard", "load"} & set(names)
+
+
+def test_the_edge_is_before_the_front_and_can_be_left_out(tmp_path):
+    stack = stack_of(tmp_path, app_port=8123, edge_port=8124)
+    edge = next(part for part in stack.everything() if part.name == "edge")
+    assert edge.environment["REFERENCE_APP_EDGE_ORIGINS"] == "http://127.0.0.1:8123"
+    assert edge.environment["REFERENCE_APP_EDGE_PORT"] == "8124"
+    assert "edge" not in {part.name for part in stack.everything(with_edge=False)}
 
 
 def test_another_clickhouse_takes_the_embedded_stores_place(tmp_path):

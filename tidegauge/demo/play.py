@@ -128,7 +128,7 @@ class _Demo:
         self._clear()
         _write_acting_config(self._shipped_config, self._settings.config)
         stack = self._stack(Clock())
-        check_ports(stack.everything())
+        check_ports(stack.everything(with_edge=False))
         servers = [stack.store(), *stack.databases(), stack.prepare()]
         self._progress.stage("Starting the store and the databases", parts=servers)
         await self._supervisor.start(servers)
@@ -198,7 +198,7 @@ class _Demo:
         curve = self._settings.data / "demo-curve.csv"
         await asyncio.to_thread(_write_curve, story, curve)
         stack = self._stack(self._clock)
-        live = [stack.collector(), stack.cluster(), stack.forecaster(), stack.dashboard()]
+        live = [stack.collector(), stack.cluster(), stack.jobs(), stack.forecaster(), stack.dashboard()]
         self._progress.stage("Starting the platform on the demo's clock", parts=live)
         await self._supervisor.start(live)
         arguments = ["--curve", str(curve), "--seed", str(SEED), "--run-id", "demo"]

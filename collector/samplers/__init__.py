@@ -1,0 +1,1 @@
+"""What the collector goes and asks, every few seconds: databases, caches, the processes of every replica."""

@@ -1,0 +1,111 @@
+"""What the booster is shown of an origin and a horizon: time, the last hours, copies of other days, and levels.
+
+All demand is in logarithms, relative to the level at the origin, so that what is learnt holds at any scale; NaN where
+the history does not reach.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecaster.forecast.seasonal import (
+    COPIED_DAYS,
+    COPIED_WEEKS,
+    DAY_SECONDS,
+    WEEK_SECONDS,
+    copies,
+    highest_of,
+    level_at,
+    likeness,
+    mean_of,
+    weighted_mean,
+)
+from forecaster.forecast.windows import Array, Windows
+
+SIX_HOURS = 6 * 3600
+LAST_DAYS = 7
+DECIMALS = 6  # so that a history and its multiple give the same rows, and with them the same trees
+WEEKDAY_OF_EPOCH = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+def inputs(windows: Windows, start: int, origins: Array, horizons: Array, offset: float) -> tuple[Array, Array]:
+    """Return (origins, horizons, inputs), and the level's logarithm at each origin. start: epoch of row 0."""
+    level = level_at(windows, origins, offset)
+    shape = (len(origins), len(horizons))
+    copied, of_day, of_week = _copied(windows, origins, horizons, offset, level)
+    recent, usual = _recent(windows, origins, offset, level)
+    six_day, six_week, _, day_week, day_day = usual
+    corrected = [of_day + day_day, of_week + day_week, of_week + six_week, of_day + six_day]
+    columns = [*_time(windows, start, origins, horizons), *recent, *copied, *usual, *corrected]
+    return np.round(np.stack([np.broadcast_to(column, shape) for column in columns], axis=-1), DECIMALS), level
+
+
+def _time(windows: Windows, start: int, origins: Array, horizons: Array) -> list[Array]:
+    step = windows.step_seconds
+    instants = start + (origins[:, None] + horizons[None, :]) * step
+    weekday = (instants // DAY_SECONDS + WEEKDAY_OF_EPOCH) % 7
+    return [np.log1p(horizons * step / 300.0)[None, :], instants % DAY_SECONDS / 3600, weekday]
+
+
+def _recent(windows: Windows, origins: Array, offset: float, level: Array) -> tuple[list[Array], list[Array]]:
+    """Return means of the last hours over the level, and their ratios to those of a day and a week before."""
+    now = origins[:, None]
+    day, week, six, hour = (windows.steps(seconds) for seconds in (DAY_SECONDS, WEEK_SECONDS, SIX_HOURS, 3600))
+
+    def mean(length: int, until: Array) -> Array:
+        return windows.log_mean(until - length, until, offset)
+
+    last = [mean(1, now - back) for back in range(3)]
+    last.append(mean(windows.steps(900), now - windows.steps(900)))
+    last += [mean(length, now) for length in (hour, windows.steps(3 * 3600), six, day, week)]
+    usual = [
+        mean(six, now) - mean(six, now - day),
+        mean(six, now) - mean(six, now - week),
+        mean(hour, now) - mean(hour, now - day),
+        mean(day, now) - mean(day, now - week),
+        mean(day, now) - mean(day, now - day),
+    ]
+    return [column - level[:, None] for column in last], usual
+
+
+def _copied(
+    windows: Windows, origins: Array, horizons: Array, offset: float, level: Array
+) -> tuple[list[Array], Array, Array]:
+    """Return what other days and weeks say, by growth since the origin's time and by height; the newest heights."""
+    now = level[:, None]
+    days, day_levels = copies(windows, origins, horizons, offset, DAY_SECONDS, COPIED_DAYS)
+    weeks, week_levels = copies(windows, origins, horizons, offset, WEEK_SECONDS, COPIED_WEEKS)
+    like = likeness(windows, origins, horizons, offset)
+    pairs = [
+        (days[..., 0], day_levels[..., 0]),
+        (days[..., 1], day_levels[..., 1]),
+        (weeks[..., 0], week_levels[..., 0]),
+        (weeks[..., 1], week_levels[..., 1]),
+        (weighted_mean(days, like), weighted_mean(day_levels, like)),
+        (mean_of(days[..., :LAST_DAYS]), mean_of(day_levels[..., :LAST_DAYS])),
+        (mean_of(weeks), mean_of(week_levels)),
+    ]
+    columns = [column for copy, before in pairs for column in (copy - before, copy - now)]
+    growth = days[..., :LAST_DAYS] - day_levels[..., :LAST_DAYS]
+    middle, spread = _median(growth), _deviation(growth)
+    columns += [weeks[..., 2] - week_levels[..., 2], middle, _median(weeks - week_levels), spread]
+    columns.append(highest_of(days[..., :LAST_DAYS]) - now)
+    return columns, days[..., 0] - now, weeks[..., 0] - now
+
+
+def _median(values: Array) -> Array:
+    """Return the median of what is known along the last axis; NaN where nothing is."""
+    ordered = np.sort(values, axis=-1)  # NaN sorts to the end
+    count = np.isfinite(values).sum(axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    picked = [
+        np.take_along_axis(ordered, np.minimum(at, values.shape[-1] - 1)[..., None], axis=-1) for at in (low, high)
+    ]
+    middle: Array = (picked[0][..., 0] + picked[1][..., 0]) / 2
+    return middle
+
+
+def _deviation(values: Array) -> Array:
+    mean = mean_of(values)
+    deviation: Array = np.sqrt(mean_of((values - mean[..., None]) ** 2))
+    return deviation
