@@ -15,6 +15,7 @@ _GROUP_HELP = """Say what demand will be, with quantiles (`forecast show`, which
 tidegauge forecast reference-app
 tidegauge forecast --csv traffic.csv --horizon 7d --chart week.html
 tidegauge forecast scores reference-app
+tidegauge forecast outlook reference-app --horizon 90d --capacity 240
 tidegauge forecast show --help
 """
 _SCORES_HELP = """Say how good the stored forecasts were, by how far ahead. Skill above 0 beats the naive one.
@@ -22,6 +23,14 @@ _SCORES_HELP = """Say how good the stored forecasts were, by how far ahead. Skil
 \b
 tidegauge forecast scores reference-app
 tidegauge forecast scores reference-app --since 30d --json
+"""
+_OUTLOOK_HELP = """Say what the days of the next weeks and months bring, and when demand passes a capacity.
+
+Each day's mean and its busiest hour, with quantiles; the day by which the busiest hour has been above --capacity.
+
+\b
+tidegauge forecast outlook reference-app --horizon 90d --capacity 240
+tidegauge forecast outlook --csv traffic.csv --horizon 30d --json
 """
 _FORECAST_HELP = """Say what demand will be, with quantiles.
 
@@ -49,6 +58,7 @@ def mount(app: typer.Typer) -> None:
     group = typer.Typer(cls=ServiceOrCommand, help=_GROUP_HELP)
     group.command("show", help=_FORECAST_HELP)(forecast)
     group.command("scores", help=_SCORES_HELP)(forecast_scores)
+    group.command("outlook", help=_OUTLOOK_HELP)(forecast_outlook)
     app.add_typer(group, name="forecast")
 
 
@@ -134,3 +144,44 @@ def forecast_scores(
         edge.print_json(scores_json(known.name, summaries, drift))
     else:
         show_scores(edge.console(), known.name, summaries, drift)
+
+
+def forecast_outlook(
+    service: edge.OneService = None,
+    csv: edge.CsvFile = None,
+    horizon: Annotated[str, typer.Option(help="How many days ahead: 7d, 30d, 90d.")] = "90d",
+    capacity: Annotated[
+        float | None, typer.Option(help="What can be served: requests/s; with --csv in the file's own unit.")
+    ] = None,
+    quantiles: Annotated[str, typer.Option(help="Levels between 0 and 1, ascending.")] = "0.1,0.5,0.9,0.95",
+    timezone: Annotated[str | None, typer.Option(help="Local time of the days, such as Europe/Berlin.")] = None,
+    as_json: edge.AsJson = False,
+) -> None:
+    """Answer `tidegauge forecast outlook`."""
+    from forecaster.outlook.asked import OutlookQuestion, outlook_from_csv, outlook_from_record
+    from forecaster.outlook.outlook import NoOutlook
+    from forecaster.outlook.shown import outlook_json, show_outlook
+    from forecaster.settings import parse_quantiles, parse_span
+
+    with edge.told():
+        edge.exactly_one(service, csv)
+        question = OutlookQuestion(
+            horizon=edge.named("--horizon", parse_span, horizon),
+            quantiles=edge.named("--quantiles", parse_quantiles, quantiles),
+            capacity=capacity,
+            timezone=timezone,
+        )
+        if csv is not None:
+            found = outlook_from_csv(csv, question)
+        else:
+            catalog, settings = edge.configuration()
+            known = catalog.service(service or "")
+            with edge.world(settings) as world:
+                found = outlook_from_record(world.client, known, question, clock=world.clock, settings=settings)
+    if as_json:
+        edge.print_json(outlook_json(found))
+    elif not isinstance(found, NoOutlook):
+        show_outlook(edge.console(), found)
+    if isinstance(found, NoOutlook):
+        edge.complain(f"no outlook of {found.name}: {found.reason}")
+        raise typer.Exit(1)
