@@ -3,9 +3,9 @@
     python -m benchmarks.outlook [--traces DIR] [--cutoffs 14] [--days 30]
 
 Cutoffs are spread evenly over the last third; a trace needs a year before it. Quantile loss is the mean over .1, .5,
-.9, .95 and .99 of 2 x pinball / demand; MASE is scaled by the in-sample error of the same day a week before. Beside ours:
-the same weekday of last week, the same day a year ago, and four weeks' profile times the square root of last year's
-movement with fixed multipliers (the best that was measured elsewhere): all in the same run.
+.9, .95 and .99 of 2 x pinball / demand; MASE is scaled by the in-sample error of the same day a week before.
+Beside ours: the same weekday of last week, the same day a year ago, and our own member nearest to the best that was
+measured elsewhere (four weeks' profile times the square root of last year's movement, with fixed multipliers).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.forecast import read_trace
 from forecaster.outlook.daily import Array, days_of
 from forecaster.outlook.outlook import quantiles_of
-from forecaster.outlook.paths import LEVEL_DAYS, WEEK, YEAR, members_of, paths_of
+from forecaster.outlook.paths import LEVEL_DAYS, MEMBERS, WEEK, YEAR, members_of, paths_of
 
 LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)
 FIXED = np.array([0.9, 1.0, 1.12, 1.18, 1.3])
@@ -69,7 +69,7 @@ def copied(season: int) -> Ahead:
 
 def profile_with_year(values: Array, days: int) -> Array:
     """Return four weeks' profile times the square root of last year's movement, with fixed multipliers."""
-    answer: Array = np.exp(members_of(values, len(values), days)[-1])[:, None] * FIXED
+    answer: Array = np.exp(members_of(values, len(values), days)[len(MEMBERS) - 1])[:, None] * FIXED
     return answer
 
 

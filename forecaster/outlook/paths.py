@@ -1,9 +1,10 @@
 """Ways that daily demand may go from a day on: one central course, and around it what its own past errors were. Pure.
 
-Six members: the last one, two or four weeks by weekday, each as it is and times the square root of what the same days
-did a year ago (half of last year's movement is believed); all times the damped growth of the last weeks. Their
-logarithms are averaged with weights by their errors of the last year. Around the centre lie its whole error courses
-from earlier days, so that a bad month stays bad from day to day, as first passages need it.
+Eight members: the last one, two or four weeks by weekday, each as it is and times the square root of what the same days
+did a year ago (half of last year's movement is believed), times the damped growth of the last weeks; and the same days
+of last year, as they were and times the square root of what the level has done since. Their logarithms are averaged
+with weights by their errors of the last year, that far ahead. Around the centre lie its whole error courses from
+earlier days, so that a bad month stays bad from day to day, as first passages need it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ Array = npt.NDArray[np.float64]
 WEEK, YEAR = 7, 364  # a year of whole weeks: weekdays meet weekdays
 LEVEL_DAYS = 4 * WEEK
 MEMBERS = tuple((weeks * WEEK, belief) for weeks in (1, 2, 4) for belief in (0.0, 0.5))
+LEVEL_BELIEFS = (0.0, 0.5)  # of the level's movement since last year, in the members that repeat its days
 WEIGHT_POWER = 4.0  # of the inverse of a member's mean error
 AROUND = 10  # days on either side of a day a year ago
 GROWTH_WEEKS, DAMPING = 12, 0.85  # of the weekly growth, per week ahead
@@ -53,11 +55,21 @@ def paths_of(values: Array, days: int) -> Paths | None:
         centre = np.exp(members.mean(axis=0))
         return Paths(centre, centre * np.exp(_supposed(values, days)), 0)
     errors = np.stack(found)  # (courses, members, days)
-    weights = np.maximum(np.abs(errors).mean(axis=(0, 2)), 1e-9) ** -WEIGHT_POWER
-    weights /= weights.sum()
-    centre = np.exp(np.tensordot(weights, members, axes=1))
-    courses = np.tensordot(errors, weights, axes=(1, 0))  # of the centre: the logarithms are averaged
+    weights = _weights(errors)
+    centre = np.exp((weights * members).sum(axis=0))
+    courses = (weights * errors).sum(axis=1)  # of the centre: the logarithms are averaged
     return Paths(centre, centre * np.exp(courses * (1 + 1 / len(found))), len(found))
+
+
+def _weights(errors: Array) -> Array:
+    """Return (members, days) from (courses, members, days): by inverse mean error of the week around each day ahead."""
+    sizes = np.abs(errors).mean(axis=0)
+    around = np.ones(min(WEEK, sizes.shape[1]))
+    count = np.convolve(np.ones(sizes.shape[1]), around, mode="same")
+    smooth = np.stack([np.convolve(size, around, mode="same") / count for size in sizes])
+    weights = np.maximum(smooth, 1e-9) ** -WEIGHT_POWER
+    found: Array = weights / weights.sum(axis=0)
+    return found
 
 
 def members_of(values: Array, end: int, days: int) -> Array:
@@ -74,6 +86,12 @@ def members_of(values: Array, end: int, days: int) -> Array:
         by_weekday = np.array([_mean(recent[(len(recent) + day) % WEEK :: WEEK]) for day in range(WEEK)])
         profile = np.where(np.isfinite(by_weekday) & (by_weekday > 0), by_weekday, level)[ahead % WEEK]
         found.append(np.log(profile) + np.clip(belief * year + growth, -LARGEST_MOVE, LARGEST_MOVE))
+    then = _days_of_last_year(values, end, ahead)
+    before = _mean(values[max(0, end - YEAR - LEVEL_DAYS) : max(0, end - YEAR)])
+    since = float(np.log(level / before)) if before > 0 else 0.0
+    known = np.isfinite(then) & (then > 0) & (before > 0)
+    for belief in LEVEL_BELIEFS:
+        found.append(np.where(known, np.log(np.where(known, then, 1.0)) + belief * since, found[len(MEMBERS) - 1]))
     return np.stack(found)
 
 
@@ -110,6 +128,15 @@ def _last_year(values: Array, end: int, ahead: npt.NDArray[np.int64]) -> Array:
     middles = before + ahead % YEAR
     then = np.array([_mean(values[max(0, at - AROUND) : min(end, at + AROUND + 1)]) for at in middles])
     found: Array = np.where(np.isfinite(then) & (then > 0), np.log(np.maximum(then, 1e-12) / level), 0.0)
+    return found
+
+
+def _days_of_last_year(values: Array, end: int, ahead: npt.NDArray[np.int64]) -> Array:
+    """Return by day ahead the mean of that weekday a year ago and in the weeks before and after; NaN: unknown."""
+    days = (end - YEAR + ahead % YEAR)[:, None] + np.array([-WEEK, 0, WEEK])
+    then = np.where((days >= 0) & (days < end), values[np.clip(days, 0, end - 1)], np.nan)
+    count = np.isfinite(then).sum(axis=1)
+    found: Array = np.where(count > 0, np.nansum(then, axis=1) / np.maximum(count, 1), np.nan)
     return found
 
 
