@@ -45,14 +45,14 @@ def show_outlook(console: Console, found: Outlook) -> None:
     """Print the days (beyond a month: the highest day of each week) and when the capacity is passed."""
     every = 1 if len(found.mean) <= _DAILY_UP_TO else 7
     kind = "day" if every == 1 else "week, its highest figures"
-    table = Table(title=f"{found.name}: demand by {kind}", title_justify="left")
+    table = Table(title=f"{found.name}: demand by {kind} (mean, and the peak hour's)", title_justify="left")
     levels = [f"q{level:g}" for level in found.quantiles]
-    for heading in ("from", *(f"mean {level}" for level in levels), *(f"busiest hour {level}" for level in levels)):
+    for heading in ("from", *(f"mean {level}" for level in levels), *(f"peak {level}" for level in levels)):
         table.add_column(heading, justify="right")
     for start in range(0, len(found.mean), every):
         rows = (values[start : start + every].max(axis=0) for values in (found.mean, found.peak))
         figures = [f"{value:,.4g}" for row in rows for value in row]
-        table.add_row(f"{found.first + timedelta(days=start):%a %d %b %Y}", *figures)
+        table.add_row((found.first + timedelta(days=start)).isoformat(), *figures)
     console.print(table)
     for note in found.notes:
         console.print(f"  - {note}")

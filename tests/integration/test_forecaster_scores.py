@@ -12,11 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from collector.calendar_block import CalendarEntry, CalendarSource
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.record import store as record
 from collector.sources.files import import_series, parse_csv
 from forecaster import store
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.calendar.reader import FeedTexts
 from forecaster.commands import mount
 from forecaster.drift_alert import AlertsUnavailableError, DriftAlert
 from forecaster.forecast.demand import clean_series
@@ -116,6 +118,18 @@ def test_scoring_goes_on_from_its_watermark_and_a_repetition_adds_nothing(client
     # An hour later, in another life: the runs that were missed are caught up.
     assert score_at(client, NOW + timedelta(hours=2)) == 1 + 1
     assert len(read_scores(client, "shop", since=NOW - STEP, until=NOW + timedelta(hours=2))) == 4
+
+
+def test_the_live_forecast_looks_at_the_calendar_and_its_notes_are_stored(client: Client) -> None:
+    import_noise(client, until=NOW)
+    match = CalendarEntry("match", NOW + timedelta(hours=1), timedelta(hours=1), timedelta(0), 3.0, "")
+    service = replace(SERVICE, calendar=CalendarSource(events=(match,)))
+    feeds = FeedTexts(lambda _: "", time.monotonic)
+    refresh_once(replace(world_at(client, NOW), feeds=feeds), service, Memory())
+    stored = store.read_latest_forecast(client, "shop", at=NOW)
+    assert stored is not None
+    # Expected three times the demand, but never seen to happen: it is told, and not believed.
+    assert stored.notes[-1] == "match: left out; 0 past occurrences are known, 3 are needed to prove it"
 
 
 def test_the_scores_are_told_by_a_command(
