@@ -16,6 +16,7 @@ PAGES = {
     "slo": ("screens/slo.py", "SLO", ":material/verified:"),
     "traffic": ("screens/traffic.py", "Traffic", ":material/traffic:"),
     "scaling": ("screens/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
+    "load-tests": ("screens/load_tests.py", "Load tests", ":material/speed:"),
 }
 
 

@@ -30,13 +30,14 @@ from forecaster.forecast.models import LearntHours, history_to_read
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.history import HistoryCache, read_known
 from forecaster.instants import floored
-from forecaster.scaling.capacity import declared_capacity, in_clock_units
+from forecaster.scaling.capacity import capacity_in_use, declared_capacity
 from forecaster.scaling.plan import decide
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
-_MEASURED_CAPACITY_HOLDS = timedelta(days=30)
+_CAPACITIES_LOOKED_AT = 50
+_NEWEST = timedelta(minutes=10)
 _STATE_AT_LEAST_EVERY = timedelta(minutes=1)
 _MOST_UNSAVED = 1000
 _log = structlog.get_logger("forecaster")
@@ -198,8 +199,10 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     now = world.clock.now()
     known = record.read_demand_span(world.client, service.name)
     backtest = store.read_latest_backtest(world.client, service.name)
-    measured = record.read_capacities(world.client, service.name, limit=1)
-    memory.capacity = capacity_in_use(scaling, measured, speed=world.clock.speed_now(), now=now)
+    speed = world.clock.speed_now()
+    running = running_version(world.client, service.name, now=now, speed=speed)
+    measured = record.read_capacities(world.client, service.name, limit=_CAPACITIES_LOOKED_AT)
+    memory.capacity = capacity_in_use(scaling, measured, running=running, speed=speed, now=now)
     return Situation(
         now=now,
         service=service.name,
@@ -230,18 +233,15 @@ def load(world: World, service: Service, memory: Memory) -> None:
         memory.loaded = True
 
 
-def capacity_in_use(scaling: Scaling, measured: list[record.Capacity], *, speed: float, now: datetime) -> Capacity:
-    """Return one replica's capacity in requests/s of the clock in use: the newest measurement, or what was declared.
+def running_version(client: Client, service: str, *, now: datetime, speed: float) -> str | None:
+    """Return the version that most of the newest requests were of; None when the record names none. Raises StoreError.
 
-    Both are in requests per real second, of which the clock in use has `speed` seconds. A measurement outlives a
-    month no more than the version it was made on: then what the operator declared counts again.
+    The newest: ten minutes of the clock in use, or half a minute of real time where that is longer.
     """
-    if measured and now - measured[0].measured_at < _MEASURED_CAPACITY_HOLDS:
-        newest = measured[0]
-        source = f"measured {newest.measured_at:%Y-%m-%d} ({newest.source})"
-        low, high = in_clock_units((newest.low_rps, newest.high_rps), speed)
-        return Capacity(low, high, source)
-    return declared_capacity(scaling, speed=speed)
+    span = max(_NEWEST, timedelta(seconds=30 * speed))
+    seen = record.read_red_totals(client, service, since=now - span, until=now, by="version")
+    counted = zip(seen["requests"].tolist(), seen["version"].tolist(), strict=True) if len(seen) else ()
+    return max(((requests, version) for requests, version in counted if version), default=(0, None))[1]
 
 
 def is_worth_storing(stored: store.StoredDecision, last: store.StoredDecision | None, *, heartbeat: timedelta) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m loadgen`: follows a curve against one target until told to stop. The composition root.
+"""`python -m loadgen`: follows a curve against one target until told to stop; `serve`: see `loadgen.serve`.
 
 Reads the clock from TIDEGAUGE_CLOCK, the collector from TIDEGAUGE_COLLECTOR_URL (none: nothing is reported), limits
 from TIDEGAUGE_LOAD_ALLOWED_HOSTS and TIDEGAUGE_LOAD_MAX_RPS. Exit 0: done or stopped; 1: failed; 2: misused.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from loadgen.generator import ChildFailedError
 from loadgen.safety import check_target, limits_from_environment
+from loadgen.serve import serve
 from loadgen.supervised import Options, follow_curve
 from tidegauge.clock import Clock, clock_from_environment
 
@@ -91,6 +92,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each report
     try:
+        if sys.argv[1:2] == ["serve"]:
+            return serve(os.environ)
         options = parse_options(sys.argv[1:], os.environ)
         asyncio.run(run(options, clock_from_environment(os.environ)))
     except ValueError as error:  # every edge's own error is one

@@ -1,12 +1,11 @@
-"""Measures what a target carries: the closed-loop ceiling, then the search with Poisson arrivals, on live children.
+"""Measures what a target carries: at rest, the closed-loop ceiling, then the search with Poisson arrivals.
 
-Which trial comes next is `capacity_search`'s; sending is `crew`'s. Between trials everything is drained; the first
-second of each is warm-up and not counted. A capacity is in requests per real second, of one replica: address one.
+Which trial comes next is `capacity_search`'s; sending is `capacity_rig`'s. A capacity is in requests per real second,
+of one replica: address one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import time
@@ -15,30 +14,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]  # it ships no types
 
-from loadgen.arrivals import RateCurve, Schedule
-from loadgen.capacity_search import Found, Goal, Settings, Step, SubTrial, search
-from loadgen.crew import TIMEOUT_SECONDS, Crew
+from loadgen.capacity_rig import Baseline, Level, Rig, listener
+from loadgen.capacity_search import Found, Goal, Settings, search
+from loadgen.crew import Crew
 from loadgen.executors import Rate, Users
-from loadgen.metrics import Measured
 from loadgen.safety import Target
 from loadgen.scenario_file import Part, Scenario
-from loadgen.summary import CPU_LIMIT, SEND_LAG_P99_LIMIT_MS
 from loadgen.usl import Usl, fit_usl
 
 LEVELS = (1, 2, 4, 8, 16, 32)
-LEVEL_SECONDS = 2
-WARM_UP_SECONDS = 1
+BASELINE_RPS, BASELINE_SECONDS = 5.0, 10.0
 LITTLE_TOLERANCE = 0.08
-SETTLE_SECONDS = TIMEOUT_SECONDS + 2
+MOST_FAILED = 0.05  # of a closed-loop level: beyond it, what is fast is the refusing
 SATURATED = 0.9  # of a core: a process of one thread has no more
-OPEN, CLOSED = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """What to measure. most_rps: the generator's own limit. levels: users of the ceiling; the rest as in Settings."""
+    """What to measure. most_rps: the generator's own limit. levels: users of the ceiling; the rest as in Settings.
+
+    unsteady: asked after each trial why the target is not what it was (replicas came or went); None: it is.
+    """
 
     scenario: Scenario
     target: Target
@@ -51,17 +48,7 @@ class CapacityPlan:
     levels: tuple[int, ...] = LEVELS
     trial_seconds: float = 5.0
     requests: int = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Throughput of so many users without a pause. little: |N - X R| / N; target_cpu: cores it used, None: unknown."""
-
-    users: int
-    rps: float
-    mean_seconds: float
-    little: float
-    target_cpu: float | None
+    unsteady: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +62,8 @@ class CapacityFound:
     usl: Usl | None
     cpu_seconds_per_request: float | None
     saturated: str
+    baseline: Baseline | None = None
+    aborted_trials: int = 0
 
     @property
     def interval(self) -> tuple[float, float | None] | None:
@@ -85,6 +74,12 @@ class CapacityFound:
         factor = self.requests_per_arrival
         return self.found.low_rps * factor, None if high is None else high * factor
 
+    @property
+    def utilisation(self) -> float | None:
+        """Return the cores busy at the low end, rho = X D: the utilisation law; None where no CPU was seen."""
+        interval, per_request = self.interval, self.cpu_seconds_per_request
+        return None if interval is None or per_request is None else interval[0] * per_request
+
     def to_json(self) -> dict[str, Any]:
         """Return it for scripts and for the record."""
         interval = self.interval
@@ -94,6 +89,8 @@ class CapacityFound:
             "confirmed": self.found.confirmed, "arrivals": "poisson",
             "ceiling_rps": self.ceiling_rps, "cpu_seconds_per_request": self.cpu_seconds_per_request,
             "saturated": self.saturated, "usl": None if self.usl is None else asdict(self.usl),
+            "baseline": None if self.baseline is None else asdict(self.baseline),
+            "utilisation": self.utilisation, "aborted_trials": self.aborted_trials,
             "requests_per_arrival": self.requests_per_arrival,
             "levels": [asdict(level) for level in self.levels],
             "trials": [asdict(trial) for trial in self.found.trials],
@@ -109,102 +106,9 @@ def capacity_scenario(scenario: Scenario) -> Scenario:
     still = ((0.0, 0.0), (1.0, 0.0))
     parts = (Part("open", 0.0, Rate(still, 100_000), journeys), Part("closed", 0.0, Users(still), journeys))
     return Scenario(
-        scenario.name, scenario.service, scenario.target, scenario.seed, scenario.journeys, parts, scenario.thresholds
-    )
-
-
-def listener(target: Target) -> psutil.Process | None:
-    """Return the process on this machine that listens at the target; None when there is none that we may see."""
-    for process in psutil.process_iter():
-        try:
-            found = process.net_connections(kind="tcp")
-        except (psutil.Error, OSError):
-            continue
-        if any(one.status == psutil.CONN_LISTEN and one.laddr.port == target.port for one in found):
-            return process
-    return None
-
-
-@dataclass(slots=True)
-class Rig:
-    """The children, and what they sent since the last trial."""
-
-    crew: Crew
-    goals: Sequence[Goal]
-    seed: int
-    server: psutil.Process | None
-    trials: int = 0
-    arrivals: int = 0
-    requests: int = 0
-    server_cpu: float = 0.0
-
-    def _server_cpu(self) -> float | None:
-        try:
-            times = self.server.cpu_times() if self.server else None
-        except psutil.Error:
-            return None
-        return None if times is None else float(times.user + times.system)
-
-    async def _until(self, instant: float) -> None:
-        await asyncio.sleep(max(0.0, instant - time.time()))
-
-    async def _collect(self, first: int, last: int) -> Measured:
-        """Drain, and return what was intended in seconds [first, last)."""
-        await self.crew.settle(SETTLE_SECONDS)
-        self.crew.book.lose(time.time())
-        total = Measured()
-        for second, routes in self.crew.book.take_complete(math.inf):
-            if first <= second < last:
-                for measured in routes.values():
-                    total.merge(measured)
-        return total
-
-    async def level(self, users: int) -> Level:
-        """Run so many users without a schedule for a while."""
-        begins = math.ceil(time.time() + 0.1)
-        first, last = begins + WARM_UP_SECONDS, begins + WARM_UP_SECONDS + LEVEL_SECONDS
-        self.crew.want({CLOSED: users})
-        await self._until(first)
-        before = self._server_cpu()
-        await self._until(last)
-        after = self._server_cpu()
-        self.crew.want({CLOSED: 0})
-        measured = await self._collect(first, last)
-        rps, mean = measured.done / LEVEL_SECONDS, (measured.service.mean_us() or 0.0) / 1e6
-        used = None if before is None or after is None else (after - before) / LEVEL_SECONDS
-        return Level(users, rps, mean, abs(users - rps * mean) / users, used)
-
-    async def sub_trial(self, step: Step) -> SubTrial:
-        """Send Poisson arrivals after a second of warm-up, drain, and count what broke a goal."""
-        self.trials += 1
-        length = math.ceil(step.seconds)
-        begins = math.ceil(time.time() + 0.2)
-        first, last = begins + WARM_UP_SECONDS, begins + WARM_UP_SECONDS + length
-        curve = RateCurve(np.array([begins, float(last)]), np.array([step.rps, step.rps]))
-        arrivals = Schedule(curve, "poisson", step.seed, float(begins)).between(begins, last)
-        # Numbers of their own: a number names a journey and its idempotency key, which an app would recognise.
-        numbers = (arrivals.numbers + (self.trials << 30)).tolist()
-        cpu_before, server_before = sum(self.crew.cpu_seconds), self._server_cpu()
-        late_before = self.crew.book.overall.sent
-        self.crew.send(OPEN, numbers, arrivals.at_seconds.tolist())
-        await self._until(last)
-        measured = await self._collect(first, last)
-        elapsed = time.time() - begins
-        self.arrivals += len(numbers)
-        self.requests += self.crew.book.overall.sent - late_before
-        server_after = self._server_cpu()
-        if server_before is not None and server_after is not None:
-            self.server_cpu += server_after - server_before
-        reasons = []
-        late_us = measured.late.quantile_us(0.99)
-        if late_us is not None and late_us / 1000 > SEND_LAG_P99_LIMIT_MS:
-            reasons.append(f"send lag p99 was {late_us / 1000:.1f} ms, above {SEND_LAG_P99_LIMIT_MS:g} ms")
-        if (sum(self.crew.cpu_seconds) - cpu_before) / elapsed > CPU_LIMIT * len(self.crew.members):
-            reasons.append(f"the generator used more than {CPU_LIMIT:.0%} of its cores")
-        if self.crew.broken:
-            reasons.append("a generating process died")
-        broken = tuple(min(measured.intended, goal.broken_by(measured)) for goal in self.goals)
-        return SubTrial(measured.intended, broken, tuple(reasons))
+        scenario.name, scenario.service, scenario.target, scenario.seed, scenario.journeys, parts, scenario.thresholds,
+        scenario.users,
+    )  # fmt: skip
 
 
 def levels_in_random_order(plan: CapacityPlan) -> list[int]:
@@ -228,21 +132,24 @@ def first_rate(ceiling_rps: float, goals: Sequence[Goal]) -> float:
 
 
 async def measure_capacity(plan: CapacityPlan, show: Callable[[str], None]) -> CapacityFound:
-    """Measure within about the budget (at most twice that). Raises CrewError when the children can't be started."""
+    """Measure within about the budget, at most three times that. Raises CrewError when no child can be started."""
     scenario = capacity_scenario(plan.scenario)
     crew = await Crew.start(scenario, plan.target, seed=plan.seed, run_id=plan.run_id, size=plan.size)
-    rig = Rig(crew, plan.goals, plan.seed, listener(plan.target))
-    began = time.monotonic()
+    rig = Rig(crew, plan.goals, plan.seed, listener(plan.target), plan.unsteady)
+    began, levels, baseline = time.monotonic(), list[Level](), None
     try:
-        levels = []
+        baseline = await rig.baseline(BASELINE_RPS, min(BASELINE_SECONDS, plan.budget_seconds / 20))
+        show(f"at rest: {baseline.requests} requests, {baseline.failed} failed")
+        if why := _broken_at_rest(baseline, plan.goals):
+            return CapacityFound(Found(None, None, False, (), (why,)), 1.0, 0.0, (), None, None, "unknown", baseline)
         for users in levels_in_random_order(plan):
             levels.append(await rig.level(users))
             show(f"ceiling: {users} users {levels[-1].rps:.1f}/s")
-        sound = [one for one in levels if one.rps > 0]
+        sound = [one for one in levels if one.rps > 0 and one.failed_share <= MOST_FAILED]
         ceiling = max((one.rps for one in sound), default=0.0)
         if not sound:
-            nothing = Found(None, None, False, (), ("the target answered nothing",))
-            return CapacityFound(nothing, 1.0, 0.0, tuple(levels), None, None, "unknown")
+            nothing = Found(None, None, False, (), ("the target answered nothing, or refused too much",))
+            return CapacityFound(nothing, 1.0, 0.0, tuple(levels), None, None, "unknown", baseline)
         per_arrival = _mean_steps(scenario)
         remaining = max(30.0, plan.budget_seconds - (time.monotonic() - began))
         settings = Settings(
@@ -257,7 +164,19 @@ async def measure_capacity(plan: CapacityPlan, show: Callable[[str], None]) -> C
     usl = fit_usl(np.array([one.users for one in sound], dtype=float), np.array([one.rps for one in sound]))
     per_request = rig.server_cpu / rig.requests if rig.server_cpu > 0 and rig.requests else None
     factor = rig.requests / rig.arrivals if rig.arrivals else per_arrival
-    return CapacityFound(found, factor, ceiling, tuple(levels), usl, per_request, _saturated(levels))
+    return CapacityFound(
+        found, factor, ceiling, tuple(levels), usl, per_request, _saturated(levels), baseline, rig.aborted
+    )
+
+
+def _broken_at_rest(baseline: Baseline, goals: Sequence[Goal]) -> str | None:
+    allowed = [goal.allowed for goal in goals if goal.threshold.metric == "http_req_failed"]
+    if not baseline.requests:
+        return "the target answered nothing"
+    share = baseline.failed / baseline.requests
+    if share > max([MOST_FAILED, *allowed]):
+        return f"{share:.0%} failed at {baseline.rps:g} arrivals/s already"
+    return None
 
 
 async def _drive(steps: Any, rig: Rig, show: Callable[[str], None]) -> Found:
@@ -274,6 +193,8 @@ async def _drive(steps: Any, rig: Rig, show: Callable[[str], None]) -> Found:
 
 def _mean_steps(scenario: Scenario) -> float:
     chosen = [scenario.journeys["journeys"][index] for index in scenario.parts[0].journeys]
+    if not chosen:  # a user class: what it asks for is not known before it does
+        return 1.0
     weights = sum(journey["weight"] for journey in chosen)
     return float(sum(journey["weight"] * len(journey["steps"]) for journey in chosen) / weights)
 

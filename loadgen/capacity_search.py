@@ -4,7 +4,8 @@ A generator: it yields a `Step`, is sent what came of it, and returns `Found`. J
 that broke a goal, so what was not sent counts. A rate passes when the goal is met beyond doubt, fails when it is broken
 beyond doubt, and is unclear in between: then the truth is near, and it stays inside the interval. Latencies near
 saturation depend on each other, so doubt is the wider of Wilson's interval over all requests and of a t-interval over
-sub-trials with seeds of their own. What passed is confirmed in a longer trial; on anything but a pass, 7 % lower.
+sub-trials with seeds of their own. What passed is confirmed in a longer trial; on anything but a pass, 7 % lower,
+then 13 %, and so on. Then a trial 10 % above has to fail; where it does not, the answer has no upper end.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from loadgen.metrics import Measured
 from loadgen.thresholds import Threshold, ThresholdError
 
 Z = 1.645  # one-sided 95 %: a rate is judged to be on one side
+Z_ABORT = 2.326  # one-sided 99 %: a trial need not go on
+ABOVE = 1.1
 T_CRITICAL = {2: 6.31, 3: 2.92, 4: 2.35, 5: 2.13, 6: 2.02, 7: 1.94, 8: 1.89, 9: 1.86, 10: 1.83}  # one-sided 95 %
 FIRST_SUB_TRIALS, MORE_SUB_TRIALS, MOST_SUB_TRIALS = 3, 2, 7
 CONFIRM_FACTOR = 3.0
@@ -26,6 +29,7 @@ MOST_INVALID = 4
 RISE, FALL = 1.25, 0.8
 
 Judgement = Literal["pass", "fail", "unclear"]
+Purpose = Literal["search", "confirm", "above"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Step:
     rps: float
     seconds: float
     seed: int
-    purpose: Literal["search", "confirm"]
+    purpose: Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +114,13 @@ class Settings:
     seed: int = 0
 
 
-def wilson(broken: int, scheduled: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share (Wilson, JASA 1927): each end is right in 95 %."""
+def wilson(broken: int, scheduled: int, z: float = Z) -> tuple[float, float]:
+    """Return Wilson's interval of a share (Wilson, JASA 1927): each end is right in 95 %, or as z has it."""
     if scheduled == 0:
         return 0.0, 1.0
-    share, z2 = broken / scheduled, Z * Z
+    share, z2 = broken / scheduled, z * z
     middle = (share + z2 / (2 * scheduled)) / (1 + z2 / scheduled)
-    half = Z * math.sqrt(share * (1 - share) / scheduled + z2 / (4 * scheduled**2)) / (1 + z2 / scheduled)
+    half = z * math.sqrt(share * (1 - share) / scheduled + z2 / (4 * scheduled**2)) / (1 + z2 / scheduled)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
@@ -135,12 +139,25 @@ def judge_goal(subs: Sequence[SubTrial], index: int, allowed: float) -> Judgemen
     return "fail" if low > allowed else "unclear"
 
 
+def is_lost(due: int, broken: Sequence[int], goals: Sequence[Goal]) -> bool:
+    """Return whether a trial under way may end: of the requests due so far too many broke a goal, at 99 %."""
+    return any(wilson(count, due, Z_ABORT)[0] > goal.allowed for count, goal in zip(broken, goals, strict=True) if due)
+
+
 def judge_trial(subs: Sequence[SubTrial], goals: Sequence[Goal]) -> Judgement:
     """Return fail when any goal is broken beyond doubt, pass when all are met beyond doubt."""
     found = [judge_goal(subs, index, goal.allowed) for index, goal in enumerate(goals)]
     if "fail" in found:
         return "fail"
     return "unclear" if "unclear" in found else "pass"
+
+
+def holds_on_average(subs: Sequence[SubTrial], goals: Sequence[Goal]) -> bool:
+    """Return whether no goal was broken by more than it allows, doubt or no doubt."""
+    scheduled = sum(sub.scheduled for sub in subs)
+    return all(
+        sum(sub.broken[index] for sub in subs) <= goal.allowed * scheduled for index, goal in enumerate(goals)
+    )  # fmt: skip
 
 
 def bounds(trials: Sequence[Trial]) -> tuple[float | None, float | None]:
@@ -162,7 +179,7 @@ def next_rate(trials: Sequence[Trial], settings: Settings) -> float | None:
     tried = [trial.rps for trial in trials]
     low, high = bounds(trials)
     if low is None:
-        return min(tried) * FALL
+        return min(tried) * FALL ** min(len(trials), 3)  # far above, each step down is a longer one
     if high is None:
         return None if max(tried) >= settings.most_rps else min(max(tried) * RISE, settings.most_rps)
     unclear = sorted(trial.rps for trial in trials if low < trial.rps < high)
@@ -184,7 +201,7 @@ class _Spent:
 
 
 def _try(
-    rps: float, goals: Sequence[Goal], settings: Settings, spent: _Spent, purpose: Literal["search", "confirm"]
+    rps: float, goals: Sequence[Goal], settings: Settings, spent: _Spent, purpose: Purpose
 ) -> Generator[Step, SubTrial, Trial | None]:
     """Run sub-trials at one rate until it is judged; None when too many of them said nothing."""
     whole = max(settings.trial_seconds, settings.requests / rps) * (CONFIRM_FACTOR if purpose == "confirm" else 1.0)
@@ -200,8 +217,10 @@ def _try(
             if len(spent.invalid) >= MOST_INVALID:
                 return None
             continue
+        spent.invalid.clear()  # a moment's noise; a generator that is never up to it fails all of them in a row
         subs.append(sub)
-        if len(subs) == wanted < MOST_SUB_TRIALS and judge_trial(subs, goals) == "unclear":
+        more_may_help = purpose != "confirm" or holds_on_average(subs, goals)
+        if len(subs) == wanted < MOST_SUB_TRIALS and more_may_help and judge_trial(subs, goals) == "unclear":
             wanted += MORE_SUB_TRIALS
     broken = tuple(sum(sub.broken[index] for sub in subs) for index in range(len(goals)))
     return Trial(rps, purpose, judge_trial(subs, goals), sum(sub.scheduled for sub in subs), broken)
@@ -223,12 +242,28 @@ def search(goals: Sequence[Goal], settings: Settings) -> Steps:
             return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
         trials.append(trial)
     low, high = bounds(trials)
-    confirmed = False
-    while low is not None and not confirmed and spent.seconds < 2 * settings.budget_seconds:
+    confirmed, failures = False, 0
+    while low is not None and not confirmed and spent.seconds < 3 * settings.budget_seconds:
         trial = yield from _try(low, goals, settings, spent, "confirm")
         if trial is None:
             return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
         trials.append(trial)
         confirmed = trial.judgement == "pass"
-        low = low if confirmed else low * STEP_DOWN
+        failures += not confirmed
+        low = low if confirmed else low * STEP_DOWN**failures
+    if low is None or not confirmed:
+        return Found(low, high, confirmed, tuple(trials), ())
+    if low * ABOVE <= settings.most_rps and spent.seconds < 2 * settings.budget_seconds:
+        above = yield from _try(low * ABOVE, goals, settings, spent, "above")
+        if above is None:
+            return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
+        trials.append(above)
+        high = upper_end(high, above)
     return Found(low, high, confirmed, tuple(trials), ())
+
+
+def upper_end(high: float | None, above: Trial) -> float | None:
+    """Return the upper end after the trial above: lower when it failed, open when it passed where it should not."""
+    if above.judgement == "fail":
+        return above.rps if high is None else min(high, above.rps)
+    return None if above.judgement == "pass" and high is not None and high <= above.rps else high

@@ -38,7 +38,7 @@ class Child(Protocol):
 
 
 class ChildProcess:
-    """`python -m loadgen.worker` (or another module) as a subprocess in a session of its own.
+    """`python -m loadgen.worker` as a subprocess in a session of its own.
 
     A Ctrl-C at the terminal thus reaches the parent alone, which then drains; the child ends when its stdin does.
     """
@@ -47,14 +47,17 @@ class ChildProcess:
         self._process = process
 
     @classmethod
-    async def start(cls, plan: Mapping[str, Any], module: str = "loadgen.worker") -> ChildProcess:
-        """Start a child (`python -m module`) and give it its plan."""
+    async def start(
+        cls, plan: Mapping[str, Any] | None, module: str = "loadgen.worker", *arguments: str
+    ) -> ChildProcess:  # fmt: skip
+        """Start a child (`python -m module arguments`) and give it its plan, if it takes one."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module,
+            sys.executable, "-m", module, *arguments,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         child = cls(process)
-        child.say(plan)
+        if plan is not None:
+            child.say(plan)
         return child
 
     @property

@@ -50,6 +50,8 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="the same seed: the same arrivals")] = None,
     path: Annotated[str | None, typer.Option(help="GET this path only, in place of the reference app's mix")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's files [TIDEGAUGE_DATA/load/RUN]")] = None,
+    machines: Annotated[int, typer.Option(min=0, max=64, help="so many others send, each by `load join`")] = 0,
+    listen: Annotated[str, typer.Option(help="where they join; without authentication")] = "127.0.0.1:5557",
     as_json: Annotated[bool, typer.Option("--json", help="the summary as JSON on stdout")] = False,
 ) -> None:
     """Play a scenario file, or send at a constant rate; latencies count from the intended start.
@@ -61,7 +63,9 @@ def run(
     if scenario is not None:
         if rps is not None or duration is not None or path is not None:
             raise typer.BadParameter("expected either a scenario or --rps, --duration and --path")
-        run_file(scenario, target=target, seed=seed, out=out, as_json=as_json)
+        if not re.fullmatch(r"[^\s]+:\d{1,5}", listen):
+            raise typer.BadParameter(f"--listen: expected HOST:PORT, got {listen!r}")
+        run_file(scenario, target=target, seed=seed, out=out, as_json=as_json, machines=machines, listen=listen)
         return
     if target is None or rps is None or duration is None or out is not None:
         raise typer.BadParameter("expected a scenario, or --target, --rps and --duration without --out")

@@ -19,7 +19,7 @@ from loadgen.child import Child, ChildProcess
 from loadgen.iterations import Iterations, iterations_from_plan
 from loadgen.metrics import Trend
 from loadgen.protocol import Rows
-from loadgen.safety import Target
+from loadgen.safety import LOOPBACK, Target
 from loadgen.scenario_book import Book, Planned
 from loadgen.scenario_file import Scenario
 
@@ -28,6 +28,7 @@ TIMEOUT_SECONDS = 5.0
 MOST_WAITING = 20_000
 PARTS = 32  # the most scenarios of a file: an arrival's key is number * PARTS + its scenario
 
+LogRows = Callable[[Rows, Sequence[str]], None]
 StartChild = Callable[[Mapping[str, Any]], Awaitable[Child]]
 
 
@@ -37,7 +38,7 @@ class CrewError(RuntimeError):
 
 async def start_player(plan: Mapping[str, Any]) -> Child:
     """Start a child that plays."""
-    return await ChildProcess.start(plan, "loadgen.scenario_worker")
+    return await ChildProcess.start(plan)
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ class Member:
     cpu_seconds: float = 0.0
     heard: int = 0
     checks: Mapping[str, list[int]] = field(default_factory=dict)
+    routes: list[int] = field(default_factory=list)
+    memory_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class Crew:
     iterations: Iterations
     members: list[Member] = field(default_factory=list)
     late: Trend = field(default_factory=Trend)
+    log_rows: LogRows = lambda _rows, _routes: None
     _listening: list[asyncio.Task[None]] = field(default_factory=list)
     _dealt: int = 0
 
@@ -75,11 +79,12 @@ class Crew:
         """Start the children; return when all are ready. Raises CrewError."""
         parts = [list(part.journeys) for part in scenario.parts]
         iterations = iterations_from_plan(scenario.journeys, parts, seed=seed, run_id=run_id)
-        crew = cls(Book(iterations.routes, timeout_seconds + 2), iterations)
+        crew = cls(Book(list(iterations.routes), timeout_seconds + 2), iterations)
         for index in range(size):
-            plan = {
-                "host": target.host, "port": target.port, "journeys": scenario.journeys, "seed": seed,
-                "run_id": run_id, "timeout_seconds": timeout_seconds, "share": [index, size],
+            plan: dict[str, Any] = {
+                **target.to_plan(), "journeys": scenario.journeys, "seed": seed,
+                "run_id": run_id, "users": _users_plan(scenario),
+                "timeout_seconds": timeout_seconds, "share": [index, size],
                 "parts": [
                     {
                         "journeys": journeys, "most_waiting": MOST_WAITING,
@@ -105,7 +110,9 @@ class Crew:
     async def _listen(self, member: Member) -> None:
         async for message in member.child.messages():
             if isinstance(message, Rows):
-                self.book.settle(message)
+                rows = message.with_routes(member.routes) if member.routes else message
+                self.book.settle(rows)
+                self.log_rows(rows, self.book.routes)
             elif isinstance(message, dict):
                 self._note(member, message)
         member.gone = True
@@ -117,6 +124,9 @@ class Crew:
         member.stopped = status["state"] == "stopped"
         member.in_flight, member.users, member.checks = status["in_flight"], status["users"], status["checks"]
         member.cpu_seconds = status["cpu_seconds"] - member.cpu_before
+        member.memory_bytes = status.get("memory_bytes", 0)
+        if "routes" in status:
+            member.routes = [self.book.route_index(name) for name in status["routes"]]
         self.late.add((np.maximum(np.array(status["lates_ms"]), 0) * 1000).astype(np.int64))
 
     def send(self, part: int, numbers: Sequence[int], due: Sequence[float]) -> None:
@@ -162,6 +172,11 @@ class Crew:
         return [member.cpu_seconds for member in self.members]
 
     @property
+    def memory_bytes(self) -> int:
+        """Return what all children hold."""
+        return sum(member.memory_bytes for member in self.members)
+
+    @property
     def broken(self) -> bool:
         """Return whether a child is gone that was not told to go."""
         return any(member.gone and not member.stopped for member in self.members)
@@ -202,3 +217,7 @@ class Crew:
         for task in self._listening:
             task.cancel()
         await asyncio.gather(*self._listening, return_exceptions=True)
+
+
+def _users_plan(scenario: Scenario) -> dict[str, Any] | None:
+    return None if scenario.users is None else {**scenario.users, "allowed_hosts": sorted(LOOPBACK)}

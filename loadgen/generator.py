@@ -18,9 +18,9 @@ from typing import Any
 
 from loadgen.arrivals import Schedule
 from loadgen.child import Child
-from loadgen.journeys import Mix
+from loadgen.iterations import Iterations
 from loadgen.ledger import Due, Ledger
-from loadgen.protocol import Message, Results, Rows
+from loadgen.protocol import Message, Rows
 from loadgen.results import Second
 from tidegauge.clock import Clock
 
@@ -60,7 +60,7 @@ class Generator:
     """One run. `child_plan` is what a child is started with; `sink` gets each second once, when all is known of it."""
 
     clock: Clock
-    mix: Mix
+    iterations: Iterations
     child_plan: Mapping[str, Any]
     start_child: StartChild
     sink: Callable[[list[Second]], None]
@@ -80,7 +80,7 @@ class Generator:
     _in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger([route.name for route in self.mix.routes], self.mix.route_of)
+        self.ledger = Ledger(self.iterations.routes, lambda number: self.iterations.first_route(0, number))
 
     def health(self) -> Health:
         """Return how the generator is now."""
@@ -170,9 +170,10 @@ class Generator:
         if self.child is None or not arrivals:
             return
         first = self.clock.at_real(arrivals[0].due_seconds)
+        numbers = [arrival.number for arrival in arrivals]
         self.child.say({
             "arrivals": {
-                "numbers": [arrival.number for arrival in arrivals],
+                "part": 0, "keys": numbers, "numbers": numbers,
                 "due": [round(arrival.due_seconds, 6) for arrival in arrivals],
                 "today": datetime.fromtimestamp(first, UTC).date().isoformat(),
             }
@@ -214,13 +215,13 @@ class Generator:
     def _hear(self, message: Message) -> None:
         self._heard_at = now = self.clock.read_real()
         if isinstance(message, Rows):
-            raise TypeError("expected results of arrivals, got rows of a scenario")
-        if isinstance(message, Results):
             unknown = self.ledger.unknown_results
             self.ledger.settle(message)
             if self.ledger.unknown_results != unknown:
                 log.warning("%d results of arrivals that were settled before", self.ledger.unknown_results - unknown)
             return
+        if not isinstance(message, dict):
+            raise TypeError(f"expected rows or a status, got {type(message).__name__}")
         self._cpu_now, self._in_flight = float(message["cpu_seconds"]), int(message["in_flight"])
         if message["state"] == "ready":
             self._cpu_at_ready = self._cpu_now

@@ -10,15 +10,17 @@ import json
 import uuid
 from bisect import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import accumulate
 from random import Random
 from typing import Any
 
-from loadgen.journeys import SPREAD, Draw, Request, draws_from_plan, fill_body
+from loadgen.journeys import SPREAD, Draw, draws_from_plan, fill_value
+from loadgen.wire import encode, encode_head
 
 MISSING = object()
+NOTHING_LEARNT: tuple[list[tuple[str, bool]], bool] = ([], True)
 NEVER_ASKED = Random(0)  # noqa: S311 - nothing is drawn from it
 
 
@@ -47,22 +49,22 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request of a journey. think_seconds: least and longest pause after it."""
+    """One request of a journey. think_seconds: least and longest pause after it.
+
+    head: the request's head as a template (`http_client.encode_head`); fixed: the whole request, where nothing in it
+    depends on the iteration: it is encoded once.
+    """
 
     route: int
-    method: str
-    path: str
-    headers: tuple[tuple[str, str], ...]
-    json_body: str | None
+    head: str
+    json_body: Any
+    fixed: bytes | None
     expected: frozenset[int]
     takes: tuple[tuple[str, str], ...]
     checks: tuple[Check, ...]
     think_seconds: tuple[float, float]
-
-    @property
-    def reads_body(self) -> bool:
-        """Return whether anything asks for the answer's body."""
-        return bool(self.takes) or any(check.contains is not None or check.path is not None for check in self.checks)
+    reads_body: bool
+    learns: bool
 
     def accepts(self, status: int) -> bool:
         """Return whether this answer is no failure."""
@@ -79,6 +81,11 @@ class Journey:
     is_random: bool
     is_unique: bool
 
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether each iteration is like any other: then there is one, for all."""
+        return not self.is_random and not self.is_unique
+
 
 @dataclass(slots=True)
 class Iteration:
@@ -88,13 +95,12 @@ class Iteration:
     values: dict[str, Any]
     random: Random
 
-    def request(self, step: Step) -> Request:
-        """Return the step's request."""
-        return Request(
-            step.route, step.method, step.path.format_map(self.values),
-            tuple((name, template.format_map(self.values)) for name, template in step.headers),
-            fill_body(step.json_body, self.values),
-        )  # fmt: skip
+    def request(self, step: Step) -> bytes:
+        """Return the step's request as it goes over the wire."""
+        if step.fixed is not None:
+            return step.fixed
+        body = b"" if step.json_body is None else json.dumps(fill_value(step.json_body, self.values)).encode()
+        return encode(step.head.format_map(self.values), body)
 
     def learn(self, step: Step, status: int, body: bytes) -> tuple[list[tuple[str, bool]], bool]:
         """Take values from the answer; return each check with its outcome, and whether the journey can go on."""
@@ -146,6 +152,12 @@ class Iterations:
     parts: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
     seed: int
     namespace: uuid.UUID
+    _fixed: tuple[Iteration | None, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        chosen = [self.journeys[indices[0]] if len(indices) == 1 else None for indices, _ in self.parts]
+        found = [Iteration(one, {}, NEVER_ASKED) if one is not None and one.is_fixed else None for one in chosen]
+        object.__setattr__(self, "_fixed", tuple(found))
 
     def _begin(self, part: int, number: int) -> tuple[Journey, Random]:
         indices, cumulative = self.parts[part]
@@ -155,11 +167,15 @@ class Iterations:
         return self.journeys[indices[bisect(cumulative, random.random() * cumulative[-1])]], random
 
     def first_route(self, part: int, number: int) -> int:
-        """Return the route that this arrival's first request is of."""
+        """Return the route that this arrival's first request is of; 0 where a user class decides that."""
+        if not self.journeys:
+            return 0
         return self._begin(part, number)[0].steps[0].route
 
     def iteration(self, part: int, number: int, today: date) -> Iteration:
         """Return the iteration with that number of a scenario; dates are drawn ahead of `today`."""
+        if (fixed := self._fixed[part]) is not None:
+            return fixed
         journey, random = self._begin(part, number)
         values = {name: self.draws[name].pick(random, today) for name in journey.values}
         if journey.is_unique:
@@ -168,10 +184,13 @@ class Iterations:
 
 
 def iterations_from_plan(
-    plan: Mapping[str, Any], parts: Sequence[Sequence[int]], *, seed: int, run_id: str
+    plan: Mapping[str, Any], parts: Sequence[Sequence[int]], *, seed: int, run_id: str, authority: str = ""
 ) -> Iterations:
-    """Return the iterations of `scenario_file`'s plain JSON; parts: the indices of the journeys of each scenario."""
-    journeys = tuple(_journey(journey) for journey in plan["journeys"])
+    """Return the iterations of `scenario_file`'s plain JSON; parts: the indices of the journeys of each scenario.
+
+    authority: the host header's value, for whoever sends.
+    """
+    journeys = tuple(_journey(journey, authority) for journey in plan["journeys"])
     weighted = tuple((tuple(part), tuple(accumulate(journeys[index].weight for index in part))) for part in parts)
     return Iterations(
         tuple(plan["routes"]), journeys, draws_from_plan(plan["draws"]), weighted, seed,
@@ -179,15 +198,15 @@ def iterations_from_plan(
     )  # fmt: skip
 
 
-def _journey(journey: Mapping[str, Any]) -> Journey:
-    steps = tuple(_step(step) for step in journey["steps"])
+def _journey(journey: Mapping[str, Any], authority: str) -> Journey:
+    steps = tuple(_step(step, authority) for step in journey["steps"])
     is_random = bool(journey["values"]) or any(step.takes or step.think_seconds[1] > 0 for step in steps)
     return Journey(
         journey["weight"], tuple(journey["values"]), steps, is_random, is_unique="{unique" in json.dumps(journey)
     )
 
 
-def _step(step: Mapping[str, Any]) -> Step:
+def _step(step: Mapping[str, Any], authority: str) -> Step:
     checks = tuple(
         Check(
             check["name"], None if check["statuses"] is None else tuple(check["statuses"]), check["contains"],
@@ -195,8 +214,11 @@ def _step(step: Mapping[str, Any]) -> Step:
         )
         for check in step["checks"]
     )  # fmt: skip
+    head, body = encode_head(step["method"], step["path"], authority, tuple(step["headers"].items())), step["json"]
+    is_fixed = "{" not in head and body is None
     return Step(
-        step["route"], step["method"], step["path"], tuple(step["headers"].items()),
-        None if step["json"] is None else json.dumps(step["json"]), frozenset(step["expected"]),
+        step["route"], head, body, encode(head) if is_fixed else None, frozenset(step["expected"]),
         tuple(step["take"].items()), checks, (step["think"][0], step["think"][1]),
+        bool(step["take"]) or any(check.contains is not None or check.path is not None for check in checks),
+        bool(step["take"] or checks),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Reads a journeys file (YAML) and makes it into the plain JSON that `journeys.mix_from_plan` takes.
+"""Reads a journeys file (YAML) and makes it into plain JSON: a mix of single requests.
 
 pydantic and YAML stay here, out of the child. A draw is one of: `choices` (with `weights`, or `zipf: s` for weights
 1 / rank^s; a choice such as AAA-BBB is a record with `from` and `to`), `integers: [low, high]`,
@@ -113,7 +113,7 @@ class Journeys(_Strict):
     routes: list[RouteSpec] = Field(min_length=1, max_length=255)
 
     def to_plan(self) -> dict[str, Any]:
-        """Return the plan for `journeys.mix_from_plan`. Raises ValueError for a value that nobody draws."""
+        """Return the mix as plain JSON. Raises ValueError for a value that nobody draws."""
         routes = [route.to_plan(self.headers) for route in self.routes]
         for route in routes:
             if missing := set(route["values"]) - set(self.draws):
@@ -149,3 +149,18 @@ def read_journeys(path: Path = SHIPPED) -> dict[str, Any]:
 def single_path(path: str) -> dict[str, Any]:
     """Return a mix of one GET of one path: what a test of somebody else's service asks for."""
     return Journeys.model_validate({"version": 1, "routes": [{"name": "target", "weight": 1, "get": path}]}).to_plan()
+
+
+def as_journeys(mix: dict[str, Any]) -> dict[str, Any]:
+    """Return a mix of single requests as journeys of one step, for `iterations.iterations_from_plan`."""
+    journeys = [
+        {
+            "name": route["name"], "weight": route["weight"], "values": route["values"],
+            "steps": [{
+                "route": index, "method": route["method"], "path": route["path"], "headers": route["headers"],
+                "json": route["json"], "expected": route["expected"], "take": {}, "think": [0.0, 0.0], "checks": [],
+            }],
+        }
+        for index, route in enumerate(mix["routes"])
+    ]  # fmt: skip
+    return {"draws": mix["draws"], "routes": [route["name"] for route in mix["routes"]], "journeys": journeys}

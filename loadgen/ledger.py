@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loadgen.protocol import FAILED, Outcome, Results
+from loadgen.protocol import FAILED, Outcome, Rows
 from loadgen.results import Second, Tally
 
 LOST = "generator_down"  # the reason of arrivals that were lost
@@ -59,22 +59,21 @@ class Ledger:
         """Return the arrivals whose fate is open, in the order they were planned."""
         return list(self._outstanding.values())
 
-    def settle(self, results: Results) -> None:
-        """Book what the child reports. Results of arrivals that are not outstanding are counted, and nothing else."""
-        rows: dict[tuple[int, int], list[int]] = {}
-        for row, number in enumerate(results.numbers):
+    def settle(self, rows: Rows) -> None:
+        """Book what the child reports. Rows of arrivals that are not outstanding are counted, and nothing else."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, (number, route) in enumerate(zip(rows.columns["keys"], rows.columns["routes"], strict=True)):
             arrival = self._outstanding.pop(number, None)
             if arrival is None:
                 self.unknown_results += 1
                 continue
-            rows.setdefault((int(arrival.due_seconds), results.routes[row]), []).append(row)
-        for (real_second, route), chosen in rows.items():
-            self._book(self._seconds[real_second], self.route_names[route], results, chosen)
+            groups.setdefault((int(arrival.due_seconds), route), []).append(row)
+        for (real_second, route), chosen in groups.items():
+            self._book(self._seconds[real_second], self.route_names[route], _tally(rows, chosen), len(chosen))
 
-    def _book(self, opened: _Open, route: str, results: Results, rows: list[int]) -> None:
-        tally = _tally(results, rows)
-        opened.outstanding -= len(rows)
-        cancelled = len(rows) - tally.intended
+    def _book(self, opened: _Open, route: str, tally: Tally, settled: int) -> None:
+        opened.outstanding -= settled
+        cancelled = settled - tally.intended
         if tally.intended:
             opened.second.route(route).merge(tally)
         tally.intended = -cancelled  # the second's own count was made when it was planned
@@ -112,31 +111,30 @@ class Ledger:
         return [self._seconds.pop(real).second for real in complete]
 
 
-def _tally(results: Results, rows: list[int]) -> Tally:
-    """Return the tally of these rows of the results; cancelled ones count nowhere."""
-    index = np.array(rows)
-    outcomes = np.frombuffer(results.outcomes, dtype=np.uint8)[index]
-    lags = np.frombuffer(results.send_lags_us, dtype=np.uint32)[index].astype(np.int64)
-    first_bytes = np.frombuffer(results.first_bytes_us, dtype=np.uint32)[index].astype(np.int64)
-    statuses = np.frombuffer(results.statuses, dtype=np.uint16)[index]
-    services = np.frombuffer(results.services_us, dtype=np.uint32)[index].astype(np.int64)
+def _tally(rows: Rows, chosen: list[int]) -> Tally:
+    """Return the tally of these rows; cancelled ones count nowhere."""
+    index = np.array(chosen)
+    outcomes, lags, first_bytes, statuses, services = (
+        np.array(rows.columns[name], dtype=np.int64)[index]
+        for name in ("outcomes", "lags_us", "first_bytes_us", "statuses", "services_us")
+    )
     failed = np.isin(outcomes, [int(outcome) for outcome in FAILED])
     sent = failed | (outcomes == Outcome.DONE)
     cancelled = int((outcomes == Outcome.CANCELLED).sum())
     tally = Tally(
-        intended=len(rows) - cancelled,
+        intended=len(chosen) - cancelled,
         done=int(sent.sum() - failed.sum()),
         failed=int(failed.sum()),
-        unsent=len(rows) - cancelled - int(sent.sum()),
+        unsent=len(chosen) - cancelled - int(sent.sum()),
         send_lag_us_max=int(lags[sent].max(initial=0)),
     )
     tally.response.add(services[sent] + lags[sent])
     tally.service.add(services[sent])
     tally.send_lag.add(lags[sent])
     tally.first_byte.add(first_bytes[statuses > 0])
-    for row, outcome in zip(rows, outcomes, strict=True):
+    for status, outcome in zip(statuses, outcomes, strict=True):
         if outcome not in (Outcome.DONE, Outcome.CANCELLED):
-            tally.count_reason(_reason(Outcome(outcome), results.statuses[row]))
+            tally.count_reason(_reason(Outcome(int(outcome)), int(status)))
     return tally
 
 

@@ -1,9 +1,9 @@
 """What the generator and its child say to each other. Standard library only: the child imports it after locust.
 
-To the child, on stdin, one JSON object per line: first the plan, then any of
-`{"arrivals": {"numbers": [..], "due": [epoch s of real time..], "today": "2026-11-22"}}` and `{"stop": drain seconds}`.
-From the child, on stdout, frames: 4 bytes of length (big endian), 1 byte of kind, then results as packed columns or a
-status as JSON. Columns are in the machine's byte order: both ends run on it.
+To the child, on stdin, one JSON object per line: first the plan, then any of `{"arrivals": {"part": 0, "keys": [..],
+"numbers": [..], "due": [epoch s of real time..], "today": "2026-11-22"}}`, `{"users": {"0": 12}}` (how many each part
+is to have) and `{"stop": drain seconds}`. From the child, on stdout, frames: 4 bytes of length (big endian), 1 byte of
+kind, then rows as packed columns or a status as JSON. Columns are in the machine's byte order: both ends run on it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import struct
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, BinaryIO
 
-RESULTS = b"R"
 ROWS = b"Q"
 STATUS = b"S"
+MACHINE = b"M"
 LENGTH = struct.Struct(">I")
 LONGEST_US = 2**32 - 1
+LONGEST_SECONDS = LONGEST_US / 1e6
 
 
 class Outcome(IntEnum):
@@ -42,65 +44,16 @@ FAILED = frozenset(
 UNSENT = frozenset({Outcome.UNSENT_LIMIT, Outcome.UNSENT_STOPPED})
 
 
-@dataclass(slots=True)
-class Results:
-    """Columns of one length. The times are microseconds; those of an unsent arrival say nothing and are 0."""
-
-    numbers: array[int] = field(default_factory=lambda: array("q"))
-    routes: array[int] = field(default_factory=lambda: array("B"))
-    outcomes: array[int] = field(default_factory=lambda: array("B"))
-    statuses: array[int] = field(default_factory=lambda: array("H"))
-    send_lags_us: array[int] = field(default_factory=lambda: array("I"))
-    first_bytes_us: array[int] = field(default_factory=lambda: array("I"))
-    services_us: array[int] = field(default_factory=lambda: array("I"))
-
-    def columns(self) -> tuple[array[int], ...]:
-        """Return the columns in the order they are packed in."""
-        return (
-            self.numbers, self.routes, self.outcomes, self.statuses,
-            self.send_lags_us, self.first_bytes_us, self.services_us,
-        )  # fmt: skip
-
-    def add(
-        self, number: int, route: int, outcome: Outcome, *,
-        status: int = 0, due: float = 0.0, sent: float = 0.0, first_byte: float = 0.0, done: float = 0.0,
-    ) -> None:  # fmt: skip
-        """Append one arrival; the four times are seconds of one monotonic clock, or all 0 when it was not sent."""
-        self.numbers.append(number)
-        self.routes.append(route)
-        self.outcomes.append(outcome)
-        self.statuses.append(status)
-        self.send_lags_us.append(_microseconds(sent - due))
-        self.first_bytes_us.append(_microseconds(first_byte - sent))
-        self.services_us.append(_microseconds(done - sent))
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def pack(self) -> bytes:
-        """Return the columns, one after the other."""
-        return b"".join(column.tobytes() for column in self.columns())
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Results:
-        """Return what `pack` wrote. Raises ValueError when the columns would not have one length."""
-        results = cls()
-        width = sum(column.itemsize for column in results.columns())
-        rows, rest = divmod(len(payload), width)
-        if rest:
-            raise ValueError(f"expected a multiple of {width} bytes of results, got {len(payload)}")
-        offset = 0
-        for column in results.columns():
-            size = rows * column.itemsize
-            column.frombytes(payload[offset : offset + size])
-            offset += size
-        return results
-
-
 ROW_TYPES = {
     "keys": "q", "seconds": "I", "routes": "B", "outcomes": "B", "statuses": "H", "lags_us": "I", "lates_us": "I",
     "first_bytes_us": "I", "services_us": "I", "checks_passed": "B", "checks_failed": "B",
+    "sents_us": "Q",
 }  # fmt: skip
+
+
+Row = tuple[int, int, int, int, int, float, float, float, float, int, int, float]
+CHECKS = ("checks_passed", "checks_failed")
+TIMES = ("lags_us", "lates_us", "first_bytes_us", "services_us")
 
 
 @dataclass(slots=True)
@@ -114,17 +67,31 @@ class Rows:
         default_factory=lambda: {name: array(code) for name, code in ROW_TYPES.items()}
     )
 
-    def add(
-        self, key: int, second: int, route: int, outcome: Outcome, *, status: int = 0, lag: float = 0.0,
-        late: float = 0.0, first_byte: float = 0.0, service: float = 0.0, passed: int = 0, failed: int = 0,
-    ) -> None:  # fmt: skip
-        """Append one request; times in seconds."""
-        row = (
-            key, second, route, outcome, status, _microseconds(lag), _microseconds(late), _microseconds(first_byte),
-            _microseconds(service), min(passed, 255), min(failed, 255),
-        )  # fmt: skip
-        for column, value in zip(self.columns.values(), row, strict=True):
-            column.append(value)
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Rows:
+        """Return rows of tuples in the order of ROW_TYPES.
+
+        Times are seconds, sent of the epoch (0: never). All at once, because a child that appended to a dozen columns
+        per request would spend as much on it as on sending.
+        """
+        made = cls()
+        for (name, column), values in zip(made.columns.items(), zip(*rows, strict=True), strict=bool(rows)):
+            if name == "sents_us":
+                column.extend([int(value * 1e6) for value in values])
+            elif name in TIMES:
+                try:
+                    column.extend([int(value * 1e6 + 0.5) for value in values])
+                except OverflowError:  # below zero, or over an hour: rare, and cut to what the column holds
+                    del column[:]
+                    column.extend([_microseconds(value) for value in values])
+            else:
+                column.extend([min(value, 255) for value in values] if name in CHECKS else values)
+        return made
+
+    def with_routes(self, indices: Sequence[int]) -> Rows:
+        """Return the same rows with each route r replaced by indices[r]: children name routes in their own order."""
+        routes = array("B", [indices[route] for route in self.columns["routes"]])
+        return Rows({**self.columns, "routes": routes})
 
     def __len__(self) -> int:
         return len(self.columns["keys"])
@@ -149,11 +116,19 @@ class Rows:
         return rows
 
 
-Message = Results | Rows | dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class FromMachine:
+    """What one of several machines told, by way of the relay."""
+
+    index: int
+    message: Rows | dict[str, Any]
+
+
+Message = Rows | dict[str, Any] | FromMachine
 
 
 def _microseconds(seconds: float) -> int:
-    return min(max(round(seconds * 1e6), 0), LONGEST_US)
+    return int(seconds * 1e6 + 0.5) if 0.0 < seconds < LONGEST_SECONDS else 0 if seconds <= 0 else LONGEST_US
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -169,14 +144,16 @@ def status_frame(status: dict[str, Any]) -> bytes:
 def parse_frame(body: bytes) -> Message:
     """Return what a frame's body (kind and payload) says. Raises ValueError for an unknown kind."""
     kind, payload = body[:1], body[1:]
-    if kind == RESULTS:
-        return Results.unpack(payload)
     if kind == ROWS:
         return Rows.unpack(payload)
     if kind == STATUS:
         status: dict[str, Any] = json.loads(payload)
         return status
-    raise ValueError(f"expected a frame of kind {RESULTS!r}, {ROWS!r} or {STATUS!r}, got {kind!r}")
+    if kind == MACHINE:
+        inner = parse_frame(payload[1:])
+        if not isinstance(inner, FromMachine):
+            return FromMachine(payload[0], inner)
+    raise ValueError(f"expected a frame of kind {ROWS!r}, {STATUS!r} or {MACHINE!r}, got {kind!r}")
 
 
 def read_frame(stream: BinaryIO) -> Message | None:

@@ -1,4 +1,4 @@
-"""A scenario's run with its files (`seconds.jsonl`, `load.json`) and its reports, `POST /v1/load-runs`.
+"""A scenario's run with its files (`seconds.jsonl`, `load.json`, `report.html`) and its reports to the collector.
 
 The files are the truth; a collector that is away costs nothing but a warning, and is told when the run is over if it
 is back by then.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,9 @@ import httpx
 
 from loadgen.crew import StartChild, start_player
 from loadgen.files import RunFiles, RunFilesError
+from loadgen.html_report import html_report
 from loadgen.reporting import Reporter
+from loadgen.request_log import RequestLog
 from loadgen.scenario_parts import DemandSpec
 from loadgen.scenario_run import Progress, RunPlan, RunResult, play
 from loadgen.scenario_summary import result_json
@@ -43,17 +46,24 @@ async def play_recorded(
     }  # fmt: skip
     files.write_summary(summary)
     async with httpx.AsyncClient() as client:
-        reporter = Reporter(files, plan.run_id, collector_url or "", client, lambda: summary)
+        log_of = RequestLog(out) if collector_url else None
+        reporter = Reporter(files, plan.run_id, collector_url or "", client, lambda: summary, log_of)
         reporting = asyncio.create_task(reporter.report_for_ever()) if collector_url else None
         try:
-            result = await play(plan, stop, show=show, sink=files.append, start_child=start_child)
+            result = await play(
+                plan, stop, show=show, sink=files.append, start_child=start_child,
+                log_rows=log_of.add if log_of else (lambda _rows, _routes: None),
+            )  # fmt: skip
         finally:
             if reporting is not None:
                 reporting.cancel()
                 with suppress(asyncio.CancelledError):
                     await reporting
-        summary = result_json(result)
+        kept = {"requests_kept": log_of.kept, "requests_left_out": log_of.left_out} if log_of else {}
+        summary = {**result_json(result), **kept}
         files.write_summary(summary)
+        seconds, _ = files.read_from(0, most_lines=sys.maxsize)
+        (out / "report.html").write_text(html_report(summary, seconds), encoding="utf-8")
         if collector_url:
             await reporter.report_last()
     return result

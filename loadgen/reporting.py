@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from loadgen.files import RunFiles, write_json
+from loadgen.request_log import RequestLog
 from loadgen.tokens import collector_headers
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Reporter:
     collector_url: str
     client: httpx.AsyncClient
     read_run: Callable[[], Mapping[str, Any]]
+    requests: RequestLog | None = None
     _last_status: str | None = None
 
     async def report_for_ever(self) -> None:
@@ -78,10 +80,29 @@ class Reporter:
                     pass
 
     async def report_once(self) -> bool:
-        """Send one batch if there is something to tell; return whether there was.
+        """Send one batch of seconds and one of requests if there are any; return whether there were.
 
-        Raises httpx.HTTPError when the collector did not acknowledge it.
+        Raises httpx.HTTPError when the collector did not acknowledge them.
         """
+        told = await self._report_seconds()
+        return await self._report_requests() or told
+
+    async def _report_requests(self) -> bool:
+        found = None if self.requests is None else self.requests.next_batch(self.run_id)
+        if self.requests is None or found is None:
+            return False
+        columns, batch_id, ends = found
+        body = load_run_batch(self.read_run(), [], run_id=self.run_id, batch=(0, 0))
+        await self._post({**body, "requests": columns, "batch_id": batch_id})
+        self.requests.acknowledge(ends)
+        return True
+
+    async def _post(self, body: Mapping[str, Any]) -> None:
+        url, headers = f"{self.collector_url}/v1/load-runs", collector_headers("INGEST")
+        response = await self.client.post(url, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        response.raise_for_status()
+
+    async def _report_seconds(self) -> bool:
         begins, begun_end = self._read_state()
         seconds, ends = self.files.read_from(begins, most_lines=SECONDS_PER_BATCH, end=begun_end)
         run = self.read_run()
@@ -92,13 +113,7 @@ class Reporter:
         body = load_run_batch(run, seconds, run_id=self.run_id, batch=(begins, ends))
         if not seconds:
             body["batch_id"] = str(uuid.uuid4())  # it tells the run's new status only, and twice does no harm
-        response = await self.client.post(
-            f"{self.collector_url}/v1/load-runs",
-            json=body,
-            headers=collector_headers("INGEST"),
-            timeout=TIMEOUT_SECONDS,
-        )
-        response.raise_for_status()
+        await self._post(body)
         self._write_state(ends, None)
         self._last_status = str(run["status"])
         return True

@@ -7,7 +7,7 @@ request that began in it must be over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from loadgen.protocol import FAILED, UNSENT, Outcome, Rows
 from loadgen.results import Second
 
 FAILED_CODES = [int(outcome) for outcome in FAILED]
+MOST_ROUTES = 256
 UNSENT_CODES = [int(outcome) for outcome in UNSENT]
 
 
@@ -33,7 +34,7 @@ class Planned:
 class Book:
     """What is known. patience_seconds: after so long a request that began is over."""
 
-    routes: Sequence[str]
+    routes: list[str]
     patience_seconds: float
     overall: Measured = field(default_factory=Measured)
     by_route: dict[str, Measured] = field(default_factory=dict)
@@ -42,6 +43,14 @@ class Book:
     _seconds: dict[int, dict[str, Measured]] = field(default_factory=dict)
     _open: dict[int, int] = field(default_factory=dict)
     _told: int = 0
+
+    def route_index(self, name: str) -> int:
+        """Return the index of a route, added when it is new; beyond 256 they are counted together."""
+        if name not in self.routes:
+            if len(self.routes) >= MOST_ROUTES:
+                return MOST_ROUTES - 1
+            self.routes.append(name if len(self.routes) < MOST_ROUTES - 1 else "others")
+        return self.routes.index(name) if name in self.routes else MOST_ROUTES - 1
 
     def plan(self, arrivals: Iterable[tuple[int, Planned]]) -> None:
         """Take in arrivals by key."""
@@ -83,10 +92,13 @@ class Book:
                 fresh[row] = True
                 continue
             planned = self._close(key)
-            kept[row] = planned is not None
-            if planned is not None and columns["outcomes"][row] == Outcome.CANCELLED:
-                self._count(int(planned.due_seconds), planned.route, Measured(intended=-1))
+            if planned is None:
                 kept[row] = False
+                continue
+            kept[row] = columns["outcomes"][row] != Outcome.CANCELLED
+            if not kept[row] or columns["routes"][row] != planned.route:  # counted where it was planned
+                self._count(int(planned.due_seconds), planned.route, Measured(intended=-1))
+                fresh[row] = kept[row]
         groups = columns["seconds"].astype(np.int64) * 256 + columns["routes"]
         for group in np.unique(groups[kept]):
             chosen = kept & (groups == group)
@@ -108,6 +120,15 @@ class Book:
             planned = self._close(key)
             if planned is not None:
                 self._count(int(planned.due_seconds), planned.route, Measured(intended=-1))
+
+    def so_far(self, since: int, now: float) -> tuple[Measured, int]:
+        """Return what is known of the seconds from `since` on that are not told yet, and how many wait past `now`."""
+        total = Measured()
+        for second, routes in self._seconds.items():
+            if second >= since:
+                for measured in routes.values():
+                    total.merge(measured)
+        return total, sum(since <= planned.due_seconds < now for planned in self.outstanding.values())
 
     def take_complete(self, now: float) -> list[tuple[int, dict[str, Measured]]]:
         """Return the seconds of which all is known, in order, each once: (epoch second, by route)."""

@@ -25,6 +25,7 @@ def mount_scenarios(load: typer.Typer) -> None:
     load.command("list")(list_runs)
     load.command("show")(show)
     load.command("compare")(compare)
+    load.command("join")(join)
 
 
 def runs_folder() -> Path:
@@ -46,40 +47,90 @@ def schema() -> None:
 
 
 def read_run(name: str) -> dict[str, Any]:
-    """Return load.json of a run: a directory, or the name of one under TIDEGAUGE_DATA/load. Raises ValueError."""
+    """Return what is known of a run: of a directory, of one under TIDEGAUGE_DATA/load, or of the record.
+
+    Raises ValueError when there is none of that name.
+    """
+    from loadgen.stored_runs import read_stored_run
+
     for folder in (Path(name), runs_folder() / name):
         if (folder / "load.json").is_file():
             found: dict[str, Any] = json.loads((folder / "load.json").read_text(encoding="utf-8"))
             return found
-    raise ValueError(f"expected a run: a directory with load.json, or a name of `tidegauge load list`; got {name!r}")
+    url = collector_url()
+    stored = None if url is None else read_stored_run(url, name)
+    if stored is None:
+        where = "" if url else "; without TIDEGAUGE_COLLECTOR_URL the record is not asked"
+        raise ValueError(
+            f"expected a run: a directory with load.json, or a name of `tidegauge load list`; got {name!r}{where}"
+        )
+    return stored
 
 
-def list_runs(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """List the runs kept under TIDEGAUGE_DATA/load, the newest first."""
-    runs = [read_run(str(path.parent)) for path in runs_folder().glob("*/load.json")]
-    runs.sort(key=lambda run: str(run["started_at"]), reverse=True)
+def list_runs(
+    service: Annotated[str | None, typer.Option(help="of this service only")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """List runs, the newest first: those under TIDEGAUGE_DATA/load, and with TIDEGAUGE_COLLECTOR_URL the record's.
+
+    Example: `tidegauge load list --service reference-app --limit 10`.
+    """
+    from loadgen.stored_runs import read_stored_runs
+
+    runs = {str(run["run_id"]): run for run in (read_run(str(path.parent)) for path in _run_files())}
+    url = collector_url()
+    try:
+        stored = [] if url is None else read_stored_runs(url, service, limit)
+    except ValueError as error:
+        fail(error, 1)
+    runs = {str(run["run_id"]): run for run in stored} | runs
+    found = [run for run in runs.values() if service is None or run.get("service") == service]
+    found = sorted(found, key=lambda run: str(run["started_at"]), reverse=True)[:limit]
     if as_json:
-        typer.echo(json.dumps(runs, indent=1))
+        typer.echo(json.dumps(found, indent=1))
         return
-    for run in runs:
+    for run in found:
         verdict = run.get("verdict", {}).get("status", run["status"])
         typer.echo(f"{run['started_at']}  {verdict:<8}{run.get('sent', 0):>9} sent  {run['run_id']}")
 
 
+def _run_files() -> list[Path]:
+    return list(runs_folder().glob("*/load.json"))
+
+
 def show(run: Annotated[str, typer.Argument(help="a directory, or a name of `tidegauge load list`")]) -> None:
-    """Print everything that is known of a run, as JSON."""
+    """Print everything that is known of a run, as JSON. Its charts are in report.html of its directory.
+
+    Example: `tidegauge load show flight_search_load-20261122T123119-9974`.
+    """
     try:
         typer.echo(json.dumps(read_run(run), indent=1))
     except ValueError as error:
         fail(error, 2)
 
 
-def compare(before: Annotated[str, typer.Argument()], after: Annotated[str, typer.Argument()]) -> None:
-    """Print what differs between two runs, and whether chance alone would make such a difference."""
+def compare(
+    before: Annotated[str, typer.Argument(help="a directory, or a name of `tidegauge load list`")],
+    after: Annotated[str, typer.Argument(help="the same")],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Print what differs between two runs, and whether chance alone would make such a difference.
+
+    Example: `tidegauge load compare before-the-change after-the-change`.
+    """
+    from dataclasses import asdict
+
+    from loadgen.comparison import compare as differences
     from loadgen.comparison import compare_lines
 
     try:
-        typer.echo("\n".join(compare_lines(read_run(before), read_run(after))))
+        runs = read_run(before), read_run(after)
+        if as_json:
+            found = [{**asdict(one), "significant": one.significant} for one in differences(*runs)]
+            typer.echo(json.dumps({"before": before, "after": after, "differences": found}, indent=1))
+        else:
+            typer.echo("\n".join(compare_lines(*runs)))
     except KeyError as error:
         fail(ValueError(f"expected two finished runs of scenarios, one has no {error}"), 2)
     except ValueError as error:
@@ -105,39 +156,61 @@ def checked_scenario(name: str, target: str | None) -> tuple[Scenario, Target, L
     return scenario, check_target(target or scenario.target or "", limits), limits
 
 
-def check_limits(scenario: Scenario, limits: Limits) -> None:
-    """Raise UnsafeLoadError when the scenario would leave its limits."""
-    from datetime import timedelta
+def join(address: Annotated[str, typer.Argument(help="HOST:PORT where `load run --machines` listens")]) -> None:
+    """Send for another machine: this one becomes a worker of its run, and ends with it.
 
-    from loadgen.executors import Rate, Users
-    from loadgen.safety import check_duration, check_rate, check_users
+    The target has to be allowed here too (TIDEGAUGE_LOAD_ALLOWED_HOSTS). Example: `tidegauge load join 10.0.0.5:5557`.
+    """
+    import subprocess
+    import sys
 
-    check_duration(timedelta(seconds=scenario.duration_seconds), limits)
-    executors = [part.executor for part in scenario.parts]
-    check_rate(sum(one.highest_rps for one in executors if isinstance(one, Rate)), limits)
-    check_users(sum(one.most for one in executors if isinstance(one, Users)), limits)
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        fail(ValueError(f"expected HOST:PORT, got {address!r}"), 2)
+    try:
+        done = subprocess.run([sys.executable, "-m", "loadgen.join", host, port], check=False)  # noqa: S603 - ourselves
+    except KeyboardInterrupt:
+        raise typer.Exit(1) from None
+    raise typer.Exit(done.returncode)
 
 
-def run_file(name: str, *, target: str | None, seed: int | None, out: Path | None, as_json: bool) -> None:
+def run_file(
+    name: str, *, target: str | None, seed: int | None, out: Path | None, as_json: bool, machines: int = 0,
+    listen: str = "127.0.0.1:5557",
+) -> None:  # fmt: skip
     """Play a scenario file; see `tidegauge load run --help` for the exit codes."""
     import asyncio
+    from dataclasses import replace
 
     from loadgen.files import RunFilesError
+    from loadgen.machines import Machines
     from loadgen.recorded_run import play_recorded
+    from loadgen.safety import check_scenario
     from loadgen.scenario_run import RunPlan
     from loadgen.scenario_summary import result_json, result_lines
 
     try:
         scenario, where, limits = checked_scenario(name, target)
-        check_limits(scenario, limits)
+        check_scenario(scenario, limits)
     except (ValueError, OSError) as error:
         fail(error, 2)
     run_id = f"{scenario.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
-    plan = RunPlan(scenario, where, run_id, scenario.seed if seed is None else seed)
+    plan = RunPlan(scenario, where, run_id, scenario.seed if seed is None else seed, limits=limits)
     folder = out or runs_folder() / run_id
 
     async def recorded(stop: asyncio.Event, show: Callable[[Progress], None]) -> RunResult:
-        return await play_recorded(plan, stop, out=folder, collector_url=collector_url(), show=show)
+        if not machines:
+            return await play_recorded(plan, stop, out=folder, collector_url=collector_url(), show=show)
+        host, _, port = listen.rpartition(":")
+        typer.echo(f"waiting for {machines} machines: tidegauge load join {listen}", err=True)
+        others = await Machines.listen(host, int(port), machines)
+        try:
+            return await play_recorded(
+                replace(plan, size=machines), stop, out=folder, collector_url=collector_url(), show=show,
+                start_child=others.start,
+            )  # fmt: skip
+        finally:
+            await others.close()
 
     try:
         result = asyncio.run(watched(plan, recorded))

@@ -6,15 +6,24 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from loadgen.curve import CurveError, read_curve
 from loadgen.executors import Executor
 from loadgen.journeys_file import SHIPPED as SHIPPED_JOURNEYS
-from loadgen.journeys_file import DrawSpec, read_journeys
-from loadgen.scenario_parts import AnyScenario, DemandSpec, JourneySpec, Replay, StepSpec, Strict, ThresholdSpec
+from loadgen.journeys_file import DrawSpec, as_journeys, read_journeys
+from loadgen.scenario_parts import (
+    AnyScenario,
+    DemandSpec,
+    JourneySpec,
+    Replay,
+    StepSpec,
+    Strict,
+    ThresholdSpec,
+    UserClassSpec,
+)
 from loadgen.thresholds import Threshold, ThresholdError, parse_threshold, with_unsent
 from loadgen.yaml_lines import Path as KeyPath
 from loadgen.yaml_lines import ScenarioError, dotted, locate, read_yaml
@@ -35,9 +44,16 @@ class ScenarioFile(Strict):
     seed: int = Field(default=0, ge=0)
     draws: dict[str, DrawSpec] = Field(default={})
     headers: dict[str, str] = Field(default={})
-    journeys: Literal["reference-app"] | list[JourneySpec]
+    journeys: Literal["reference-app"] | list[JourneySpec] | None = None
+    users: UserClassSpec | None = Field(default=None, description="a Locust user class, in place of journeys")
     scenarios: dict[str, AnyScenario] = Field(min_length=1, max_length=32)
     thresholds: dict[str, list[str | ThresholdSpec]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _someone_acts(self) -> Self:
+        if (self.journeys is None) == (self.users is None):
+            raise ValueError("expected exactly one of journeys, users")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +68,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A checked file. journeys: plain JSON for `iterations.iterations_from_plan`."""
+    """A checked file. journeys: plain JSON for `iterations.iterations_from_plan`.
+
+    users: {"file", "class"} of a Locust class, whose requests name the routes themselves; None: journeys.
+    """
 
     name: str
     service: str
@@ -61,6 +80,7 @@ class Scenario:
     journeys: dict[str, Any]
     parts: tuple[Part, ...]
     thresholds: tuple[Threshold, ...]
+    users: dict[str, str] | None = None
 
     @property
     def duration_seconds(self) -> float:
@@ -101,10 +121,11 @@ def parse_scenario(
         found = error.errors()[0]
         raise refuse.at(found["loc"], _in_words(found["type"], found["msg"], found["input"])) from error
     journeys = _journeys_plan(file, refuse)
+    users = None if file.users is None else _user_class(file.users, refuse, folder)
     return Scenario(
         file.name, file.service, file.target, file.seed, journeys,
         tuple(_part(key, spec, journeys, refuse, folder, read_demand) for key, spec in file.scenarios.items()),
-        with_unsent(_thresholds(file, journeys["routes"], refuse)),
+        with_unsent(_thresholds(file, None if users else journeys["routes"], refuse)), users,
     )  # fmt: skip
 
 
@@ -129,7 +150,7 @@ def _in_words(kind: str, message: str, got: Any) -> str:
     return f"expected: {words}, got {got!r}" if not isinstance(got, dict | list) else f"expected: {words}"
 
 
-def _thresholds(file: ScenarioFile, routes: list[str], refuse: _Refusal) -> list[Threshold]:
+def _thresholds(file: ScenarioFile, routes: list[str] | None, refuse: _Refusal) -> list[Threshold]:
     found = []
     for metric, specs in file.thresholds.items():
         for index, written in enumerate(specs):
@@ -146,7 +167,7 @@ def _thresholds(file: ScenarioFile, routes: list[str], refuse: _Refusal) -> list
                 )  # fmt: skip
             except ThresholdError as error:
                 raise refuse.at(where, str(error)) from error
-            if threshold.route is not None and threshold.route not in routes:
+            if threshold.route is not None and routes is not None and threshold.route not in routes:
                 raise refuse.at(where, f"expected a route of {', '.join(routes)}, got {threshold.route!r}")
             found.append(threshold)
     return found
@@ -158,7 +179,7 @@ def _part(
 ) -> Part:  # fmt: skip
     names = [journey["name"] for journey in journeys["journeys"]]
     wanted = names if spec.journeys is None else spec.journeys
-    if not wanted or (unknown := [name for name in wanted if name not in names]):
+    if (names and not wanted) or (unknown := [name for name in wanted if name not in names]):
         came = "none" if not wanted else ", ".join(unknown)
         raise refuse.at(("scenarios", key, "journeys"), f"expected journeys of {', '.join(names)}; got {came}")
     if isinstance(spec, Replay):
@@ -193,7 +214,9 @@ def _series(
 def _journeys_plan(file: ScenarioFile, refuse: _Refusal) -> dict[str, Any]:
     """Return the journeys as plain JSON: {draws, routes: [name..], journeys: [{name, weight, values, steps}]}."""
     if file.journeys == "reference-app":
-        return _from_mix(read_journeys(SHIPPED_JOURNEYS))
+        return as_journeys(read_journeys(SHIPPED_JOURNEYS))
+    if file.journeys is None:
+        return {"draws": {}, "routes": ["arrival"], "journeys": []}
     routes: list[str] = []
     journeys = []
     for index, journey in enumerate(file.journeys):
@@ -215,6 +238,13 @@ def _journeys_plan(file: ScenarioFile, refuse: _Refusal) -> dict[str, Any]:
     return {"draws": {name: d.to_plan() for name, d in file.draws.items()}, "routes": routes, "journeys": journeys}
 
 
+def _user_class(spec: UserClassSpec, refuse: _Refusal, folder: Path) -> dict[str, str]:
+    path = (folder / spec.file).resolve()
+    if not path.is_file():
+        raise refuse.at(("users", "file"), f"expected a Python file, got {path}")
+    return {"file": str(path), "class": spec.class_name}
+
+
 def _step_plan(step: StepSpec, shared_headers: dict[str, str], route: int) -> dict[str, Any]:
     think = step.think if isinstance(step.think, tuple) else (step.think, step.think)
     return {
@@ -223,21 +253,6 @@ def _step_plan(step: StepSpec, shared_headers: dict[str, str], route: int) -> di
         "take": step.take, "think": list(think),
         "checks": [check.to_plan(name) for name, check in step.check.items()],
     }  # fmt: skip
-
-
-def _from_mix(mix: dict[str, Any]) -> dict[str, Any]:
-    """Return the shipped mix of single requests as journeys of one step."""
-    journeys = [
-        {
-            "name": route["name"], "weight": route["weight"], "values": route["values"],
-            "steps": [{
-                "route": index, "method": route["method"], "path": route["path"], "headers": route["headers"],
-                "json": route["json"], "expected": route["expected"], "take": {}, "think": [0.0, 0.0], "checks": [],
-            }],
-        }
-        for index, route in enumerate(mix["routes"])
-    ]  # fmt: skip
-    return {"draws": mix["draws"], "routes": [route["name"] for route in mix["routes"]], "journeys": journeys}
 
 
 def _names_in(step: StepSpec, headers: dict[str, str]) -> set[str]:

@@ -196,6 +196,13 @@ class Replay(_Arrivals):
         return self._rate(tuple(points) if len(points) > 1 else ((0.0, points[0][1]), (EDGE_SECONDS, points[0][1])))
 
 
+class UserClassSpec(Strict):
+    """A Locust user class of one's own: a Python file beside the scenario, and the class in it."""
+
+    file: str = Field(min_length=1)
+    class_name: str = Field(alias="class", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
 AnyScenario = Annotated[
     ConstantVus | RampingVus | ConstantArrivalRate | RampingArrivalRate | Replay, Field(discriminator="executor")
 ]

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadgen.arrivals import Schedule
-from loadgen.crew import Crew, StartChild, start_player
+from loadgen.crew import Crew, LogRows, StartChild, start_player
 from loadgen.executors import Rate, Users
 from loadgen.metrics import Measured
 from loadgen.results import Second
-from loadgen.safety import Target
+from loadgen.safety import MEMORY_NAME, Limits, Target
 from loadgen.scenario_book import second_of
 from loadgen.scenario_file import Scenario
 from loadgen.summary import CPU_LIMIT, SEND_LAG_P99_LIMIT_MS
@@ -30,6 +30,7 @@ TICK_SECONDS = 0.1
 AHEAD_SECONDS = 2.0
 DRAIN_SECONDS = 5.0
 BEGIN_SECONDS = 1.0  # what is due first is planned before it begins
+PRESSURE_LIMIT = 0.9  # of the time
 PRESSURE = Path("/proc/pressure/cpu")
 
 
@@ -43,6 +44,7 @@ class RunPlan:
     seed: int = 0
     size: int = field(default_factory=lambda: max(1, (os.cpu_count() or 2) - 1))
     drain_seconds: float = DRAIN_SECONDS
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class _Run:
 async def play(
     plan: RunPlan, stop: asyncio.Event, *, show: Callable[[Progress], None],
     sink: Callable[[list[Second]], None] = lambda _seconds: None, start_child: StartChild = start_player,
+    log_rows: LogRows = lambda _rows, _routes: None,
 ) -> RunResult:  # fmt: skip
     """Play the scenario, drain, and judge. `stop` ends it early; what was sent until then counts.
 
@@ -163,11 +166,16 @@ async def play(
     crew = await Crew.start(
         scenario, plan.target, seed=plan.seed, run_id=plan.run_id, size=plan.size, start_child=start_child
     )
+    crew.log_rows = log_rows
     begins = math.ceil(time.time() + BEGIN_SECONDS)
     run, pressure = _Run(plan, crew, float(begins), sink), _pressure_us()
-    ends = begins + scenario.duration_seconds
+    ends, too_large = begins + scenario.duration_seconds, False
     try:
+        most = plan.limits.max_memory_bytes
         while (now := time.time()) < ends and not (stop.is_set() or crew.broken or run.aborted_by):
+            if crew.memory_bytes > most:
+                too_large = True
+                break
             run.tick(now)
             elapsed = max(0.0, now - begins)
             show(Progress(elapsed, scenario.duration_seconds, crew.users, crew.in_flight, crew.book.overall))
@@ -181,10 +189,14 @@ async def play(
     finally:
         await crew.end()
     run.take(math.inf)
-    status = "aborted" if run.aborted_by else "broken" if broken else "stopped" if stop.is_set() else "finished"
+    status = (
+        "aborted" if run.aborted_by else "broken" if broken or too_large else "stopped" if stop.is_set() else "finished"
+    )
     cpu_share = max(crew.cpu_seconds) / lived if lived > 0 else 0.0
     judged = run.judged(seconds)
     invalid = reasons_run_invalid(crew, cpu_share=cpu_share, pressure=waited, broken=broken)
+    if too_large:
+        invalid.append(f"the generating processes held more than {most:,} bytes ({MEMORY_NAME}): the run was ended")
     return RunResult(
         plan, float(begins), seconds, crew.book.overall, crew.book.by_route, crew.checks(), judged,
         verdict_of(judged, invalid), status, cpu_share, sum(crew.cpu_seconds), waited,
@@ -203,6 +215,11 @@ def reasons_run_invalid(crew: Crew, *, cpu_share: float, pressure: float | None,
         late_us = trend.quantile_us(0.99)
         if late_us is not None and late_us / 1000 > SEND_LAG_P99_LIMIT_MS:
             reasons.append(f"{name} p99 was {late_us / 1000:.1f} ms, above {SEND_LAG_P99_LIMIT_MS:g} ms{waited}")
+    if pressure is not None and pressure > PRESSURE_LIMIT:
+        reasons.append(
+            f"processes waited for a CPU {pressure:.0%} of the time, above {PRESSURE_LIMIT:.0%}: this machine had none "
+            "to spare, and what is slow may be the machine"
+        )
     if cpu_share > CPU_LIMIT:
         reasons.append(f"a generating process used {cpu_share:.0%} of a core, above {CPU_LIMIT:.0%}")
     return reasons

@@ -78,14 +78,27 @@ def result_lines(result: RunResult) -> list[str]:
     return lines + [f"  {reason}" for reason in result.verdict.reasons]
 
 
+def progress_json(progress: Progress) -> dict[str, Any]:
+    """Return how a run is now, for whoever watches it; milliseconds, None where there is no data."""
+    overall = progress.overall
+    return {
+        "seconds": round(progress.seconds, 1), "total_seconds": progress.total_seconds, "users": progress.users,
+        "in_flight": progress.in_flight, "sent": overall.sent, "failed": overall.failed, "unsent": overall.unsent,
+        "rps": round(overall.sent / progress.seconds, 2) if progress.seconds > 0 else None,
+        "response_ms": trend_ms(overall.response), "send_lag_ms": trend_ms(overall.lag),
+    }  # fmt: skip
+
+
 def progress_line(progress: Progress) -> str:
     """Return the run as one line."""
     overall, left = progress.overall, max(0.0, progress.total_seconds - progress.seconds)
     rate = overall.sent / progress.seconds if progress.seconds > 0 else 0.0
-    p95, lag = overall.response.quantile_us(0.95), overall.late.quantile_us(0.99)
+    shown = [overall.response.quantile_us(quantile) for quantile in (0.5, 0.95, 0.99)]
+    times = "/".join("-" if us is None else f"{us / 1000:.0f}" for us in shown)
+    lag = overall.lag.quantile_us(0.99)
     return (
         f"{rate:.0f}/s  {progress.users} users  {overall.failed} failed  {overall.unsent} unsent  "
-        f"p95 {'-' if p95 is None else f'{p95 / 1000:.0f} ms'}  late p99 "
+        f"p50/95/99 {times} ms  send lag p99 "
         f"{'-' if lag is None else f'{lag / 1000:.1f} ms'}  {left:.0f} s left"
     )
 

@@ -22,8 +22,8 @@ from loadgen.child import ChildProcess
 from loadgen.curve import read_curve
 from loadgen.files import Resumed, RunFiles, RunFilesError
 from loadgen.generator import Generator, StartChild
-from loadgen.journeys import mix_from_plan
-from loadgen.journeys_file import read_journeys
+from loadgen.iterations import Iterations, iterations_from_plan
+from loadgen.journeys_file import as_journeys, read_journeys
 from loadgen.reporting import Reporter
 from loadgen.results import Second, Totals
 from loadgen.safety import Limits, Target, check_rate
@@ -61,11 +61,20 @@ class Options:
 def child_plan(
     target: Target, journeys: dict[str, Any], *, seed: int, run_id: str, users: int = USERS
 ) -> dict[str, Any]:
-    """Return the plan that a child is started with."""
-    return {
-        "host": target.host, "port": target.port, "journeys": journeys, "seed": seed, "run_id": run_id,
-        "users": users, "max_in_flight": max(MOST_IN_FLIGHT, 2 * users), "timeout_seconds": TIMEOUT_SECONDS,
+    """Return the plan of a child that serves one schedule of arrivals with all of the journeys."""
+    part = {
+        "journeys": list(range(len(journeys["journeys"]))), "most_users": users,
+        "most_waiting": max(MOST_IN_FLIGHT, 2 * users) - users,
     }  # fmt: skip
+    return {
+        **target.to_plan(), "journeys": journeys, "seed": seed, "run_id": run_id, "share": [0, 1], "parts": [part],
+        "timeout_seconds": TIMEOUT_SECONDS,
+    }  # fmt: skip
+
+
+def iterations_of(journeys: dict[str, Any], *, seed: int, run_id: str) -> Iterations:
+    """Return what the child of `child_plan` will do."""
+    return iterations_from_plan(journeys, [list(range(len(journeys["journeys"])))], seed=seed, run_id=run_id)
 
 
 @dataclass(slots=True)
@@ -153,10 +162,10 @@ async def wait_until_ready(target: Target, client: httpx.AsyncClient, stop: asyn
 
 
 def _generator_for(options: Options, book: RunBook, start_child: StartChild) -> Generator:
-    journeys, run_id = read_journeys(), book.facts.run_id
+    journeys, run_id = as_journeys(read_journeys()), book.facts.run_id
     return Generator(
         clock=book.clock,
-        mix=mix_from_plan(journeys, seed=options.seed, run_id=run_id),
+        iterations=iterations_of(journeys, seed=options.seed, run_id=run_id),
         child_plan=child_plan(options.target, journeys, seed=options.seed, run_id=run_id),
         start_child=start_child,
         sink=book.take,

@@ -17,12 +17,11 @@ import numpy as np
 from loadgen.arrivals import ArrivalKind, RateCurve, Schedule
 from loadgen.child import ChildProcess
 from loadgen.generator import Generator, StartChild
-from loadgen.journeys import mix_from_plan
-from loadgen.journeys_file import read_journeys, single_path
+from loadgen.journeys_file import as_journeys, read_journeys, single_path
 from loadgen.results import Second, Totals
 from loadgen.safety import Target
 from loadgen.summary import reasons_invalid
-from loadgen.supervised import TIMEOUT_SECONDS, child_plan
+from loadgen.supervised import TIMEOUT_SECONDS, child_plan, iterations_of
 from tidegauge.clock import Clock
 
 FEWEST_USERS, MOST_USERS = 50, 1000
@@ -82,12 +81,12 @@ async def run_trial(
     """
     await _check_listening(plan.target)
     clock, trial = Clock(), Trial(plan)
-    journeys = single_path(plan.path) if plan.path else read_journeys()
+    journeys = as_journeys(single_path(plan.path) if plan.path else read_journeys())
     run_id = f"trial-{uuid.uuid4()}"
     users = min(MOST_USERS, max(FEWEST_USERS, math.ceil(plan.rps * TIMEOUT_SECONDS)))  # Little's law
     generator = Generator(
         clock=clock,
-        mix=mix_from_plan(journeys, seed=plan.seed, run_id=run_id),
+        iterations=iterations_of(journeys, seed=plan.seed, run_id=run_id),
         child_plan=child_plan(plan.target, journeys, seed=plan.seed, run_id=run_id, users=users),
         start_child=start_child,
         sink=trial.take,

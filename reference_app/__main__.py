@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
 import sys
 
+import uvloop
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from collector.instrument import EventClient, RecordRequests
 from reference_app.app import SERVICE, create_app
 from reference_app.database import databases_of
+from reference_app.limits import ALWAYS_ANSWERED
 from reference_app.parts import Caches, Parts, caches_of, parts_of
 from reference_app.server import serve
 from reference_app.service_settings import ServiceSettings, service_settings_from_environment
@@ -85,6 +86,7 @@ def _recorded(app: ASGIApp, settings: Settings, clock: Clock) -> ASGIApp:
         instance=settings.instance,
         version=settings.version,
         clock=clock.now_seconds,
+        excluded_paths=ALWAYS_ANSWERED,
     )
 
 
@@ -97,7 +99,7 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    asyncio.run(run(settings, service, clock))
+    uvloop.run(run(settings, service, clock))
     return 0
 
 

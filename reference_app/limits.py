@@ -20,7 +20,8 @@ from reference_app.problems import Problem, busy, problem_response
 LARGEST_BODY_BYTES = 16_384
 LONGEST_DEADLINE_SECONDS = 30.0
 DEADLINE_HEADER = b"x-request-timeout-ms"
-ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
+# Asked about the app, not of it: always answered, and no demand.
+ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics", "/internal/databases", "/internal/queries"})
 _TOO_LARGE = f"expected a body of at most {LARGEST_BODY_BYTES} bytes"
 _BAD_DEADLINE = "x-request-timeout-ms: expected whole milliseconds from 1 to 30000"
 

@@ -47,6 +47,7 @@ class StackSettings(BaseSettings):
     valkey_port: PortNumber = 16379
     collector_port: PortNumber = 9400
     forecaster_port: PortNumber = 9401
+    loadgen_port: PortNumber = 9402
     app_port: PortNumber = 8000
     edge_port: PortNumber = 8001
     cluster_port: PortNumber = 8010
@@ -146,6 +147,7 @@ def common_environment(settings: StackSettings, clock: Clock) -> dict[str, str]:
         "TIDEGAUGE_CLICKHOUSE_URL": settings.clickhouse_url or settings.url(settings.clickhouse_port),
         "TIDEGAUGE_COLLECTOR_URL": settings.url(settings.collector_port),
         "TIDEGAUGE_FORECASTER_URL": settings.url(settings.forecaster_port),
+        "TIDEGAUGE_LOADGEN_URL": settings.url(settings.loadgen_port),
         "TIDEGAUGE_CLUSTER_URL": settings.url(settings.cluster_port),
         "TIDEGAUGE_CLOCK": "",
         "PYTHONUNBUFFERED": "1",  # or a part's last words are lost when it is killed

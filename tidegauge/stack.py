@@ -62,6 +62,7 @@ class StackOf:
             parts.append(self.edge())
         if with_dashboard:
             parts.append(self.dashboard())
+        parts.append(self.load_desk())
         if with_load:
             parts.append(self.load_generator(["--peak-rps", str(OWN_SHAPE_PEAK_RPS)]))
         return parts
@@ -182,6 +183,12 @@ class StackOf:
         argv = [sys.executable, "-m", "streamlit", "run", str(_folder_of("dashboard") / "app.py"), *options]
         part = self._server("dashboard", argv, port, "TIDEGAUGE_DASHBOARD_PORT", health="/_stcore/health")
         return replace(part, depends_on=("collector", "forecaster"), url=self.settings.url(port))
+
+    def load_desk(self) -> Part:
+        """Return the load generator as a server: it sends what it is asked to, and what is scheduled."""
+        argv = [sys.executable, "-m", "loadgen", "serve"]
+        part = self._server("load-desk", argv, self.settings.loadgen_port, "TIDEGAUGE_LOADGEN_PORT")
+        return replace(part, depends_on=("collector",), stop_seconds=30.0, death_signal=signal.SIGTERM)
 
     def load_generator(self, arguments: Sequence[str]) -> Part:
         """Return the load generator aimed at the app's front, with its further arguments."""

@@ -47,7 +47,7 @@ http {{
   keepalive_requests 1000000;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  proxy_cache_path {folder}/cache keys_zone=answers:20m max_size=512m use_temp_path=off;
+  proxy_cache_path {folder}/cache levels=1:2 keys_zone=answers:20m max_size=512m use_temp_path=off;
   proxy_cache_key "$uri?$args $http_accept_encoding";
   proxy_cache_lock on;
   proxy_ignore_headers Vary;

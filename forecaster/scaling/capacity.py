@@ -7,11 +7,16 @@ compares the two converts here. Plans use the low end of the interval: a replica
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from collector.catalog import Scaling
+from collector.record.store import Capacity as Measured
 from forecaster.scaling.hpa import HpaSpec
 from forecaster.scaling.types import Capacity
 
+_MEASURED_CAPACITY_HOLDS = timedelta(days=30)
+_TRUST = {"load-test": 0, "live-traffic": 1}
 _ROUNDING = 1e-9  # 36 rps at 12 each is 3 replicas, however the division rounds
 
 
@@ -27,6 +32,27 @@ def declared_capacity(scaling: Scaling, *, speed: float) -> Capacity:
     """Return the capacity that tidegauge.yaml declares, in requests/s of the clock in use."""
     low, high = in_clock_units(scaling.capacity_rps, speed)
     return Capacity(low_rps=low, high_rps=high, source="declared")
+
+
+def capacity_in_use(
+    scaling: Scaling, measured: Sequence[Measured], *, running: str | None, speed: float, now: datetime
+) -> Capacity:
+    """Return one replica's capacity in requests/s of the clock in use, from whoever is to be trusted most.
+
+    In that order: a load test, live traffic, any other measurement, and what tidegauge.yaml declares; of one kind the
+    newest. A measurement holds for a month at most, and for the build it was made on: `running` is the version that
+    serves now, None where the record names none (then its age alone decides).
+    """
+    fresh = [
+        one for one in measured
+        if now - one.measured_at < _MEASURED_CAPACITY_HOLDS and (running is None or one.version == running)
+    ]  # fmt: skip
+    if not fresh:
+        return declared_capacity(scaling, speed=speed)
+    best = min(fresh, key=lambda one: (_TRUST.get(one.source, len(_TRUST)), now - one.measured_at))
+    low, high = in_clock_units((best.low_rps, best.high_rps), speed)
+    build = f", version {best.version}" if best.version else ""
+    return Capacity(low, high, f"measured {best.measured_at:%Y-%m-%d} ({best.source}{build})")
 
 
 def replicas_for(rps: float, capacity: Capacity) -> int:

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.routing import Router
 from starlette.types import ASGIApp
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         settings, clock = edge_settings_from_environment(os.environ), clock_from_environment(os.environ)
         profile_from(settings.measures.network)
         with suppress(KeyboardInterrupt):
-            asyncio.run(forget_in(asked.forget_in, settings) if asked.forget_in else run(settings, clock))
+            uvloop.run(forget_in(asked.forget_in, settings) if asked.forget_in else run(settings, clock))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
+import uvloop
+
 from reference_app.caching.invalidation import Publisher
 from reference_app.caching.l2 import connect
 from reference_app.database import DatabaseBusy, DatabaseDown, databases_of
@@ -98,7 +100,7 @@ def main() -> int:
     try:
         settings, clock = settings_from_environment(os.environ), clock_from_environment(os.environ)
         service = service_settings_from_environment(os.environ)
-        asyncio.run(run(settings, service, clock))
+        uvloop.run(run(settings, service, clock))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

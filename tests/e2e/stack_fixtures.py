@@ -32,17 +32,9 @@ import pytest
 
 COMMAND = Path(sys.executable).with_name("tidegauge")
 SETTINGS = (
-    "CLICKHOUSE",
-    "POSTGRES",
-    "VALKEY",
-    "COLLECTOR",
-    "FORECASTER",
-    "APP",
-    "EDGE",
-    "CLUSTER",
-    "JOBS",
+    "CLICKHOUSE", "POSTGRES", "VALKEY", "COLLECTOR", "FORECASTER", "LOADGEN", "APP", "EDGE", "CLUSTER", "JOBS",
     "DASHBOARD",
-)
+)  # fmt: skip
 SHIPPED_CONFIG = Path(__file__).parents[2] / "tidegauge.yaml"
 STOP_SECONDS = 90.0
 POLL_SECONDS = 0.1

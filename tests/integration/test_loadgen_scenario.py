@@ -125,3 +125,14 @@ async def test_the_collector_is_told_of_every_request_in_its_own_words(tmp_path:
     assert {report.run_id for report in reports} == {"told"}
     assert reports[-1].status == "finished"
     assert reports[-1].summary["verdict"]["status"] == result.verdict.status
+    requests = [report.requests for report in reports]
+    assert sum(len(one.name) for one in requests) == result.overall.sent
+    for one in requests:
+        assert set(one.status) <= {200}
+        assert set(one.error) <= {None}
+        times = zip(one.intended_us, one.sent_us, one.first_byte_us, one.done_us, strict=True)
+        # To a microsecond or two: each is rounded for itself.
+        assert all(a <= b + 2 and b <= c + 2 and c <= d + 2 for a, b, c, d in times if b and c and d)
+    page = (tmp_path / "report.html").read_text()
+    assert "<svg" in page
+    assert f"<strong class={result.verdict.status}>" in page

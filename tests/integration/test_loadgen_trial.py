@@ -64,7 +64,7 @@ async def test_response_time_counts_the_wait_for_a_stalled_server_and_service_ti
         return 200
 
     async def start_with_one_user(plan: Mapping[str, Any]) -> ChildProcess:
-        return await ChildProcess.start({**plan, "users": 1})
+        return await ChildProcess.start({**plan, "parts": [{**plan["parts"][0], "most_users": 1}]})
 
     async with serving(first_one_stalls) as tiny:
         trial = await run(a_plan(tiny, kind="uniform"), start_child=start_with_one_user)
@@ -84,7 +84,7 @@ async def test_what_exceeds_the_limit_in_flight_is_unsent_and_makes_the_trial_in
         return 200
 
     async def start_with_little_room(plan: Mapping[str, Any]) -> ChildProcess:
-        return await ChildProcess.start({**plan, "max_in_flight": 10})
+        return await ChildProcess.start({**plan, "parts": [{**plan["parts"][0], "most_users": 5, "most_waiting": 5}]})
 
     async with serving(slow) as tiny:
         trial = await run(a_plan(tiny), start_child=start_with_little_room)

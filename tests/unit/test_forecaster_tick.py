@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from collector.clickhouse import StoreRefusedError, StoreUnavailableError
-from collector.record.store import Capacity as MeasuredCapacity
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.metrics import ForecasterMetrics
 from forecaster.scaling.types import Decision, Situation
@@ -16,14 +15,13 @@ from forecaster.scheduler import Tick, Ticker, interval_seconds
 from forecaster.store import StoredDecision
 from forecaster.tick import (
     Memory,
-    capacity_in_use,
     decide_once,
     decision_is_due,
     is_worth_storing,
     observe_once,
     refresh_once,
 )
-from tests.unit.forecaster_fakes import HPA, NOW, SCALING, SERVICE, FakeStore, a_decision, a_stored, a_world
+from tests.unit.forecaster_fakes import HPA, NOW, SERVICE, FakeStore, a_decision, a_stored, a_world
 from tidegauge.clock import Clock
 
 
@@ -147,16 +145,6 @@ def test_a_state_is_stored_when_it_changes_or_a_minute_has_passed() -> None:
     assert observed_after(40)
     assert not observed_after(99)
     assert observed_after(100)  # 60 s after the last one
-
-
-def test_capacity_is_counted_in_requests_per_second_of_the_clock_in_use() -> None:
-    # Declared 12 to 14 per real second; the clock has 60 seconds in one of those: 0.2 to 0.2333.
-    declared = capacity_in_use(SCALING, [], speed=60, now=NOW)
-    assert (declared.low_rps, declared.high_rps) == pytest.approx((0.2, 14 / 60))
-    measured = MeasuredCapacity("shop", NOW - timedelta(days=1), "v2", "search", 30.0, 36.0, {})
-    assert capacity_in_use(SCALING, [measured], speed=60, now=NOW).low_rps == pytest.approx(0.5)
-    old = replace(measured, measured_at=NOW - timedelta(days=31))
-    assert capacity_in_use(SCALING, [old], speed=1, now=NOW).low_rps == 12
 
 
 def test_timers_follow_the_clock_but_never_spin() -> None:

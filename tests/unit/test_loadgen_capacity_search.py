@@ -89,6 +89,13 @@ def test_a_target_that_never_fails_has_a_low_end_only() -> None:
     assert (found.low_rps, found.high_rps) == (30, None)
 
 
+def test_a_start_far_above_the_capacity_is_left_in_longer_and_longer_steps() -> None:
+    failed = [Trial(rps, "search", "fail", 100, (90,)) for rps in (100.0, 80.0, 51.2)]
+    rates = [next_rate(failed[:count], Settings(100, 1000)) for count in (1, 2, 3)]
+    # 100 * 0.8, 80 * 0.64, 51.2 * 0.512.
+    assert rates == [pytest.approx(80), pytest.approx(51.2), pytest.approx(26.2144)]
+
+
 def test_a_generator_that_is_always_late_finds_nothing_and_says_why() -> None:
     found = run(Settings(start_rps=10, most_rps=30), lambda _: SubTrial(1000, (0,), ("send lag",)))
     assert (found.low_rps, found.invalid_because) == (None, ("send lag",))

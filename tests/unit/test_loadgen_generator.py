@@ -11,10 +11,10 @@ import pytest
 
 from loadgen.arrivals import RateCurve, Schedule
 from loadgen.generator import ChildFailedError, Generator
-from loadgen.journeys import mix_from_plan
-from loadgen.journeys_file import single_path
-from loadgen.protocol import Outcome, Results
+from loadgen.journeys_file import as_journeys, single_path
+from loadgen.protocol import Outcome, Rows
 from loadgen.results import Second, Totals
+from loadgen.supervised import iterations_of
 from tidegauge.clock import Clock
 
 START = 1_795_305_600.0
@@ -38,7 +38,7 @@ class PretendedChild:
     pid = 0
 
     def __init__(self, lives_for: float = float("inf"), *, ever_ready: bool = True) -> None:
-        self._told: asyncio.Queue[Results | dict[str, Any] | None] = asyncio.Queue()
+        self._told: asyncio.Queue[Rows | dict[str, Any] | None] = asyncio.Queue()
         self._lives_for = lives_for
         self.dues: list[float] = []
         self._tell("ready" if ever_ready else None)
@@ -52,15 +52,15 @@ class PretendedChild:
             if len(self.dues) > self._lives_for:
                 self._tell(None)
                 return
-            results = Results()
-            for number in line["arrivals"]["numbers"]:
-                results.add(number, 0, Outcome.DONE, status=200)
-            self._told.put_nowait(results)
+            keys = line["arrivals"]["keys"]
+            self._told.put_nowait(
+                Rows.of([(key, 0, 0, Outcome.DONE, 200, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0) for key in keys])
+            )
         if "stop" in line:
             self._tell("stopped")
             self._tell(None)
 
-    async def messages(self) -> AsyncIterator[Results | dict[str, Any]]:
+    async def messages(self) -> AsyncIterator[Rows | dict[str, Any]]:
         while (message := await self._told.get()) is not None:
             yield message
 
@@ -81,7 +81,8 @@ class Rig:
         self.started: list[PretendedChild] = []
         self.totals, self.told = Totals(), list[Second]()
         self.generator = Generator(
-            clock=self.clock, mix=mix_from_plan(single_path("/"), seed=0, run_id="r"), child_plan={},
+            clock=self.clock, child_plan={},
+            iterations=iterations_of(as_journeys(single_path("/")), seed=0, run_id="r"),
             start_child=self._start, sink=self._sink, tick_seconds=0.001, backoff_seconds=0.0,
         )  # fmt: skip
         begins = START - 86_400

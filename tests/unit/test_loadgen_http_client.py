@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from loadgen.http_client import LeanClient, NoAnswerError, NoConnectionError
-from loadgen.journeys import Request
+from loadgen.wire import encode, encode_head
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-GET = Request(0, "GET", "/x", (("x-region", "eu-west"),), b"")
+GET = encode(encode_head("GET", "/x", "127.0.0.1:1", (("x-region", "eu-west"),)))
 Script = Callable[[socket.socket], None]
 
 
@@ -36,7 +40,7 @@ def playing(*scripts: Script) -> Iterator[tuple[LeanClient, list[bytes]]]:
             yield client, seen
         finally:
             for kept in client._idle:
-                kept.socket.close()
+                kept.close()
             thread.join(5)
 
 
@@ -79,7 +83,7 @@ def test_one_connection_serves_request_after_request() -> None:
 def test_a_body_goes_out_with_its_length_and_chunks_come_back() -> None:
     chunked = b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     with playing(answer(chunked)) as (client, seen):
-        assert client.exchange(Request(0, "POST", "/b", (), b'{"a": 1}')).status == 201
+        assert client.exchange(encode(encode_head("POST", "/b", "h", ()), b'{"a": 1}')).status == 201
     assert b"content-length: 8\r\n" in seen[0]
     assert seen[0].endswith(b'\r\n\r\n{"a": 1}')
 
@@ -128,3 +132,53 @@ def test_nobody_listening_is_no_connection() -> None:
         address = listener.getsockname()[:2]
     with pytest.raises(NoConnectionError):
         LeanClient(*address, timeout_seconds=1.0).exchange(GET)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with the key and certificate of localhost, signed by itself."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: no certificate to serve TLS with")
+    file = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", file, "-out", f"{file}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+@contextmanager
+def tls_server(certificate: Path, answers: int) -> Iterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve() -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            with connection, context.wrap_socket(connection, server_side=True) as secure:
+                for _ in range(answers):
+                    secure.recv(65_536)
+                    secure.sendall(OK)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
+
+
+def test_tls_carries_request_after_request_over_one_connection(certificate: Path) -> None:
+    with tls_server(certificate, 2) as port:
+        trusted = ssl.create_default_context(cafile=f"{certificate}.crt")
+        client = LeanClient("localhost", port, timeout_seconds=5.0, context=trusted)
+        assert [client.exchange(GET, keep_body=True)[::3] for _ in range(2)] == [(200, b"ok")] * 2
+
+
+def test_a_certificate_that_nobody_vouches_for_is_no_connection(certificate: Path) -> None:
+    with tls_server(certificate, 1) as port:
+        client = LeanClient("localhost", port, timeout_seconds=5.0, context=ssl.create_default_context())
+        with pytest.raises(NoConnectionError, match="certificate verify failed"):
+            client.exchange(GET)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.ledger import LOST, Due, Ledger
-from loadgen.protocol import Outcome, Results
+from loadgen.protocol import Outcome, Rows
 from loadgen.results import Second
 
 
@@ -21,13 +21,11 @@ def second(at: int) -> Second:
     return Second(at, at, 1.0)
 
 
-def result(number: int, outcome: Outcome = Outcome.DONE, *, lag: float = 0.0, service: float = 0.01) -> Results:
-    results = Results()
+def result(number: int, outcome: Outcome = Outcome.DONE, *, lag: float = 0.0, service: float = 0.01) -> Rows:
     sent = outcome < Outcome.UNSENT_LIMIT
     status = {Outcome.DONE: 200, Outcome.SERVER_ERROR: 503}.get(outcome, 0)
-    times = {"due": 0.0, "sent": lag, "first_byte": lag + service, "done": lag + service} if sent else {}
-    results.add(number, number % 2, outcome, status=status, **times)
-    return results
+    times = (lag, 0.0, service, service) if sent else (0.0, 0.0, 0.0, 0.0)
+    return Rows.of([(number, 0, number % 2, outcome, status, *times, 0, 0, 0.0)])
 
 
 def test_a_second_is_complete_when_it_is_over_and_each_of_its_arrivals_is_settled() -> None:

@@ -6,11 +6,9 @@ import json
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.protocol import Outcome, Results, frame, parse_frame, status_frame
 from loadgen.results import Histogram, Second, Tally, Totals, buckets_of
 
 durations = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=200)
@@ -75,17 +73,3 @@ def test_under_a_fast_clock_one_real_second_is_a_minute() -> None:
     for real, intended in enumerate([60, 180, 120]):
         totals.add(Second(real, real * 60, 60.0, Tally(intended=intended, done=intended)))
     assert totals.peak_minute() == (60, 3.0)
-
-
-def test_results_survive_their_frame() -> None:
-    results = Results()
-    results.add(2**50, 4, Outcome.DONE, status=200, due=1.0, sent=1.001, first_byte=1.002, done=1.0035)
-    results.add(7, 0, Outcome.UNSENT_LIMIT)
-    body = frame(b"R", results.pack())[4:]
-    read = parse_frame(body)
-    assert isinstance(read, Results)
-    assert read == results
-    assert (read.send_lags_us[0], read.first_bytes_us[0], read.services_us[0]) == (1000, 1000, 2500)
-    assert parse_frame(status_frame({"state": "ready"})[4:]) == {"state": "ready"}
-    with pytest.raises(ValueError, match="multiple of"):
-        parse_frame(body[:-1])

@@ -29,7 +29,7 @@ def test_loopback_is_allowed_and_other_hosts_by_name_only() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://localhost",
+        "ftp://localhost",
         "localhost:80",
         "http://localhost/path",
         "http://me@localhost",
@@ -37,7 +37,7 @@ def test_loopback_is_allowed_and_other_hosts_by_name_only() -> None:
         "http://",
     ],
 )
-def test_an_address_that_is_not_plain_http_to_a_host_is_refused(url: str) -> None:
+def test_an_address_that_is_not_http_to_a_host_is_refused(url: str) -> None:
     with pytest.raises(UnsafeLoadError, match="target: expected"):
         check_target(url, Limits())
 
@@ -56,3 +56,8 @@ def test_rate_and_duration_have_a_cap() -> None:
 def test_a_cap_that_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(UnsafeLoadError, match="TIDEGAUGE_LOAD_MAX_RPS"):
         limits_from_environment({"TIDEGAUGE_LOAD_MAX_RPS": text})
+
+
+def test_https_is_a_target_of_its_own_port() -> None:
+    target = check_target("https://localhost", Limits())
+    assert (target.port, target.tls, target.url) == (443, True, "https://localhost:443")

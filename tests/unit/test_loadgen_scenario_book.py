@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from loadgen.protocol import Outcome, Rows, parse_frame
+import pytest
+
+from loadgen.protocol import Outcome, Row, Rows, parse_frame, status_frame
 from loadgen.scenario_book import Book, Planned, second_of
 
 ROUTES = ("search", "flight")
 
 
+def row(
+    key: int, second: int, route: int, outcome: Outcome, *, status: int = 0, lag: float = 0.0, late: float = 0.0,
+    service: float = 0.0, passed: int = 0, failed: int = 0,
+) -> Row:  # fmt: skip
+    return key, second, route, outcome, status, lag, late, 0.0, service, passed, failed, 0.0
+
+
 def planned_book() -> Book:
-    book = Book(ROUTES, patience_seconds=7)
+    book = Book(list(ROUTES), patience_seconds=7)
     book.plan((key, Planned(100.5, 0)) for key in (1, 2, 3, 4))
     return book
 
 
 def test_done_failed_and_unsent_are_what_was_intended_and_response_has_the_wait() -> None:
-    book, rows = planned_book(), Rows()
-    rows.add(1, 100, 0, Outcome.DONE, status=200, lag=0.25, late=0.001, service=0.5, passed=1)
-    rows.add(2, 100, 0, Outcome.SERVER_ERROR, status=503, service=0.5, failed=1)
-    rows.add(3, 100, 0, Outcome.UNSENT_LIMIT)
-    rows.add(-1, 101, 1, Outcome.DONE, status=200, service=0.1)
+    book = planned_book()
+    rows = Rows.of(
+        [
+            row(1, 100, 0, Outcome.DONE, status=200, lag=0.25, late=0.001, service=0.5, passed=1),
+            row(2, 100, 0, Outcome.SERVER_ERROR, status=503, service=0.5, failed=1),
+            row(3, 100, 0, Outcome.UNSENT_LIMIT),
+            row(-1, 101, 1, Outcome.DONE, status=200, service=0.1),
+        ]
+    )
     book.settle(rows)
     assert book.lose(200) == 1
     total = book.overall
@@ -44,31 +57,40 @@ def test_a_second_is_told_once_when_nothing_of_it_is_open() -> None:
 
 
 def test_a_result_that_comes_twice_counts_once_and_a_straggler_counts_later() -> None:
-    book, rows = planned_book(), Rows()
-    rows.add(1, 100, 0, Outcome.DONE, status=200)
+    book = planned_book()
+    rows = Rows.of([row(1, 100, 0, Outcome.DONE, status=200)])
     book.settle(rows)
     book.settle(rows)
     assert (book.overall.done, book.unknown_rows) == (1, 1)
     book.lose(200)
     book.take_complete(1000)
-    late = Rows()
-    late.add(-1, 100, 1, Outcome.DONE, status=200)
+    late = Rows.of([row(-1, 100, 1, Outcome.DONE, status=200)])
     book.settle(late)
     assert [second for second, _ in book.take_complete(1000)] == [101]
 
 
 def test_what_was_not_due_when_the_run_was_stopped_was_never_intended() -> None:
-    book, rows = planned_book(), Rows()
-    rows.add(1, 100, 0, Outcome.CANCELLED)
+    book = planned_book()
+    rows = Rows.of([row(1, 100, 0, Outcome.CANCELLED)])
     book.settle(rows)
     book.cancel(100.0)
     assert (book.overall.intended, book.overall.unsent) == (0, 0)
 
 
 def test_rows_travel_in_frames() -> None:
-    rows = Rows()
-    rows.add(-1, 2_000_000_000, 254, Outcome.TIMEOUT, lag=-1.0, service=1e9)
+    rows = Rows.of([row(-1, 2_000_000_000, 254, Outcome.TIMEOUT, lag=-1.0, service=1e9)])
     again = parse_frame(b"Q" + rows.pack())
     assert isinstance(again, Rows)
     assert again.columns == rows.columns
     assert again.columns["lags_us"][0] == 0
+    with pytest.raises(ValueError, match="multiple of"):
+        parse_frame(b"Q" + rows.pack()[:-1])
+    assert parse_frame(status_frame({"state": "ready"})[4:]) == {"state": "ready"}
+
+
+def test_an_arrival_counts_where_its_request_went_once_that_is_known() -> None:
+    book = planned_book()
+    rows = Rows.of([row(1, 100, 0, Outcome.DONE, status=200)]).with_routes([book.route_index("checkout")])
+    book.settle(rows)
+    assert (book.by_route["search"].intended, book.by_route["checkout"].intended) == (3, 1)
+    assert (book.overall.intended, book.overall.done) == (4, 1)

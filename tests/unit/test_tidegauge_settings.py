@@ -22,7 +22,8 @@ def test_the_ports_are_those_that_the_architecture_names():
     ports = {name: value for name, value in StackSettings().model_dump().items() if name.endswith("_port")}
     assert ports == {
         "clickhouse_port": 8123, "postgres_port": 15432, "valkey_port": 16379, "collector_port": 9400,
-        "forecaster_port": 9401, "app_port": 8000, "edge_port": 8001, "cluster_port": 8010, "jobs_port": 8020,
+        "forecaster_port": 9401, "loadgen_port": 9402, "app_port": 8000, "edge_port": 8001, "cluster_port": 8010,
+        "jobs_port": 8020,
         "dashboard_port": 8501,
     }  # fmt: skip
     assert StackSettings().replica.port == 15433

@@ -20,7 +20,7 @@ def test_the_whole_stack_starts_in_an_order_in_which_needs_come_first(tmp_path):
     order = list(graphlib.TopologicalSorter({part.name: part.depends_on for part in parts}).static_order())
     assert set(order) == {part.name for part in parts} == {
         "postgres-primary", "postgres-replica", "postgres-analytics", "postgres-profiles", "postgres-standby", "valkey",
-        "store", "collector", "prepare", "cluster", "jobs", "forecaster", "dashboard", "load", "edge",
+        "store", "collector", "prepare", "cluster", "jobs", "forecaster", "dashboard", "load", "load-desk", "edge",
     }  # fmt: skip
     assert order.index("prepare") < order.index("cluster") < order.index("load")
 
