@@ -100,11 +100,11 @@ def icalendar_events(text: str, *, zone: ZoneInfo, since: datetime, until: datet
 
 
 def marker_events(markers: Iterable[Marker]) -> list[Event]:
-    """Return deploys, incidents and other marks of the record as events of the marks' kinds."""
+    """Return deploys, incidents and other marks as events of their kinds; of what masks history nothing is learnt."""
     return [
         Event(mark.kind, mark.starts_at, max(mark.ends_at, mark.starts_at + LEAST_MARK), name=mark.text)
         for mark in markers
-        if mark.kind != "load_test"
+        if not mark.masks_history
     ]
 
 

@@ -244,8 +244,10 @@ def test_the_catalog_carries_the_calendar_of_a_service() -> None:
         parse_catalog("version: 1\nservices: {a: {source: events, calendar: {subdivision: BY}}}", name="t.yaml")
 
 
-def test_marks_of_the_record_are_events_but_for_load_tests() -> None:
-    marks = [Marker("shop", kind, START, START, "") for kind in ("deploy", "incident", "load_test")]
+def test_marks_of_the_record_are_events_but_for_those_that_mask_history() -> None:
+    marks = [
+        Marker("shop", kind, START, START, "", kind == "load_test") for kind in ("deploy", "incident", "load_test")
+    ]
     events = marker_events(marks)
     assert [(event.kind, event.ends_at - event.starts_at) for event in events] == [
         ("deploy", timedelta(minutes=30)),
