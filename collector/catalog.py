@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from collector.alerts.settings import AlertSettings, read_alert_settings
+from collector.calendar_block import CalendarSource, read_calendar_block
 from collector.catalog_slo import (
     PERIODS,
     Calendar,
@@ -104,7 +105,7 @@ class Service:
     classic_rule: ClassicRule | None
     scaling: Scaling | None
     cost: Cost | None
-    country: str | None
+    calendar: CalendarSource = field(default_factory=CalendarSource)
     prometheus: PrometheusSource | None = None
 
 
@@ -173,7 +174,7 @@ def _service(name: str, block: Block) -> Service:
         classic_rule=block.optional("classic_rule", read_classic_rule),
         scaling=block.optional("scaling", _scaling),
         cost=block.optional("cost", _cost),
-        country=block.optional("calendar", _country),
+        calendar=block.optional("calendar", read_calendar_block) or CalendarSource(),
         prometheus=prometheus,
     )
 
@@ -241,11 +242,3 @@ def _reactive(block: Block) -> Reactive:
 def _cost(block: Block) -> Cost:
     block.only("replica_hour", "currency")
     return Cost(_positive(block.required("replica_hour")), block.required("currency").text())
-
-
-def _country(block: Block) -> str | None:
-    block.only("country", "events")
-    events = block.optional("events", Block.sequence)
-    if events:
-        events[0].refuse("no events: they are not read yet, and would be ignored silently")
-    return block.optional("country", Block.text)

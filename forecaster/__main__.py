@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -33,6 +34,9 @@ from collector.clickhouse import (
 from collector.clickhouse import settings_from_environment as store_settings_from_environment
 from forecaster.actuators.local import LocalCluster
 from forecaster.api import ApiParts, build_app
+from forecaster.calendar.reader import FeedTexts, fetch_calendar
+from forecaster.drift_alert import DriftAlert
+from forecaster.leadership import Lease, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
 from forecaster.scheduler import Ticker
 from forecaster.settings import Settings, SettingsError, settings_from_environment
@@ -51,6 +55,8 @@ class Forecaster:
     def __init__(self, settings: Settings, store: ClickHouseSettings, catalog: Catalog, clock: Clock) -> None:
         self._settings, self._store, self._catalog, self._clock = settings, store, catalog, clock
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
+        self._holder, self._let_holder_go = holder_of(settings.data)
+        self._lease: Lease | None = None
         self._actuator = LocalCluster(settings.cluster_url, self._http)
         self._metrics = ForecasterMetrics(clock, settings)
         self._stopping = threading.Event()
@@ -92,16 +98,24 @@ class Forecaster:
             starter.join()
             if self._ticker is not None:
                 self._ticker.stop()
+            if self._lease is not None:
+                self._lease.release()
             if self._world is not None:
                 self._world.client.close()
             self._http.close()
+            self._let_holder_go()
 
     def _start(self) -> None:
         client = self._reach_store()
         if client is None:
             return
-        world = World(client, self._clock, self._actuator, self._settings)
-        self._ticker = Ticker(world, list(self._catalog.services.values()), self._metrics)
+        self._lease = Lease(client, holder=self._holder, monotonic=time.monotonic)
+        actuator = LedActuator(self._actuator, self._lease)
+        feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
+        world = World(client, self._clock, actuator, self._settings, feeds)
+        tell_drift = DriftAlert(self._settings.collector_url, self._http)
+        services = list(self._catalog.services.values())
+        self._ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift)
         self._ticker.start()
         self._world = world
         _log.info("ready", services=sorted(self._catalog.services), speed=self._clock.speed_now())

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
+
+from collector.calendar_block import CalendarSource
 from collector.catalog import Service
 from collector.clickhouse import Client
+from collector.record.store import Marker, read_markers
 from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv
+from forecaster.calendar.demand import forecast_with_calendar
+from forecaster.calendar.reader import FeedTexts, calendar_of, fetch_calendar
+from forecaster.calendar.sources import parse_what_if, zone_of
+from forecaster.calendar.types import Calendar
+from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.demand import clean_series
-from forecaster.forecast.models import LearntHours, forecast_demand
+from forecaster.forecast.interface import Model
+from forecaster.forecast.models import LearntHours
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import read_history, read_known
@@ -25,22 +36,48 @@ class AskedAmissError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What to know of the days ahead. source, timezone: None = the service's own, none for a file and UTC."""
+
+    source: CalendarSource | None = None
+    timezone: str | None = None
+    what_if: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known."""
 
     horizon: timedelta
     quantiles: tuple[float, ...]
     as_of: tuple[datetime, ...] = ()
+    calendar: Asked = field(default_factory=lambda: Asked())
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """forecasts: one per origin asked. unit: of all values."""
+    """forecasts: one per origin asked. unit: of all values. history: what they rest on; None where there is none."""
 
     series: str
     step: timedelta
     unit: str
     forecasts: tuple[Forecast | NoForecast, ...]
+    history: DemandSeries | None = None
+
+
+def asked_calendar(calendar: str | None, country: str | None, timezone: str | None, what_if: Sequence[str]) -> Asked:
+    """Return what options ask for: a .yaml file of events or iCalendar, `DE` or `DE-BY`, a zone, suppositions."""
+    if calendar is None and country is None:
+        return Asked(None, timezone, tuple(what_if))
+    land, _, part = (country or "").partition("-")
+    yaml = calendar is not None and calendar.endswith((".yaml", ".yml"))
+    source = CalendarSource(
+        country=land or None,
+        subdivision=part or None,
+        events_file=calendar if yaml else None,
+        icalendar=None if yaml else calendar,
+    )
+    return Asked(source, timezone, tuple(what_if))
 
 
 def parse_instant(text: str) -> datetime:
@@ -70,7 +107,10 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
     origins = question.as_of or (end,)
     _check_inside(origins, earliest=first + series.step, latest=end, what=str(path))
     floors = [floored(origin, series.step, anchor=first) for origin in origins]
-    return Answer(path.stem, series.step, "requests in the interval", _forecasts(series, floors, question))
+    source, timezone = question.calendar.source or CalendarSource(), question.calendar.timezone or "UTC"
+    calendar = _calendar(question, source, timezone, since=first, until=max(floors))
+    forecasts = _forecasts(series, floors, question, calendar)
+    return Answer(path.stem, series.step, "requests in the interval", forecasts, series)
 
 
 def answer_from_record(
@@ -91,16 +131,25 @@ def answer_from_record(
     since, until = min(floors) - settings.history, min(max(floors), settled)
     rows = read_history(client, service.name, since=since, until=until, step=known.step)
     series = clean_series(service.name, rows, step=known.step, until=until)
-    return Answer(service.name, known.step, "requests/s", _forecasts(series, floors, question))
+    source, timezone = question.calendar.source or service.calendar, question.calendar.timezone or service.timezone
+    markers = read_markers(client, service.name, since=since, until=until)
+    calendar = _calendar(question, source, timezone, since=since, until=max(floors), markers=markers)
+    forecasts = _forecasts(series, floors, question, calendar)
+    return Answer(service.name, known.step, "requests/s", forecasts, series)
 
 
 def skill_from_csv(
-    path: Path, *, origins: int, horizon: timedelta, progress: Callable[[float], None] | None = None
+    path: Path,
+    *,
+    origins: int,
+    horizon: timedelta,
+    models: Mapping[str, Model] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> SkillReport:
     """Score forecasts of a file against what came. Raises ValueError naming what was expected."""
     imported = read_csv(path)
     series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
-    return backtest_forecast(series, origins=origins, horizon=horizon, progress=progress)
+    return backtest_forecast(series, origins=origins, horizon=horizon, models=models, progress=progress)
 
 
 def skill_from_record(
@@ -111,6 +160,7 @@ def skill_from_record(
     horizon: timedelta,
     clock: Clock,
     settings: Settings,
+    models: Mapping[str, Model] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SkillReport:
     """Score forecasts of a service against the record. Raises AskedAmissError, DemandError, SkillError, StoreError."""
@@ -120,17 +170,46 @@ def skill_from_record(
     until = min(floored(clock.now() - settings.settle * clock.speed_now(), known.step), known.end)
     rows = read_history(client, service.name, since=known.first, until=until, step=known.step)
     series = clean_series(service.name, rows, step=known.step, until=until)
-    return backtest_forecast(series, origins=origins, horizon=horizon, progress=progress)
+    return backtest_forecast(series, origins=origins, horizon=horizon, models=models, progress=progress)
 
 
 def _forecasts(
-    series: DemandSeries, origins: Sequence[datetime], question: Question
+    series: DemandSeries, origins: Sequence[datetime], question: Question, calendar: Calendar
 ) -> tuple[Forecast | NoForecast, ...]:
-    learnt = LearntHours()
+    learnt, remembered = LearntHours(), Remembered()
     return tuple(
-        forecast_demand(series, origin=origin, horizon=question.horizon, quantiles=question.quantiles, learnt=learnt)
+        forecast_with_calendar(
+            series,
+            origin=origin,
+            horizon=question.horizon,
+            quantiles=question.quantiles,
+            calendar=calendar,
+            learnt=learnt,
+            remembered=remembered,
+        )
         for origin in origins
     )
+
+
+def _calendar(
+    question: Question,
+    source: CalendarSource,
+    timezone: str,
+    *,
+    since: datetime,
+    until: datetime,
+    markers: Sequence[Marker] = (),
+) -> Calendar:
+    """Return what is known of the history and the horizon. A source that a person asked for must be readable."""
+    with httpx.Client(timeout=10.0) as http:
+        feeds = FeedTexts(lambda address: fetch_calendar(address, http), time.monotonic)
+        calendar, amiss = calendar_of(
+            source, timezone=timezone, since=since, until=until + question.horizon, feeds=feeds, markers=markers
+        )
+    if amiss:
+        raise AskedAmissError("; ".join(amiss))
+    supposed = tuple(parse_what_if(text, zone_of(timezone)) for text in question.calendar.what_if)
+    return Calendar(calendar.events, supposed)
 
 
 def _check_inside(origins: Sequence[datetime], *, earliest: datetime, latest: datetime, what: str) -> None:

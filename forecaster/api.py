@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -21,7 +22,10 @@ from forecaster import store
 from forecaster.metrics import ForecasterMetrics
 from forecaster.overview import overview_json
 from forecaster.scaling.plan import decide
-from forecaster.shapes import decision_json, forecasts_json, stored_decision_json
+from forecaster.scores.drift import drift_of
+from forecaster.scores.score import summarise
+from forecaster.scores.score_store import read_scores
+from forecaster.shapes import decision_json, forecasts_json, scores_json, stored_decision_json
 from forecaster.tick import Memory, World, load, look
 
 
@@ -99,6 +103,13 @@ def _add_services(app: FastAPI, parts: ApiParts) -> None:
         memory = Memory()
         load(world, known, memory)
         return decision_json(decide(look(world, known, memory)))
+
+    @app.get("/v1/services/{service}/scores")
+    def scores(service: str, days: Annotated[int, Query(ge=1, le=365)] = 7) -> dict[str, Any]:
+        world, known = _world(parts), parts.catalog.service(service)
+        now = world.clock.now()
+        found = read_scores(world.client, known.name, since=now - timedelta(days=days), until=now)
+        return scores_json(known.name, summarise(found), drift_of(found, now=now))
 
     @app.get("/v1/services/{service}/decisions")
     def decisions(service: str, limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> dict[str, Any]:

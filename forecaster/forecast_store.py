@@ -32,6 +32,7 @@ def write_forecast(client: Client, forecast: Forecast, *, created_at: datetime) 
         "created_at": [epoch_milliseconds(created_at)] * rows,
         "history_from": [epoch_seconds(forecast.history_from)] * rows,
         "watermark": [epoch_seconds(forecast.watermark)] * rows,
+        "notes": [list(forecast.notes)] * rows,
     }
     # A second forecast from the same origin is a second one only if it saw more: the newest is read back.
     token = f"{forecast.name}/{epoch_seconds(forecast.origin)}/{epoch_seconds(forecast.watermark)}/{forecast.model}"
@@ -44,7 +45,7 @@ def read_latest_forecast(client: Client, service: str, *, at: datetime) -> Forec
     `at` is the present of the clock in use: a demo that is played again must not see what lies ahead of it.
     """
     frame = client.query_frame(
-        "SELECT origin, model, step_seconds, ds, quantiles, values_rps, history_from, watermark FROM forecasts"
+        "SELECT origin, model, step_seconds, ds, quantiles, values_rps, history_from, watermark, notes FROM forecasts"
         " WHERE service = {service:String} AND (origin, created_at) IN (SELECT origin, created_at FROM forecasts"
         " WHERE service = {service:String} AND origin <= toDateTime({at:Int64}, 'UTC')"
         " ORDER BY origin DESC, created_at DESC LIMIT 1) ORDER BY ds",
@@ -62,6 +63,7 @@ def read_latest_forecast(client: Client, service: str, *, at: datetime) -> Forec
         frame=_with_quantile_columns(frame[["ds"]], frame),
         history_from=utc(first["history_from"]),
         watermark=utc(first["watermark"]),
+        notes=tuple(str(note) for note in first["notes"]),
     )
 
 

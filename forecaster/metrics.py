@@ -6,13 +6,15 @@ this module, the scheduler reports to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.scores.drift import Drift
+from forecaster.scores.score import Summary
 from forecaster.settings import Settings
 from forecaster.store import ReplicaState
 from forecaster.tick import Decided
@@ -39,6 +41,14 @@ class ForecasterMetrics:
         self._floor = self._gauge("floor", "Floor in force", *by_service)
         self._replicas = self._gauge("replicas", "Replicas as the autoscaler sees them", "service", "state")
         self._capacity = self._gauge("capacity_rps", "Requests/s one replica serves", "service", "bound")
+        self._skill = self._gauge(
+            "forecast_skill", "1 - quantile loss / seasonal naive one, of the last day's truths", "service", "bucket"
+        )
+        self._coverage = self._gauge(
+            "forecast_coverage", "Share of the last day's truths at or below it", "service", "bucket", "quantile"
+        )
+        self._drift = self._gauge("forecast_drift", "1: the forecast is not what it was, 0: it is", *by_service)
+        self._leader = self._gauge("leader", "1: this forecaster acts, 0: it stands by")
         self._decisions = Counter(
             "tidegauge_decisions", "Decisions taken", ("service", "outcome"), registry=self.registry
         )
@@ -95,6 +105,20 @@ class ForecasterMetrics:
         self._floor.labels(state.service).set(state.hpa.floor)
         for name in ("desired", "current", "ready"):
             self._replicas.labels(state.service, name).set(getattr(state.hpa, name))
+
+    def saw_scores(self, service: str, summaries: Sequence[Summary], drift: Drift) -> None:
+        """Take over what the last day's scores say."""
+        for summary in summaries:
+            if summary.skill is not None:
+                self._skill.labels(service, summary.bucket).set(summary.skill)
+            for level, share in summary.coverage.items():
+                self._coverage.labels(service, summary.bucket, f"{level:g}").set(share)
+        if drift.compared:
+            self._drift.labels(service).set(1 if drift.reasons else 0)
+
+    def saw_leadership(self, leads: bool) -> None:
+        """Take over whether this forecaster acts."""
+        self._leader.set(1 if leads else 0)
 
     def _saw_forecast(self, service: str, forecast: Forecast | NoForecast, *, lead: timedelta, now: datetime) -> None:
         if isinstance(forecast, NoForecast):

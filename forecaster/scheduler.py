@@ -23,11 +23,16 @@ from apscheduler.triggers.interval import IntervalTrigger
 from collector.catalog import Service
 from collector.clickhouse import StoreError
 from forecaster.actuators.contract import ActuatorUnavailable
+from forecaster.drift_alert import AlertsUnavailableError
 from forecaster.forecast.types import NoForecast
+from forecaster.leadership import Alone, Leads
 from forecaster.metrics import ForecasterMetrics
+from forecaster.scores.drift import Drift
+from forecaster.scores.scoring import judge, score_once
 from forecaster.tick import Memory, World, decide_once, decision_is_due, observe_once, refresh_once
 from tidegauge.clock import Clock
 
+_LEASE_EVERY_SECONDS = 1.0  # real; the lease itself asks the store less often
 _log = structlog.get_logger("forecaster")
 
 
@@ -42,10 +47,22 @@ class Tick:
 
 
 class Ticker:
-    """Runs the ticks of all services, each kind in a thread of its own, until it is stopped."""
+    """Runs the ticks of all services, each kind in a thread of its own, until it is stopped; while it leads.
 
-    def __init__(self, world: World, services: Sequence[Service], metrics: ForecasterMetrics) -> None:
-        self._world = world
+    tell_drift: posts to people whether a service's forecast has drifted; raises AlertsUnavailableError.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        services: Sequence[Service],
+        metrics: ForecasterMetrics,
+        *,
+        lease: Leads | None = None,
+        tell_drift: Callable[[str, Drift], None] = lambda *_: None,
+    ) -> None:
+        self._world, self._lease, self._tell_drift = world, lease or Alone(), tell_drift
+        self._leads = False
         self._metrics = metrics
         self.memories = {service.name: Memory() for service in services}
         self._services = tuple(services)
@@ -58,12 +75,16 @@ class Ticker:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(len(self._ticks))},
+            executors={"default": ThreadPoolExecutor(len(self._ticks) + 1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
     def start(self) -> None:
-        """Run every kind of tick now, and then at its interval."""
+        """Run every kind of tick now, or as soon as this forecaster leads, and then at its interval."""
+        self._look_who_leads()
+        self._scheduler.add_job(
+            self._look_who_leads, IntervalTrigger(seconds=_LEASE_EVERY_SECONDS, timezone=UTC), id="lease"
+        )
         for tick in self._ticks.values():
             self._scheduler.add_job(
                 self.run_tick, self._trigger(tick), args=[tick.name], id=tick.name, next_run_time=datetime.now(UTC)
@@ -83,7 +104,7 @@ class Ticker:
     def run_tick(self, name: str) -> None:
         """Run one kind of tick for every service; one that fails is logged, counted, and hinders no other."""
         with self._under_way[name]:
-            if not self._stopping.is_set():
+            if not self._stopping.is_set() and self._lease.holds():
                 self._run_for_all(self._ticks[name])
 
     def _run_for_all(self, tick: Tick) -> None:
@@ -102,7 +123,23 @@ class Ticker:
 
     def intervals(self) -> dict[str, timedelta]:
         """Return the real time between two runs of each kind of tick, as it is set now."""
-        return {job.id: job.trigger.interval for job in self._scheduler.get_jobs()}
+        return {job.id: job.trigger.interval for job in self._scheduler.get_jobs() if job.id in self._ticks}
+
+    def _look_who_leads(self) -> None:
+        """Renew the claim to lead; who begins to lead forgets what it knew before, and runs its ticks at once."""
+        try:
+            leads = self._lease.leads()
+        except StoreError as error:
+            _log.debug("the lease could not be renewed", why=str(error).splitlines()[0])
+            leads = False
+        self._metrics.saw_leadership(leads)
+        if leads and not self._leads:
+            self.memories.update({name: Memory() for name in self.memories})  # another may have acted since
+            for job in self._scheduler.get_jobs():
+                if job.id in self._ticks:
+                    with suppress(JobLookupError):
+                        job.modify(next_run_time=datetime.now(UTC))
+        self._leads = leads
 
     def _tell_held(self, tick: str, service: Service, why: str | None) -> None:
         """Log why a tick could not work, once and not at every run, and that it works again."""
@@ -133,6 +170,7 @@ class Ticker:
             # Asked more often than it is due, since it is due when the record has a new step, not when a timer says.
             Tick("plan", settings.decide, 0.5, self._plan),
             Tick("observe", settings.observe, 0.5, self._observe),
+            Tick("score", settings.score, 5.0, self._score),
         )
 
     def _plan(self, service: Service, memory: Memory) -> None:
@@ -149,6 +187,19 @@ class Ticker:
                 "floor", service=service.name, before=decision.floor_before, after=decision.floor_after,
                 applied=decided.stored.applied, error=decided.stored.error, reasons=list(decision.reasons),
             )  # fmt: skip
+
+    def _score(self, service: Service, memory: Memory) -> None:  # noqa: ARG002 (a tick's shape)
+        """Score what has come true, and tell people when the forecast is no longer what it was."""
+        world = self._world
+        score_once(world.client, service, clock=world.clock, settings=world.settings)
+        summaries, drift = judge(world.client, service.name, now=world.clock.now())
+        self._metrics.saw_scores(service.name, summaries, drift)
+        try:
+            self._tell_drift(service.name, drift)
+        except AlertsUnavailableError as error:
+            self._tell_held("alert", service, str(error))
+        else:
+            self._tell_held("alert", service, None)
 
     def _observe(self, service: Service, memory: Memory) -> None:
         if service.scaling is None:

@@ -17,6 +17,8 @@ from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
 from forecaster.scaling.backtest import PolicyBacktest
 from forecaster.scaling.types import Decision
+from forecaster.scores.drift import Drift
+from forecaster.scores.score import Summary
 from forecaster.store import StoredDecision
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -31,6 +33,8 @@ def show_answer(console: Console, answer: Answer) -> None:
             console.print(f"{answer.series} from {text_of(forecast.origin)}: no forecast, because {forecast.reason}")
         else:
             console.print(_forecast_view(forecast, unit=answer.unit))
+            for note in forecast.notes:
+                console.print(f"  - {note}")
 
 
 def show_decision(console: Console, decision: Decision) -> None:
@@ -123,6 +127,35 @@ def show_skill(console: Console, report: SkillReport) -> None:
     )
     headings = ("model", "error", "quantile loss", "error to 1 h", *(f"under q{level}" for level in levels))
     console.print(_table(title, headings, rows))
+
+
+def show_scores(console: Console, service: str, summaries: Sequence[Summary], drift: Drift) -> None:
+    """Print how good stored forecasts were, by bucket of horizons, and what has drifted."""
+    if not summaries:
+        console.print(f"{service}: no forecast of this time has come true yet")
+        return
+    levels = sorted({level for summary in summaries for level in summary.coverage})
+
+    def of(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = [
+        (
+            f"to {summary.bucket}",
+            f"{summary.origins:,}",
+            f"{summary.points:,}",
+            of(summary.skill),
+            of(summary.relative_error),
+            of(summary.quantile_loss),
+            *(f"{summary.coverage[level]:.1%}" if level in summary.coverage else "-" for level in levels),
+        )
+        for summary in summaries
+    ]
+    headings = ("ahead", "forecasts", "truths", "skill", "error / naive", "quantile loss")
+    title = f"{service}: stored forecasts by what came; under each quantile, the share of truths that were"
+    console.print(_table(title, (*headings, *(f"q{level:g}" for level in levels)), rows))
+    for reason in drift.reasons:
+        console.print(f"drift: {reason}")
 
 
 def _forecast_view(forecast: Forecast, *, unit: str) -> RenderableType:

@@ -30,6 +30,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 9401
     cluster_url: str = "http://127.0.0.1:8010"
+    collector_url: str = "http://127.0.0.1:9400"
+    data: Path = Path(".tidegauge")
     step: timedelta = timedelta(minutes=5)
     horizon: timedelta = timedelta(hours=24)
     history: timedelta = timedelta(weeks=6)
@@ -38,6 +40,7 @@ class Settings:
     decide: timedelta = timedelta(minutes=1)
     observe: timedelta = timedelta(seconds=30)
     heartbeat: timedelta = timedelta(minutes=5)
+    score: timedelta = timedelta(minutes=15)
     settle: timedelta = timedelta(seconds=1.5)
 
 
@@ -50,6 +53,10 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         host=environ.get("TIDEGAUGE_BIND_ADDRESS") or plain.host,
         port=read.port("TIDEGAUGE_FORECASTER_PORT", plain.port),
         cluster_url=environ.get("TIDEGAUGE_CLUSTER_URL") or read.own_url("TIDEGAUGE_CLUSTER_PORT", plain.cluster_url),
+        collector_url=(
+            environ.get("TIDEGAUGE_COLLECTOR_URL") or read.own_url("TIDEGAUGE_COLLECTOR_PORT", plain.collector_url)
+        ).rstrip("/"),
+        data=Path(environ.get("TIDEGAUGE_DATA") or plain.data),
         step=read.span("TIDEGAUGE_FORECAST_STEP", plain.step),
         horizon=read.span("TIDEGAUGE_FORECAST_HORIZON", plain.horizon),
         history=read.span("TIDEGAUGE_FORECAST_HISTORY", plain.history),
@@ -58,6 +65,7 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         decide=read.span("TIDEGAUGE_FORECAST_DECIDE", plain.decide),
         observe=read.span("TIDEGAUGE_FORECAST_OBSERVE", plain.observe),
         heartbeat=read.span("TIDEGAUGE_FORECAST_HEARTBEAT", plain.heartbeat),
+        score=read.span("TIDEGAUGE_FORECAST_SCORE", plain.score),
         settle=read.span("TIDEGAUGE_FORECAST_SETTLE", plain.settle),
     )
 

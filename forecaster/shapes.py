@@ -10,6 +10,8 @@ from typing import Any
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
 from forecaster.scaling.types import Decision, HpaState
+from forecaster.scores.drift import Drift
+from forecaster.scores.score import Summary
 from forecaster.store import StoredDecision
 
 
@@ -32,7 +34,29 @@ def forecast_json(forecast: Forecast | NoForecast) -> dict[str, Any]:
         {"ds": text_of(ds), "q": dict(zip(levels, row, strict=True))}
         for ds, row in zip(forecast.frame["ds"].dt.to_pydatetime(), values, strict=True)
     ]
-    return {"origin": text_of(forecast.origin), "model": forecast.model, "points": points}
+    notes = list(forecast.notes)
+    return {"origin": text_of(forecast.origin), "model": forecast.model, "notes": notes, "points": points}
+
+
+def scores_json(service: str, summaries: Sequence[Summary], drift: Drift) -> dict[str, Any]:
+    """Return how good stored forecasts were, by bucket of horizons; ratios are null where nobody can know them."""
+    return {
+        "service": service,
+        "buckets": [
+            {
+                "bucket": summary.bucket,
+                "origins": summary.origins,
+                "points": summary.points,
+                "skill": summary.skill,
+                "quantile_loss": summary.quantile_loss,
+                "relative_quantile_loss": summary.relative_quantile_loss,
+                "relative_error": summary.relative_error,
+                "coverage": {f"{level:g}": share for level, share in summary.coverage.items()},
+            }
+            for summary in summaries
+        ],
+        "drift": {"compared": drift.compared, "reasons": list(drift.reasons)},
+    }
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:

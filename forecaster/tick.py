@@ -14,13 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from collector.catalog import Scaling, Service
 from collector.clickhouse import Client, StoreRefusedError, StoreUnavailableError
 from collector.record import store as record
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
+from forecaster.calendar.demand import forecast_with_calendar
+from forecaster.calendar.reader import FeedTexts, calendar_of
+from forecaster.calendar.types import Calendar
+from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.demand import DemandError, clean_series
-from forecaster.forecast.models import LearntHours, forecast_demand, history_to_read
+from forecaster.forecast.models import LearntHours, history_to_read
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.history import HistoryCache, read_known
 from forecaster.instants import floored
@@ -34,6 +40,7 @@ _CAPACITIES_LOOKED_AT = 50
 _NEWEST = timedelta(minutes=10)
 _STATE_AT_LEAST_EVERY = timedelta(minutes=1)
 _MOST_UNSAVED = 1000
+_log = structlog.get_logger("forecaster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class World:
     clock: Clock
     actuator: Actuator
     settings: Settings
+    feeds: FeedTexts | None = None  # of iCalendar; None: they are not read
 
 
 @dataclass(slots=True)
@@ -63,6 +71,7 @@ class Memory:
     unsaved: list[store.StoredDecision] = field(default_factory=list)
     state: store.ReplicaState | None = None
     capacity: Capacity | None = None
+    remembered: Remembered = field(default_factory=Remembered)  # past events, forecast as they were
     loading: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -100,13 +109,31 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         memory.forecast = NoForecast(service.name, origin, str(error))
         return memory.forecast
     levels = quantiles_for(world.settings, service.scaling)
-    forecast = forecast_demand(
-        series, origin=origin, horizon=world.settings.horizon, quantiles=levels, learnt=memory.learnt
+    forecast = forecast_with_calendar(
+        series,
+        origin=origin,
+        horizon=world.settings.horizon,
+        quantiles=levels,
+        calendar=_calendar(world, service, since=since, until=origin + world.settings.horizon),
+        learnt=memory.learnt,
+        remembered=memory.remembered,
     )
     if isinstance(forecast, Forecast):
         store.write_forecast(world.client, forecast, created_at=now)
     memory.forecast = forecast
     return forecast
+
+
+def _calendar(world: World, service: Service, *, since: datetime, until: datetime) -> Calendar | None:
+    if world.feeds is None:
+        return None
+    markers = record.read_markers(world.client, service.name, since=since, until=world.clock.now())
+    calendar, amiss = calendar_of(
+        service.calendar, timezone=service.timezone, since=since, until=until, feeds=world.feeds, markers=markers
+    )
+    for why in amiss:
+        _log.warning("a calendar could not be read", service=service.name, why=why)
+    return calendar
 
 
 def decide_once(

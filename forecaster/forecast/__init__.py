@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from forecaster.calendar.types import Calendar
 from forecaster.forecast.demand import clean_series
-from forecaster.forecast.models import ForecastError, forecast_demand
+from forecaster.forecast.models import ForecastError
 from forecaster.forecast.types import NoForecast
 
 __all__ = ["predict"]
@@ -20,16 +21,18 @@ def predict(
     origin: datetime,
     horizon: timedelta,
     quantiles: Sequence[float],
-    calendar: None = None,
+    calendar: Calendar | None = None,
 ) -> pd.DataFrame:
     """Return columns `ds` (aware UTC start of step, the first one holds the origin) and `q<level>` per quantile.
 
-    history: columns `ds` (aware) and `y`, any order, gaps allowed; values in, values out in one unit. No calendar is
-    understood yet. Raises DemandError or ForecastError (both ValueError), saying why, when there is no answer.
+    history: columns `ds` (aware) and `y`, any order, gaps allowed; values in, values out in one unit. calendar: events
+    of the past and ahead, and what is supposed. Raises DemandError, ForecastError or CalendarError (each a ValueError),
+    saying why, when there is no answer.
     """
-    if calendar is not None:
-        raise ForecastError(f"expected no calendar (none is understood yet), got {calendar!r}")
-    forecast = forecast_demand(clean_series("history", history), origin=origin, horizon=horizon, quantiles=quantiles)
+    from forecaster.calendar.demand import forecast_with_calendar  # it rests on this package
+
+    series = clean_series("history", history)
+    forecast = forecast_with_calendar(series, origin=origin, horizon=horizon, quantiles=quantiles, calendar=calendar)
     if isinstance(forecast, NoForecast):
         raise ForecastError(f"no forecast from {origin.isoformat()}: {forecast.reason}")
     return forecast.frame

@@ -38,7 +38,6 @@ SERVICE = Service(
     classic_rule=None,
     scaling=SCALING,
     cost=None,
-    country=None,
 )
 
 

@@ -21,7 +21,7 @@ def test_the_shipped_catalog_is_read_with_its_units() -> None:
 
 def test_defaults_stand_in_for_absent_optional_keys() -> None:
     service = parse_catalog("version: 1\nservices: {a: {source: events}}", name="t.yaml").service("a")
-    assert (service.timezone, service.slos, service.scaling, service.country) == ("UTC", (), None, None)
+    assert (service.timezone, service.slos, service.scaling, service.calendar.country) == ("UTC", (), None, None)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import typer
@@ -156,3 +157,44 @@ def test_a_horizon_longer_than_the_last_third_is_refused_in_one_line(app: typer.
     result = CliRunner().invoke(app, ["backtest", "forecast", "--csv", str(csv), "--horizon", "30d"])
     assert result.exit_code == 2
     assert "expected a last third of 30 days" in result.stderr
+
+
+def test_a_forecast_is_drawn_into_a_file_with_its_past_and_its_bands(
+    app: typer.Typer, csv: Path, tmp_path: Path
+) -> None:
+    for name in ("shop.svg", "shop.html"):
+        drawing = tmp_path / name
+        result = CliRunner().invoke(app, ["forecast", "--csv", str(csv), "--chart", str(drawing), "--json"])
+        assert result.exit_code == 0, result.output
+        text = drawing.read_text()
+        svg = ElementTree.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
+        kinds = [element.get("class") for element in svg.iter() if element.get("class")]
+        # Five quantiles: two bands around the median; one line of the past.
+        assert (kinds.count("band"), kinds.count("median"), kinds.count("past")) == (2, 1, 1)
+    refused = CliRunner().invoke(app, ["forecast", "--csv", str(csv), "--chart", "shop.png"])
+    assert refused.exit_code == 2
+    assert "expected a file ending in .svg or .html" in refused.stderr
+
+
+def test_a_backtest_shows_the_models_named_and_draws_them(app: typer.Typer, csv: Path, tmp_path: Path) -> None:
+    header, *rows = csv.read_text().splitlines()
+    uneven = [
+        f"{row.split(',')[0]},{float(row.split(',')[1]) + 7 * (hour * hour % 11)}" for hour, row in enumerate(rows)
+    ]
+    csv.write_text("\n".join([header, *uneven]))  # last week was not quite the same: the yardstick is not 0
+    drawing = tmp_path / "skill.svg"
+    arguments = ["backtest", "forecast", "--csv", str(csv), "--origins", "2", "--horizon", "6h", "--json"]
+    result = CliRunner().invoke(app, [*arguments, "--models", "naive_week,ours", "--chart", str(drawing)])
+    assert result.exit_code == 0, result.output
+    assert [model["model"] for model in json.loads(result.stdout)["models"]] == ["naive_week", "ours"]
+    assert ElementTree.fromstring(drawing.read_text()) is not None
+    refused = CliRunner().invoke(app, [*arguments, "--models", "oracle"])
+    assert refused.exit_code == 2
+    assert "--models: expected some of ours" in refused.stderr
+
+
+def test_a_first_word_that_is_no_command_is_a_service(app: typer.Typer, csv: Path) -> None:
+    plain = CliRunner().invoke(app, ["forecast", "--csv", str(csv), "--json"])
+    shown = CliRunner().invoke(app, ["forecast", "show", "--csv", str(csv), "--json"])
+    assert plain.stdout == shown.stdout != ""
+    assert "tidegauge forecast scores" in CliRunner().invoke(app, ["forecast", "scores", "--help"]).stdout

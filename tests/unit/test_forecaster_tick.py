@@ -165,13 +165,14 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
     ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
     ticker.start()
     try:
-        seconds = {"plan": 1.0, "observe": 0.5}
+        seconds = {"plan": 1.0, "observe": 0.5, "score": 15.0}
         assert ticker.intervals() == {name: timedelta(seconds=value) for name, value in seconds.items()}
         real[0] += 62
         ticker.run_tick("observe")
         assert ticker.intervals() == {
             "plan": timedelta(minutes=1),
             "observe": timedelta(seconds=30),
+            "score": timedelta(minutes=15),
         }
     finally:
         ticker.stop()
@@ -227,3 +228,32 @@ def test_starting_loads_no_machine_learning_library() -> None:
 
     code = "import forecaster.__main__, sys; assert not {'sklearn', 'scipy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+class Bench:
+    """A lease that is given and taken by hand."""
+
+    def __init__(self) -> None:
+        self.leading = False
+
+    def leads(self) -> bool:
+        return self.leading
+
+    def holds(self) -> bool:
+        return self.leading
+
+
+def test_who_stands_by_does_nothing_and_forgets_what_it_knew_when_it_begins_to_lead() -> None:
+    store, cluster, lease = FakeStore(), MemoryCluster({"app": HPA}), Bench()
+    world = a_world(store, cluster)
+    ticker = Ticker(world, [SERVICE], ForecasterMetrics(world.clock, world.settings), lease=lease)
+    before = ticker.memories["shop"]
+    before.newest = a_stored(a_decision(6))
+    ticker.run_tick("plan")
+    ticker.run_tick("observe")
+    assert store.inserts == []
+    lease.leading = True
+    ticker._look_who_leads()
+    assert ticker.memories["shop"].newest is None
+    ticker.run_tick("observe")
+    assert [table for table, *_ in store.inserts] == ["replica_states"]

@@ -1,0 +1,151 @@
+"""Thirty days ahead: the daily peak hour's and the daily mean's accuracy, on each trace that is long enough.
+
+    python -m benchmarks.outlook [--traces DIR] [--cutoffs 14] [--days 30]
+
+Cutoffs are spread evenly over the last third; a trace needs a year before it. Quantile loss is the mean over .1, .5,
+.9, .95 and .99 of 2 x pinball / demand; MASE is scaled by the in-sample error of the same day a week before.
+Beside ours: the same weekday of last week, the same day a year ago, and our own member nearest to the best that was
+measured elsewhere (four weeks' profile times the square root of last year's movement, with fixed multipliers).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from benchmarks.forecast import read_trace
+from forecaster.outlook.daily import Array, days_of
+from forecaster.outlook.outlook import quantiles_of
+from forecaster.outlook.paths import LEVEL_DAYS, MEMBERS, WEEK, YEAR, members_of, paths_of
+
+LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)
+FIXED = np.array([0.9, 1.0, 1.12, 1.18, 1.3])
+LEAST_DAYS = YEAR + 2 * LEVEL_DAYS
+
+Ahead = Callable[[Array, int], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class DailyScore:
+    """One model over all cutoffs. coverage: by level, the share of days at or below it."""
+
+    model: str
+    wql: float
+    mase: float
+    coverage: tuple[float, ...]
+
+
+def ours(values: Array, days: int) -> Array:
+    """Return (days, levels) of the outlook."""
+    paths = paths_of(values, days)
+    if paths is None:
+        raise ValueError("expected a history that an outlook can rest on")
+    return quantiles_of(paths, LEVELS)
+
+
+def copied(season: int) -> Ahead:
+    """Return the model `as one season ago`, with the quantiles of its own errors of the last year."""
+
+    def ahead(values: Array, days: int) -> Array:
+        index = np.arange(days) % season
+        found = []
+        for at in range(len(values) - days, max(season, len(values) - YEAR) - 1, -WEEK):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                error = values[at : at + days] / values[at - season + index]
+            if np.isfinite(error).all():
+                found.append(error)
+        spread = np.quantile(np.stack(found), LEVELS, axis=0).T
+        answer: Array = np.sort(_filled(values)[len(values) - season + index][:, None] * spread, axis=1)
+        return answer
+
+    return ahead
+
+
+def profile_with_year(values: Array, days: int) -> Array:
+    """Return four weeks' profile times the square root of last year's movement, with fixed multipliers."""
+    answer: Array = np.exp(members_of(values, len(values), days)[len(MEMBERS) - 1])[:, None] * FIXED
+    return answer
+
+
+MODELS: dict[str, Ahead] = {
+    "ours": ours,
+    "last week": copied(WEEK),
+    "last year": copied(YEAR),
+    "profile x year": profile_with_year,
+}
+
+
+def score_days(values: Array, *, days: int, cutoffs: int) -> list[DailyScore]:
+    """Score every model from cutoffs in the last third of daily values (NaN: not scored)."""
+    at = np.linspace(2 * len(values) // 3, len(values) - days, cutoffs).astype(int)
+    truth = np.concatenate([values[cut : cut + days] for cut in at])
+    known = np.isfinite(truth)
+    scale = np.nanmean(np.abs(values[WEEK : at[0]] - values[: at[0] - WEEK]))
+    levels = np.array(LEVELS)
+    found = []
+    for name, model in MODELS.items():
+        answer = np.concatenate([model(values[:cut], days) for cut in at])[known]
+        over = truth[known][:, None] - answer
+        pinball = np.maximum(levels * over, (levels - 1) * over)
+        covered = tuple(float(share) for share in (over <= 0).mean(axis=0))
+        wql = float(2 * pinball.sum(axis=0).mean() / np.abs(truth[known]).sum())
+        found.append(DailyScore(name, wql, float(np.abs(over[:, 1]).mean() / scale), covered))
+    return found
+
+
+def _filled(values: Array) -> Array:
+    whole = values.copy()
+    for index in np.flatnonzero(~np.isfinite(values)):
+        whole[index] = whole[index - WEEK] if index >= WEEK else np.nanmean(values)
+    return whole
+
+
+def main() -> int:
+    """Print a table per trace that is long enough; exit 0 also when there is none, after saying so."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", type=Path, default=Path("../shared/traces"))
+    parser.add_argument("--cutoffs", type=int, default=14)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    scored: dict[str, dict[str, list[dict[str, object]]]] = {}
+    short = []
+    for path in sorted(arguments.traces.glob("*.csv")):
+        series = read_trace(path, part="last")
+        end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
+        days = days_of(series, ZoneInfo("UTC"), until=end)
+        if 2 * len(days.peak) // 3 < LEAST_DAYS:
+            short.append(path.stem)
+            continue
+        scored[path.stem] = {}
+        for kind, values in (("peak hour", days.peak), ("mean", days.mean)):
+            scores = score_days(values, days=arguments.days, cutoffs=arguments.cutoffs)
+            scored[path.stem][kind] = [
+                {
+                    "model": one.model,
+                    "wql": one.wql,
+                    "mase": one.mase,
+                    "coverage": dict(zip(LEVELS, one.coverage, strict=True)),
+                }
+                for one in scores
+            ]
+            print(f"{path.stem}, daily {kind}, {arguments.days} days ahead from {arguments.cutoffs} cutoffs")
+            print(f"  {'model':16}{'WQL':>8}{'MASE':>8}" + "".join(f"{'<=' + str(level):>8}" for level in LEVELS))
+            for one in scores:
+                covered = "".join(f"{share:8.3f}" for share in one.coverage)
+                print(f"  {one.model:16}{one.wql:8.4f}{one.mase:8.3f}{covered}")
+    too_short = f"under {LEAST_DAYS * 3 // 2} days, so not scored: {', '.join(short) or 'none'}"
+    print(f"long enough: {len(scored)} ({', '.join(scored) or 'none'}); {too_short}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(scored, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What people know of the days ahead, over any forecast: events, their learnt effects, and what if one happens."""

@@ -1,0 +1,135 @@
+"""The edge where words from a shell become values: one world per command, one line per complaint, one shape of options.
+
+Results go to stdout, complaints as one line to stderr; exit 0 done, 1 failed, 2 misused. The heavy imports stay inside
+the functions, so that `tidegauge --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collector.catalog import Catalog
+    from forecaster.settings import Settings
+    from forecaster.tick import World
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
+ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="A service of tidegauge.yaml.")]
+OneService = Annotated[str | None, typer.Argument(metavar="SERVICE", help="A service of tidegauge.yaml.")]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A file `timestamp,value` instead.")]
+ChartFile = Annotated[
+    Path | None,
+    typer.Option("--chart", metavar="FILE", help="Draw into a file: .svg, or .html that needs nothing else."),
+]
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what went wrong into one line on stderr: exit 1 when a part does not answer, 2 when we were asked amiss."""
+    from collector.clickhouse import StoreError, StoreSettingsError
+    from forecaster.actuators.contract import ActuatorUnavailable
+
+    try:
+        yield
+    except StoreSettingsError as error:
+        complain(str(error))
+        raise typer.Exit(2) from None
+    except (StoreError, ActuatorUnavailable) as error:
+        complain(f"the store: {error}" if isinstance(error, StoreError) else str(error))
+        raise typer.Exit(1) from None
+    except (ValueError, OSError) as error:  # every complaint about input is a ValueError; a file can be unreadable
+        complain(str(error))
+        raise typer.Exit(2) from None
+
+
+def exactly_one(service: str | None, csv: Path | None) -> None:
+    """Refuse neither and both of a service and a file."""
+    if (service is None) == (csv is None):
+        raise ValueError(f"expected exactly one of SERVICE and --csv FILE, got {'none' if service is None else 'both'}")
+
+
+def named(option: str, parse: Callable[[str], Any], text: str) -> Any:
+    """Return what `parse` makes of an option; its complaint begins with the option's name."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+def window(text: str | None) -> Any:
+    """Return the span of `--window`, None without one."""
+    from forecaster.settings import parse_span
+
+    return named("--window", parse_span, text) if text is not None else None
+
+
+def settings() -> Settings:
+    """Return the settings of the environment."""
+    from forecaster.settings import settings_from_environment
+
+    return settings_from_environment(os.environ)
+
+
+def configuration() -> tuple[Catalog, Settings]:
+    """Return what is watched, and the settings of the environment."""
+    from collector.catalog import read_catalog
+
+    known = settings()
+    return read_catalog(known.config), known
+
+
+@contextmanager
+def world(told_by: Settings) -> Iterator[World]:
+    """The command's composition root: store, clock and actuator from the environment, closed afterwards."""
+    import httpx
+
+    from collector.clickhouse import connect, settings_from_environment
+    from forecaster.actuators.local import LocalCluster
+    from forecaster.tick import World
+    from tidegauge.clock import clock_from_environment
+
+    client = connect(settings_from_environment(os.environ))
+    try:
+        with httpx.Client(timeout=5.0) as http:
+            actuator = LocalCluster(told_by.cluster_url, http)
+            yield World(client, clock_from_environment(os.environ), actuator, told_by)
+    finally:
+        client.close()
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[float], None]]:
+    """A progress bar on stderr, of a share from 0 to 1; rich draws none where nobody looks."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("playing the past", total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def console() -> Any:
+    """Return where people read results."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def print_json(value: Any) -> None:
+    """Print a result for a program."""
+    typer.echo(json.dumps(value, allow_nan=False))
+
+
+def complain(message: str) -> None:
+    """Print one line to stderr."""
+    typer.echo(f"tidegauge: {' '.join(message.split())}", err=True)

@@ -1,0 +1,145 @@
+"""`tidegauge backtest policy|forecast`: judge on the past, with the code that runs live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forecaster.commands import edge
+
+if TYPE_CHECKING:
+    from forecaster.forecast.interface import Model
+    from forecaster.forecast.skill import SkillReport
+
+_BACKTEST_HELP = """Play the scaling policy on the past, against the autoscaler alone. `act` needs a passed one.
+
+\b
+tidegauge backtest policy reference-app --window 7d
+tidegauge backtest policy --csv traffic.csv --peak-replicas 20
+"""
+_SKILL_HELP = """Score past forecasts by what came, beside the naive baselines. Ratios under 1 beat the yardstick.
+
+\b
+tidegauge backtest forecast reference-app
+tidegauge backtest forecast --csv traffic.csv --origins 12 --horizon 24h --json
+tidegauge backtest forecast --csv traffic.csv --models ours,naive_week --chart skill.svg
+"""
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the backtests."""
+    backtest = typer.Typer(no_args_is_help=True, help="Judge on the past, with the code that runs live.")
+    backtest.command("policy", help=_BACKTEST_HELP)(backtest_policy)
+    backtest.command("forecast", help=_SKILL_HELP)(backtest_forecasts)
+    app.add_typer(backtest, name="backtest")
+
+
+def backtest_policy(
+    service: edge.OneService = None,
+    csv: edge.CsvFile = None,
+    peak_replicas: Annotated[int, typer.Option(help="With --csv: replicas that carry the file's peak.", min=1)] = 20,
+    window: Annotated[str | None, typer.Option(help="How much of the newest history to play, such as 7d.")] = None,
+    as_json: edge.AsJson = False,
+) -> None:
+    """Answer `tidegauge backtest policy`: exit 0 when it passed, 1 when it did not."""
+    from forecaster.policy_check import BacktestRequest, run_csv_backtest, run_policy_backtest
+    from forecaster.screen import show_backtest
+    from forecaster.shapes import plain_json
+
+    with edge.told():
+        edge.exactly_one(service, csv)
+        settings = edge.settings()
+        span = edge.window(window)
+        if csv is not None:
+            request = BacktestRequest(settings, window=span)
+            with edge.progress() as progress:
+                verdict = run_csv_backtest(csv, peak_replicas=peak_replicas, request=request, progress=progress)
+        else:
+            catalog, settings = edge.configuration()
+            known = catalog.service(service or "")
+            with edge.world(settings) as world, edge.progress() as progress:
+                request = BacktestRequest(settings, speed=world.clock.speed_now(), window=span)
+                verdict = run_policy_backtest(
+                    world.client, known, now=world.clock.now(), request=request, progress=progress
+                )
+    if as_json:
+        edge.print_json({"series": service or (csv.stem if csv else None), **plain_json(verdict)})
+    else:
+        show_backtest(edge.console(), service or str(csv), verdict)
+    raise typer.Exit(0 if verdict.passed else 1)
+
+
+def backtest_forecasts(
+    service: edge.OneService = None,
+    csv: edge.CsvFile = None,
+    origins: Annotated[int, typer.Option(help="Instants of the last third to forecast from.", min=1)] = 12,
+    horizon: Annotated[str, typer.Option(help="How far ahead each forecast goes, such as 24h.")] = "24h",
+    models: Annotated[
+        str | None,
+        typer.Option(help="These only, commas between: ours,naive_week. Else all that are installed."),
+    ] = None,
+    chart: edge.ChartFile = None,
+    as_json: edge.AsJson = False,
+) -> None:
+    """Answer `tidegauge backtest forecast`."""
+    from forecaster.answers import skill_from_csv, skill_from_record
+    from forecaster.charts import skill_svg, write_chart
+    from forecaster.screen import show_skill
+    from forecaster.settings import parse_span
+    from forecaster.shapes import plain_json
+
+    with edge.told():
+        edge.exactly_one(service, csv)
+        span = edge.named("--horizon", parse_span, horizon)
+        wanted = _beside(models)
+        if csv is not None:
+            with edge.progress() as progress:
+                report = skill_from_csv(csv, origins=origins, horizon=span, models=wanted, progress=progress)
+        else:
+            catalog, settings = edge.configuration()
+            known = catalog.service(service or "")
+            with edge.world(settings) as world, edge.progress() as progress:
+                report = skill_from_record(
+                    world.client,
+                    known,
+                    origins=origins,
+                    horizon=span,
+                    clock=world.clock,
+                    settings=settings,
+                    models=wanted,
+                    progress=progress,
+                )
+    with edge.told():
+        report = _only(report, models)
+        if chart is not None:
+            write_chart(chart, skill_svg(report))
+    if as_json:
+        edge.print_json(plain_json(report))
+    else:
+        show_skill(edge.console(), report)
+
+
+def _beside(names: str | None) -> dict[str, Model]:
+    """Return the models to fit beside ours and the naive ones. Raises ValueError on an unknown name."""
+    from forecaster.forecast.baselines import BASELINES
+    from forecaster.forecast.members import MODELS
+    from forecaster.forecast.skill import OURS
+    from forecaster.forecast.statsforecast_adapter import statsforecast_models
+
+    known = (OURS, *MODELS)
+    wanted = [*statsforecast_models()] if names is None else [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"--models: expected some of {', '.join(known)}, got {', '.join(unknown)}")
+    return {name: MODELS[name]() for name in wanted if name != OURS and name not in BASELINES}
+
+
+def _only(report: SkillReport, names: str | None) -> SkillReport:
+    """Return the report with the models named only, in the order named."""
+    from dataclasses import replace
+
+    if names is None:
+        return report
+    known = {skill.model: skill for skill in report.models}
+    return replace(report, models=tuple(known[name.strip()] for name in names.split(",")))

@@ -1,0 +1,67 @@
+"""`tidegauge forecast outlook` without its screen: years of hours from the record or a file, one outlook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from collector.catalog import Service
+from collector.clickhouse import Client
+from forecaster.answers import read_csv
+from forecaster.calendar.sources import zone_of
+from forecaster.forecast.demand import clean_series
+from forecaster.history import read_history, read_known
+from forecaster.instants import floored
+from forecaster.outlook.outlook import NoOutlook, Outlook, outlook_of
+from forecaster.settings import Settings
+from tidegauge.clock import Clock
+
+HISTORY = timedelta(days=3 * 366)  # as long as the record keeps demand
+STEP = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class OutlookQuestion:
+    """capacity: in the unit of the series. timezone: None = the service's own, UTC for a file."""
+
+    horizon: timedelta
+    quantiles: tuple[float, ...]
+    capacity: float | None
+    timezone: str | None
+
+
+def outlook_from_csv(path: Path, question: OutlookQuestion) -> Outlook | NoOutlook:
+    """Look ahead from the end of a file, in its own unit. Raises ValueError naming file, line and what was expected."""
+    imported = read_csv(path)
+    series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
+    return outlook_of(
+        series,
+        zone=zone_of(question.timezone or "UTC"),
+        origin=series.frame["ds"].iloc[-1].to_pydatetime() + series.step,
+        horizon=question.horizon,
+        quantiles=question.quantiles,
+        capacity=question.capacity,
+    )
+
+
+def outlook_from_record(
+    client: Client, service: Service, question: OutlookQuestion, *, clock: Clock, settings: Settings
+) -> Outlook | NoOutlook:
+    """Look ahead from the newest settled hour, in requests/s. Raises OutlookError, CalendarError, StoreError."""
+    now = clock.now()
+    known = read_known(client, service.name, finest=STEP)
+    if known is None:
+        return NoOutlook(service.name, "no demand has been recorded or imported yet")
+    origin = floored(min(now - settings.settle * clock.speed_now(), known.end), known.step)
+    rows = read_history(client, service.name, since=origin - HISTORY, until=origin, step=known.step)
+    if rows.empty:
+        return NoOutlook(service.name, f"every row of the last {HISTORY.days} days is masked or missing")
+    return outlook_of(
+        clean_series(service.name, rows, step=known.step, until=origin),
+        zone=zone_of(question.timezone or service.timezone),
+        origin=origin,
+        horizon=question.horizon,
+        quantiles=question.quantiles,
+        capacity=question.capacity,
+    )
