@@ -29,7 +29,7 @@ from forecaster.leadership import Alone, Leads
 from forecaster.metrics import ForecasterMetrics
 from forecaster.scores.drift import Drift
 from forecaster.scores.scoring import judge, score_once
-from forecaster.tick import Memory, World, decide_once, decision_is_due, observe_once, refresh_once
+from forecaster.tick import Memory, World, decide_once, decision_is_due, observe_once, refresh_once, train_once
 from tidegauge.clock import Clock
 
 _LEASE_EVERY_SECONDS = 1.0  # real; the lease itself asks the store less often
@@ -169,6 +169,7 @@ class Ticker:
         return (
             # Asked more often than it is due, since it is due when the record has a new step, not when a timer says.
             Tick("plan", settings.decide, 0.5, self._plan),
+            Tick("train", settings.decide, 0.5, lambda _, memory: train_once(memory)),
             Tick("observe", settings.observe, 0.5, self._observe),
             Tick("score", settings.score, 5.0, self._score),
         )

@@ -26,8 +26,8 @@ from forecaster.calendar.reader import FeedTexts, calendar_of
 from forecaster.calendar.types import Calendar
 from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.demand import DemandError, clean_series
-from forecaster.forecast.models import LearntHours, history_to_read
-from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.forecast.models import LearntHours, history_to_read, train_ahead
+from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import HistoryCache, read_known
 from forecaster.instants import floored
 from forecaster.scaling.capacity import capacity_in_use, declared_capacity
@@ -64,6 +64,7 @@ class Memory:
     history: HistoryCache = field(default_factory=HistoryCache)
     loaded: bool = False
     learnt: LearntHours = field(default_factory=LearntHours)  # forecasts are made often, trained twice a day
+    series: DemandSeries | None = None  # what the forecast was made from
     forecast: Forecast | NoForecast | None = None
     last: store.StoredDecision | None = None  # the newest that was worth storing
     newest: store.StoredDecision | None = None
@@ -108,6 +109,7 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     except DemandError as error:
         memory.forecast = NoForecast(service.name, origin, str(error))
         return memory.forecast
+    memory.series = series
     levels = quantiles_for(world.settings, service.scaling)
     forecast = forecast_with_calendar(
         series,
@@ -122,6 +124,15 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         store.write_forecast(world.client, forecast, created_at=now)
     memory.forecast = forecast
     return forecast
+
+
+def train_once(memory: Memory) -> None:
+    """Train beside the forecasts what they will need within the hour. Does nothing twice, and nothing before the first.
+
+    For a thread of its own: it takes seconds of a CPU, and a forecast must not wait for it.
+    """
+    if isinstance(memory.forecast, Forecast) and memory.series is not None:
+        train_ahead(memory.series, origin=memory.forecast.origin, learnt=memory.learnt)
 
 
 def _calendar(world: World, service: Service, *, since: datetime, until: datetime) -> Calendar | None:

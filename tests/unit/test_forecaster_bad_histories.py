@@ -1,7 +1,5 @@
 """Whatever a history holds, the answer is a forecast or a reason: never a trace, never a silent zero."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -166,10 +164,10 @@ def test_learning_ahead_makes_the_same_forecast_as_learning_when_asked() -> None
 
 def test_what_was_trained_ahead_serves_from_an_hour_after_its_half_day_and_changes_no_answer() -> None:
     series = clean_series("shop", rows_of(wave(6)), step=QUARTER)
-    midnight, learnt = START + timedelta(days=5), LearntHours()
-    train_ahead(series, origin=midnight + QUARTER, learnt=learnt)
+    ended, learnt = START + timedelta(days=5), LearntHours()  # at midnight
+    train_ahead(series, origin=ended + QUARTER, learnt=learnt)
     ahead = dict(learnt.trained)
-    for origin, uses in ((midnight + timedelta(minutes=45), False), (midnight + timedelta(hours=1), True)):
+    for origin, uses in ((ended + timedelta(minutes=45), False), (ended + timedelta(hours=1), True)):
         kept = forecast_demand(series, origin=origin, horizon=QUARTER, quantiles=LEVELS, learnt=learnt)
         fresh = forecast_demand(series, origin=origin, horizon=QUARTER, quantiles=LEVELS)
         assert numbers_of(kept).tolist() == numbers_of(fresh).tolist()

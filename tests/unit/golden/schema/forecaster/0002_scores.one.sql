@@ -1,0 +1,19 @@
+ALTER TABLE tidegauge.forecasts ADD COLUMN IF NOT EXISTS notes Array(LowCardinality(String));
+
+CREATE TABLE IF NOT EXISTS tidegauge.forecast_scores (
+  service LowCardinality(String), bucket LowCardinality(String), origin DateTime('UTC') CODEC(Delta, ZSTD(1)),
+  model LowCardinality(String), naive LowCardinality(String), step_seconds UInt32, points UInt32,
+  demand Float64, absolute_error Float64, naive_absolute_error Float64,
+  quantiles Array(Float64) CODEC(ZSTD(1)), pinball Array(Float64) CODEC(ZSTD(1)),
+  naive_pinball Array(Float64) CODEC(ZSTD(1)), covered Array(UInt32) CODEC(ZSTD(1)),
+  scored_at DateTime64(3, 'UTC')
+) ENGINE = ReplacingMergeTree(scored_at) PARTITION BY toYYYYMM(origin) ORDER BY (service, bucket, origin)
+TTL origin + INTERVAL 1 YEAR
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS tidegauge.leases (
+  name LowCardinality(String), holder String, claimed_at DateTime64(6, 'UTC'), renewed_at DateTime64(6, 'UTC'),
+  released UInt8
+) ENGINE = MergeTree ORDER BY (name, holder, renewed_at)
+TTL toDateTime(renewed_at) + INTERVAL 1 DAY;
+
