@@ -38,15 +38,18 @@ def flush_once(spool: Spool, client: Client, *, send: Send | None = None) -> Flu
     Raises StoreUnavailableError: everything stays in the spool, and the next tick sends the same blocks again.
     """
     stored_batches = stored_events = dead = 0
-    for block in spool.next_blocks(most_bytes=MOST_BYTES_PER_BLOCK, most_batches=MOST_BATCHES_PER_BLOCK):
+    blocks = spool.next_blocks(most_bytes=MOST_BYTES_PER_BLOCK, most_batches=MOST_BATCHES_PER_BLOCK)
+    for number, block in enumerate(blocks):
         try:
             stored_events += (send or _send)(spool, client, block)
         except (StoreRefusedError, BlockUnreadableError) as error:
             if len(block.names) > 1:
-                # One of them is at fault: each becomes a block of its own, sent with the next tick. The batches of
-                # the plan's later blocks are single already, and keep their places after these.
-                _log.warning("the store refused a block of %d batches, trying each: %s", len(block.names), error)
-                spool.replan([name] for name in block.names)
+                # One of them is at fault: each half becomes a block of its own, sent with the next tick, until it
+                # is alone. The plan's later blocks were never sent, and keep their places after these.
+                _log.warning("a block of %d batches cannot be stored, trying halves: %s", len(block.names), error)
+                middle = len(block.names) // 2
+                later = [each.names for each in blocks[number + 1 :]]
+                spool.replan([block.names[:middle], block.names[middle:], *later])
                 return Flushed(stored_batches, stored_events, dead, more_waits=True)
             _log.error("a batch went to dead-letter: %s", error)
             spool.bury(block, str(error))
