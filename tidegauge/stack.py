@@ -167,8 +167,7 @@ class StackOf:
                 "REFERENCE_APP_JOBS_PORT": str(settings.jobs_port),
             },
             depends_on=("prepare", "valkey"),
-            stop_seconds=30.0,  # it finishes the jobs it has begun
-            death_signal=signal.SIGTERM,
+            stop_seconds=30.0,  # it finishes the jobs it has begun; killed with the supervisor, it does them again
         )
 
     def edge(self) -> Part:
