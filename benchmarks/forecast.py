@@ -13,19 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
-import subprocess
 import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.circumstances import circumstances
 from collector.sources.files import parse_csv
 from forecaster.forecast.baselines import BASELINES
 from forecaster.forecast.demand import clean_series
@@ -97,26 +94,6 @@ def show(reports: list[SkillReport], means: dict[str, dict[str, Any]]) -> None:
             print(f"{label:24}{name:14}{ratios}{covered}")
 
 
-def circumstances(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what a figure needs beside it to be repeated."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() or None,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "pandas")}},
-        "seed": arguments.seed,
-        "origins": arguments.origins,
-        "part": arguments.part,
-    }
-
-
 def main() -> int:
     """Run the benchmark; exit 0 also when there is nothing to run on, after saying so."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -152,7 +129,12 @@ def main() -> int:
         return 0
     means = summary(reports)
     show(reports, means)
-    about = {**circumstances(arguments), "seconds": seconds}
+    about = {
+        **circumstances(seed=arguments.seed, packages=("numpy", "pandas", "scikit-learn")),
+        "origins": arguments.origins,
+        "part": arguments.part,
+        "seconds": seconds,
+    }
     print(json.dumps(about))
     if arguments.json:
         traces = [asdict(report) for report in reports]

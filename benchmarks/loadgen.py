@@ -17,7 +17,6 @@ import asyncio
 import json
 import math
 import os
-import platform
 import resource
 import shutil
 import socket
@@ -26,13 +25,13 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
+from benchmarks.circumstances import circumstances
 from loadgen.capacity_search import Found, Settings, Step, SubTrial, goal_of, search
 from loadgen.child import ChildProcess
 from loadgen.safety import Target
@@ -360,13 +359,9 @@ def capacity(seed: int, runs: int = 10) -> dict[str, Any]:
 
 def environment(seed: int) -> dict[str, Any]:
     """Return what has to stand beside every figure."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "commit": commit or None, "seed": seed, "cores": os.cpu_count(), "machine": platform.machine(),
-        "kernel": platform.release(), "python": platform.python_version(), "host_load": os.getloadavg()[0],
-        "tools": {name: tool_version(name) for name in ("nginx", "wrk", "hey")},
-        "versions": {name: version(name) for name in ("locust", "gevent", "httptools", "geventhttpclient")},
-    }  # fmt: skip
+    packages = ("locust", "gevent", "httptools", "geventhttpclient")
+    tools = {name: tool_version(name) for name in ("nginx", "wrk", "hey")}
+    return {**circumstances(seed=seed, packages=packages), "tools": tools}
 
 
 def tool_version(name: str) -> str | None:
