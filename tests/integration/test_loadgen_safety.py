@@ -96,11 +96,24 @@ async def test_a_run_that_takes_more_memory_than_it_may_is_ended_as_invalid() ->
 
 
 async def test_an_overloaded_generator_says_invalid_whatever_the_thresholds_say() -> None:
-    text = TEXT.replace("rate: 30, duration: 60s", "rate: 25000, duration: 2s, maxVUs: 50")
-    async with serving(always_ok) as tiny:
-        result = await run(tiny, text + "thresholds: {http_req_failed: [rate<=1]}\n")
+    children: list[Child] = []
+
+    async def start_and_remember(plan: Mapping[str, Any]) -> Child:
+        children.append(await ChildProcess.start(plan))
+        return children[-1]
+
+    async def take_its_cpu_away_at_the_hundredth(number: int) -> int:
+        if number == 100:
+            os.kill(children[0].pid, signal.SIGSTOP)
+            asyncio.get_running_loop().call_later(1.0, os.kill, children[0].pid, signal.SIGCONT)
+        return 200
+
+    # A second of 200 arrivals in 800 is sent late, so the 99th percentile of its own delay is near a second.
+    text = TEXT.replace("rate: 30, duration: 60s", "rate: 200, duration: 4s")
+    async with serving(take_its_cpu_away_at_the_hundredth) as tiny:
+        result = await run(tiny, text + "thresholds: {http_req_failed: [rate<=1]}\n", start_child=start_and_remember)
     assert (result.verdict.status, result.verdict.exit_code) == ("invalid", 1)
-    assert result.verdict.reasons
+    assert any("p99 was" in reason for reason in result.verdict.reasons)
 
 
 async def test_the_server_process_plays_what_it_is_asked_to_and_ends_on_sigterm(tmp_path: Path) -> None:
