@@ -64,9 +64,11 @@ class Seats:
         """Nothing to close."""
 
     async def read(self, kind: type[Any], _: str, parameters: dict[str, Any], **__: Any) -> list[Any]:
-        """Return the airport or the flights asked for."""
+        """Return the airport or the flights asked for; of everything else there is nothing."""
         if kind is Airport:
             return [Airport(parameters["code"], "Name", "City", "US", "north-america", 1.0, 2.0)]
+        if kind is not Offer:
+            return []  # no pricing rules
         noon = datetime(TOMORROW.year, TOMORROW.month, TOMORROW.day, 12, tzinfo=UTC)
         return [
             Offer(n, f"TG{n}", "ATL", "LHR", noon, noon + timedelta(hours=8), "scheduled", "economy", self.left, 10_000)
