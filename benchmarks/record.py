@@ -8,11 +8,9 @@ take; and the dashboard's questions over a record of --record events. Starts a s
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import random
 import socket
 import statistics
@@ -30,6 +28,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.circumstances import circumstances
 from collector.catalog import Slo
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.instrument import Event
@@ -42,6 +41,7 @@ CATALOG = "version: 1\nservices:\n  bench: {source: events}\n"
 WAIT_SECONDS = 120
 REPLICAS = 4
 SLOWEST_PERCENT_US = int(math.exp(11 + 2.326 * 0.8))  # of the lognormal durations below
+PACKAGES = ("chdb", "clickhouse-connect", "fastapi", "uvicorn")
 
 
 def main() -> None:
@@ -58,7 +58,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.times < 2:
         parser.error("--times: expected 2 or more, for a 95th percentile")
-    results: dict[str, Any] = about() | {name: getattr(chosen, name) for name in ("events", "batch", "rounds", "seed")}
+    results: dict[str, Any] = circumstances(seed=chosen.seed, packages=PACKAGES) | {
+        name: getattr(chosen, name) for name in ("events", "batch", "rounds", "seed")
+    }
     with tempfile.TemporaryDirectory(prefix="tidegauge-bench-") as folder, ExitStack() as running:
         store_url, collector_url, collector = start(Path(folder), running)
         results |= measure_ingest(chosen, store_url, collector_url)
@@ -79,18 +81,6 @@ def whole_number(text: str) -> int:
     """Read 400000, 400k or 100M."""
     factor = {"k": 1_000, "M": 1_000_000}.get(text[-1:], 1)
     return int(text.rstrip("kM")) * factor
-
-
-def about() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    versions = {name: importlib.metadata.version(name) for name in ("chdb", "clickhouse-connect", "fastapi", "uvicorn")}
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, {memory_gib:.0f} GiB, Linux {platform.release()}"
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"), "commit": git.stdout.strip() or None, "machine": machine,
-        "load_average": os.getloadavg()[0], "python": platform.python_version(), "versions": versions,
-    }  # fmt: skip
 
 
 def measure_ingest(chosen: argparse.Namespace, store_url: str, collector_url: str) -> dict[str, Any]:
