@@ -12,14 +12,7 @@ import httpx
 from forecaster.actuators.contract import FIELD_MANAGER, ActuatorUnavailable, FloorRefused
 from forecaster.scaling.types import HpaState
 
-_FIELDS = {
-    "operator_floor": "operator_floor",
-    "floor": "min_replicas",
-    "ceiling": "max_replicas",
-    "desired": "desired",
-    "current": "current",
-    "ready": "ready",
-}
+_FIELDS = ("operator_floor", "min_replicas", "max_replicas", "desired", "current", "ready")
 
 
 class LocalCluster:
@@ -54,9 +47,10 @@ def _state(response: httpx.Response) -> HpaState:
         raise ActuatorUnavailable(f"{request}: answered {response.status_code}, {_reason(response)}")
     try:
         body = response.json()
-        return HpaState(**{field: int(body[key]) for field, key in _FIELDS.items()})
+        operator_floor, floor, ceiling, desired, current, ready = (int(body[key]) for key in _FIELDS)
+        return HpaState(operator_floor, floor, ceiling, desired, current, ready)
     except (ValueError, TypeError, KeyError) as error:
-        expected = f"expected a JSON object with the integers {', '.join(_FIELDS.values())}"
+        expected = f"expected a JSON object with the integers {', '.join(_FIELDS)}"
         raise ActuatorUnavailable(f"{request}: {expected}, got {response.text[:200]!r}") from error
 
 

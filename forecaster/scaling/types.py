@@ -21,7 +21,11 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class HpaState:
-    """The autoscaler as read from the cluster. operator_floor is the floor the operator set; floor is in force now."""
+    """The autoscaler as read from the cluster. operator_floor is the floor the operator set; floor is in force now.
+
+    room: replicas that the cluster could still start beside the current ones, pending: those that wait for room.
+    reverts: how often another field manager has set our floor back, in a row.
+    """
 
     operator_floor: int
     floor: int
@@ -29,6 +33,33 @@ class HpaState:
     desired: int
     current: int
     ready: int
+    room: int | None = None  # None = nobody can say
+    pending: int = 0
+    reverts: int = 0
+    resource_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """How the service's stored forecasts did lately at the lead time, against what came.
+
+    skill: pinball loss relative to the seasonal-naive's (under 1 is better); coverage: share of steps that stayed under
+    the quantile `asked`; steps: how many were scored.
+    """
+
+    skill: float
+    asked: float
+    coverage: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A service that calls this one: its forecast, and how many requests here one of its own makes."""
+
+    service: str
+    forecast: Forecast | NoForecast
+    calls_per_request: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +67,9 @@ class Situation:
     """Everything a decision may look at. last_lowered_at, last_raised_at: when we last did; None = never.
 
     refresh: time until the next decision, which this one must see to; stopping short of it would miss the lead.
+    paused: who stopped all changes and why; burning: the SLOs that page now; budget_left: the least share of an error
+    budget that is left (may be negative); lead: measured from our own changes, None until enough are known;
+    most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law.
     """
 
     now: datetime
@@ -50,6 +84,14 @@ class Situation:
     backtest_passed: bool
     refresh: timedelta = timedelta(minutes=5)
     last_raised_at: datetime | None = None
+    paused: str | None = None
+    burning: tuple[str, ...] = ()
+    budget_left: float | None = None
+    lead: timedelta | None = None
+    skill: Skill | None = None
+    changes_today: int = 0
+    most_useful: int | None = None
+    callers: tuple[Caller, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
