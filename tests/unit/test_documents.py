@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.scenario_file import parse_scenario
 from tidegauge.reference import FOLDER, command_tree, pages, whole_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,3 +139,12 @@ def test_every_kind_of_alert_has_a_runbook():
 
     assert kinds | posted
     assert kinds | posted <= sections
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_scenario_of_the_documents_is_accepted(document: Path):
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+
+    for text in blocks:
+        if re.search(r"^scenarios:", text, re.MULTILINE):
+            parse_scenario(text, name=document.name)
