@@ -15,13 +15,13 @@ from typing import Any
 
 from collector.clickhouse import Client
 from forecaster.instants import between, epoch_milliseconds, epoch_seconds, utc
-from forecaster.scaling.types import Capacity, Decision, PlannedFloor
+from forecaster.scaling.types import Capacity, Decision, PlannedFloor, PlanWarning
 
 OURSELVES = "tidegauge"
 _COLUMNS = (
     "id, service, decided_at, mode, outcome, floor_before, floor_after, floor_wanted, applied, error, reasons,"
     " needed_at, forecast_origin, model, quantile, capacity_low_rps, capacity_high_rps, plan, forecast_id,"
-    " capacity_id, capacity_source, actor, forced, guardrails, guardrail_reasons, warnings, operator_floor, ready,"
+    " capacity_id, capacity_source, actor, forced, guardrails, warnings, operator_floor, ready,"
     " lead_seconds, resource_version"
 )
 _SHORTEST_PREFIX = 6
@@ -33,8 +33,7 @@ class StoredDecision:
 
     forecast_origin, model, forecast_id: what it rested on, None without a forecast. quantile: the level asked for.
     actor: who asked for it, OURSELVES when nobody did; forced: against the mode or without a passed backtest.
-    guardrails: (name, reason) of each that changed the floor, in order. lead: what was reckoned with. resource_version:
-    of the autoscaler after the change, or as it was read.
+    lead: what was reckoned with. resource_version: of the autoscaler after the change, or as it was read.
     """
 
     id: str
@@ -48,7 +47,6 @@ class StoredDecision:
     forecast_id: str | None = None
     actor: str = OURSELVES
     forced: bool = False
-    guardrails: tuple[tuple[str, str], ...] = ()
     operator_floor: int | None = None
     ready: int | None = None
     lead: timedelta | None = None
@@ -86,13 +84,12 @@ def write_decision(client: Client, stored: StoredDecision) -> None:
         "capacity_high_rps": capacity.high_rps if capacity else None,
         "plan": json.dumps([[epoch_seconds(step.starts_at), step.floor, step.reason] for step in decision.plan]),
         "forecast_id": stored.forecast_id or "",
-        "capacity_id": "",
+        "capacity_id": (capacity.id or "") if capacity else "",
         "capacity_source": capacity.source if capacity else "",
         "actor": stored.actor,
         "forced": int(stored.forced),
-        "guardrails": [name for name, _ in stored.guardrails],
-        "guardrail_reasons": [reason for _, reason in stored.guardrails],
-        "warnings": "[]",
+        "guardrails": list(decision.guardrails),
+        "warnings": json.dumps([_warning_document(one) for one in decision.warnings]),
         "operator_floor": stored.operator_floor,
         "ready": stored.ready,
         "lead_seconds": None if stored.lead is None else int(stored.lead.total_seconds()),
@@ -130,7 +127,7 @@ def read_decision(client: Client, id_or_prefix: str) -> StoredDecision | None:
 
     Raises ValueError for what is no id, is too short, or is the beginning of several.
     """
-    if not re.fullmatch(r"[A-Za-z0-9-]{%d,64}" % _SHORTEST_PREFIX, id_or_prefix):
+    if not re.fullmatch(rf"[A-Za-z0-9-]{{{_SHORTEST_PREFIX},64}}", id_or_prefix):
         expected = f"expected the id of a decision, or at least its first {_SHORTEST_PREFIX} characters"
         raise ValueError(f"{expected}, got {id_or_prefix!r}")
     rows = client.query_rows(
@@ -182,6 +179,7 @@ def read_unjudged(client: Client, service: str, *, since: datetime, until: datet
 
 def _decision(row: tuple[Any, ...]) -> StoredDecision:
     value = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    lead = None if value["lead_seconds"] is None else timedelta(seconds=value["lead_seconds"])
     decision = Decision(
         at=utc(value["decided_at"]),
         service=value["service"],
@@ -194,6 +192,10 @@ def _decision(row: tuple[Any, ...]) -> StoredDecision:
         reasons=tuple(value["reasons"]),
         needed_at=utc(value["needed_at"]) if value["needed_at"] else None,
         plan=tuple(PlannedFloor(utc(at), floor, reason) for at, floor, reason in json.loads(value["plan"])),
+        warnings=tuple(_warning(one) for one in json.loads(value["warnings"])),
+        quantile=value["quantile"],
+        guardrails=tuple(value["guardrails"]),
+        lead=lead,
     )
     low, high = value["capacity_low_rps"], value["capacity_high_rps"]
     source = value["capacity_source"] or "stored with the decision"
@@ -205,13 +207,24 @@ def _decision(row: tuple[Any, ...]) -> StoredDecision:
         forecast_origin=utc(value["forecast_origin"]) if value["forecast_origin"] else None,
         model=value["model"] or None,
         quantile=value["quantile"],
-        capacity=Capacity(low, high, source) if low is not None else None,
+        capacity=Capacity(low, high, source, value["capacity_id"] or None) if low is not None else None,
         forecast_id=value["forecast_id"] or None,
         actor=value["actor"],
         forced=bool(value["forced"]),
-        guardrails=tuple(zip(value["guardrails"], value["guardrail_reasons"], strict=True)),
         operator_floor=value["operator_floor"],
         ready=value["ready"],
-        lead=None if value["lead_seconds"] is None else timedelta(seconds=value["lead_seconds"]),
+        lead=lead,
         resource_version=value["resource_version"] or None,
     )
+
+
+def _warning_document(warning: PlanWarning) -> dict[str, Any]:
+    expected = epoch_seconds(warning.expected_at) if warning.expected_at else None
+    return {
+        "kind": warning.kind, "text": warning.text, "expected_at": expected, "probability": warning.probability,
+    }  # fmt: skip
+
+
+def _warning(value: dict[str, Any]) -> PlanWarning:
+    expected = None if value["expected_at"] is None else utc(value["expected_at"])
+    return PlanWarning(value["kind"], value["text"], expected, value["probability"])

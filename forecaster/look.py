@@ -26,8 +26,8 @@ from forecaster.decision_store import read_change_instants
 from forecaster.forecast.types import NoForecast
 from forecaster.orders import Order, OrdersUnreadableError, Standing, mode_in_force
 from forecaster.outcome_store import read_leads
-from forecaster.outcomes import LEADS_HOLD, measured_lead
 from forecaster.scaling.capacity import capacity_in_use
+from forecaster.scaling.lead import measured_lead
 from forecaster.scaling.types import Caller, HpaState, Situation, Skill
 from forecaster.scaling_law import most_useful_replicas
 from forecaster.scores.drift import RECENT, came_between
@@ -38,6 +38,7 @@ from forecaster.world import Memory, World, scaling_of
 _CAPACITIES_LOOKED_AT = 50
 _CAPACITY_HOLDS = timedelta(days=30)
 _NEWEST = timedelta(minutes=10)
+_LEADS_HOLD = timedelta(days=30)
 _FEWEST_SCORED = 12
 _log = structlog.get_logger("forecaster")
 _Known = TypeVar("_Known")
@@ -80,12 +81,17 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         paused=ordered.paused or _marked_paused(hpa),
         burning=_unless_refused("the alerts", lambda: read_burning(client, service.name), ()),
         budget_left=budget_left(memory.slos),
-        lead=measured_lead(read_leads(client, service.name, since=now - LEADS_HOLD, until=now)),
+        lead=_measured_lead(client, service.name, now=now),
         skill=read_skill(client, service.name, scaling, now=now),
         changes_today=len(read_change_instants(client, service.name, since=start_of_day(service, now), until=now)),
         most_useful=most_useful(measured, running=running, now=now),
         callers=_callers(world, service.name, now=now),
     )
+
+
+def _measured_lead(client: Client, service: str, *, now: datetime) -> timedelta | None:
+    newest_first = read_leads(client, service, since=now - _LEADS_HOLD, until=now)
+    return measured_lead([lead.span for lead in reversed(newest_first) if lead.span is not None])
 
 
 def read_orders_of(world: World, service: str) -> tuple[Ordered, Standing]:
@@ -127,7 +133,7 @@ def budget_left(statuses: Sequence[SloStatus]) -> float | None:
 
 
 def read_skill(client: Client, service: str, scaling: Scaling, *, now: datetime) -> Skill | None:
-    """Return how the last day's stored forecasts did at the lead, None when too few have come true. Raises StoreError."""
+    """Return how the last day's forecasts did at the lead, None when too few have come true. Raises StoreError."""
     bucket = next(one for one in BUCKETS if scaling.lead < one.until or one is BUCKETS[-1])
     scores = read_scores(client, service, since=now - RECENT - bucket.until, until=now)
     return skill_of(came_between(scores, now - RECENT, now), bucket=bucket.name, asked=scaling.quantile)

@@ -111,7 +111,7 @@ def read_patches(
     limit: int = 1000,
     decision_id: str | None = None,
 ) -> list[Patch]:
-    """Return at most `limit` patches with since <= patched_at < until, newest first; of one decision when it is named."""
+    """Return at most `limit` patches with since <= patched_at < until, newest first; of one decision if named."""
     of_one = " AND decision_id = {decision:String}" if decision_id is not None else ""
     rows = client.query_rows(
         f"SELECT {_PATCH_COLUMNS} FROM floor_patches WHERE service = {{service:String}}"  # noqa: S608 (constants)

@@ -7,10 +7,8 @@ written yet, so it may be called late, again, or after a kill.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import numpy as np
 import pandas as pd
 
 from collector.catalog import Service
@@ -33,18 +31,7 @@ from forecaster.world import World
 WAITED_FOR_READY = timedelta(hours=1)  # replicas that are not ready by then are not what a lead is made of
 WAITED_FOR_RECORD = timedelta(hours=1)
 LOOKED_BACK = timedelta(days=2)  # a forecaster that was away for longer leaves what came before unjudged
-FEWEST_LEADS, MOST_LEADS = 20, 200
-LEADS_HOLD = timedelta(days=30)
-LEAD_QUANTILE = 0.95
 _SEEN_AT_LEAST_EVERY = timedelta(minutes=3)  # of replica states: a longer silence means that nobody looked
-
-
-def measured_lead(leads: Sequence[Lead]) -> timedelta | None:
-    """Return the 95th percentile of the time from patch to ready replicas; None until 20 are known."""
-    spans = [lead.span.total_seconds() for lead in leads if lead.span is not None][:MOST_LEADS]
-    if len(spans) < FEWEST_LEADS:
-        return None
-    return timedelta(seconds=float(np.quantile(spans, LEAD_QUANTILE, method="higher")))
 
 
 def lead_of(patch: Patch, states: pd.DataFrame, *, next_change: datetime | None, now: datetime) -> Lead | None:

@@ -4,7 +4,7 @@
 ALTER TABLE {database}.forecasts ADD COLUMN IF NOT EXISTS id String CODEC(ZSTD(1));
 
 -- actor: tidegauge, or the account that asked for it; forced: against the mode or without a passed backtest.
--- guardrails, guardrail_reasons: what changed the floor on its way, in order. warnings: what people are told, as JSON.
+-- guardrails: what changed the floor on its way, in order; why stands in reasons. warnings: what people are told, as JSON.
 -- lead_seconds: what the decision reckoned with. '' in the rows from before these columns.
 ALTER TABLE {database}.decisions
   ADD COLUMN IF NOT EXISTS forecast_id String,
@@ -13,7 +13,6 @@ ALTER TABLE {database}.decisions
   ADD COLUMN IF NOT EXISTS actor LowCardinality(String) DEFAULT 'tidegauge',
   ADD COLUMN IF NOT EXISTS forced UInt8,
   ADD COLUMN IF NOT EXISTS guardrails Array(LowCardinality(String)),
-  ADD COLUMN IF NOT EXISTS guardrail_reasons Array(String),
   ADD COLUMN IF NOT EXISTS warnings String DEFAULT '[]',
   ADD COLUMN IF NOT EXISTS operator_floor Nullable(UInt32),
   ADD COLUMN IF NOT EXISTS ready Nullable(UInt32),
