@@ -17,6 +17,7 @@ class Capacity:
     low_rps: float
     high_rps: float
     source: str
+    id: str | None = None  # of the measurement, in the audit; None: declared
 
 
 @dataclass(frozen=True, slots=True)

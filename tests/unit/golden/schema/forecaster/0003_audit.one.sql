@@ -7,7 +7,6 @@ ALTER TABLE tidegauge.decisions
   ADD COLUMN IF NOT EXISTS actor LowCardinality(String) DEFAULT 'tidegauge',
   ADD COLUMN IF NOT EXISTS forced UInt8,
   ADD COLUMN IF NOT EXISTS guardrails Array(LowCardinality(String)),
-  ADD COLUMN IF NOT EXISTS guardrail_reasons Array(String),
   ADD COLUMN IF NOT EXISTS warnings String DEFAULT '[]',
   ADD COLUMN IF NOT EXISTS operator_floor Nullable(UInt32),
   ADD COLUMN IF NOT EXISTS ready Nullable(UInt32),
