@@ -34,6 +34,8 @@ from forecaster.scaling.types import HpaState
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 SCHEMA_OWNER = "forecaster"
 
+_STATE_COLUMNS = ("ts", "operator_floor", "floor", "ceiling", "desired", "current", "ready", "capacity_rps")
+
 __all__ = [
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
@@ -108,6 +110,8 @@ def read_replica_states(
         " ORDER BY ts DESC LIMIT 1 BY intDiv(toUnixTimestamp64Milli(ts), {step:Int64})",
         {"service": service, "step": _milliseconds(step), **between(since, until)},
     )
+    if newest_first.empty:  # an empty answer has no columns at all
+        return pd.DataFrame(columns=list(_STATE_COLUMNS)).astype({"ts": "datetime64[ms, UTC]"})
     return newest_first.iloc[::-1].reset_index(drop=True)
 
 
