@@ -39,9 +39,7 @@ tidegauge scale saved reference-app --weeks 4
 def mount(app: typer.Typer) -> None:
     """Add the commands about replicas."""
     app.command("plan", help=_PLAN_HELP)(plan)
-    scale = typer.Typer(
-        no_args_is_help=True, help="What was decided about replicas, and orders about them."
-    )
+    scale = typer.Typer(no_args_is_help=True, help="What was decided about replicas, and orders about them.")
     scale.command("status", help=_STATUS_HELP)(scale_status)
     scale.command("history", help=_HISTORY_HELP)(scale_history)
     scale.command("explain", help=_EXPLAIN_HELP)(scale_explain)

@@ -1,4 +1,4 @@
-"""The audit on a real store: what became of decisions, what a decision may look at, orders, and what floors were worth."""
+"""The audit on a real store: what became of decisions, what a decision looks at, orders, what floors were worth."""
 
 import json
 import os
@@ -161,7 +161,9 @@ def test_a_look_sees_what_the_record_the_scores_and_our_own_changes_tell(client:
         stored = a_stored(a_decision(6, at=at - MINUTE), id=f"d{index}", applied=True)
         store.write_decision(client, stored)
     law = {"gamma": 12.0, "alpha": 0.1, "beta": 0.01, "alpha_interval": [0.1, 0.2], "beta_interval": [0.01, 0.02]}
-    record.write_capacity(client, record.Capacity("shop", NOW - STEP, "", "load-test", 12.0, 14.0, {"usl_replicas": law}))
+    record.write_capacity(
+        client, record.Capacity("shop", NOW - STEP, "", "load-test", 12.0, 14.0, {"usl_replicas": law})
+    )
     orders = Orders(tmp_path, now=lambda: NOW)
     orders.give("pause", scope="shop", actor="ann", reason="test")
     catalog = Catalog({"shop": SERVICE, "web": replace(SERVICE, name="web", depends_on=(Dependency("shop", 2.0),))})

@@ -1,4 +1,4 @@
-"""Orders in their file: what is in force after which order, across lives of the process, and when the file is broken."""
+"""Orders in their file: what is in force after which order, across lives of the process, with a broken file."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

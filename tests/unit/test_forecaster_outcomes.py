@@ -104,7 +104,7 @@ def test_the_story_tells_forecast_capacity_risk_guardrails_result_and_outcome() 
         "wanted 9 and these guardrails changed that, in this order: largest step",
         "Because: by 4 at most.",
         "from 2 to 6 (the operator's own is 2, resourceVersion 812). Its replicas were ready 2 min later.",
-        "84 requests/s, for which 7 replicas were needed and 6 were ready: that was not enough. The floor alone would not",
+        "84 requests/s, for which 7 replicas were needed and 6 were ready: that was not enough.",
     ):
         assert part in text
 
