@@ -20,13 +20,16 @@ kubectl or Helm alone: leave {field} out of the manifest."""
 
 
 def handover(kind: Kind, namespace: str, name: str, *, floor: int) -> str:
-    """Return the shell command that makes us the field's owner and notes the operator's own floor."""
+    """Return the shell command that makes us the field's only owner and notes the operator's own floor.
+
+    It sets one replica more: a field that is applied as it is would be shared. Our next decision takes that one back.
+    """
     return f"""\
 kubectl apply --server-side --force-conflicts --field-manager={FIELD_MANAGER} -f - <<'EOF'
 apiVersion: {kind.api_version}
 kind: {kind.name}
 metadata: {{name: {name}, namespace: {namespace}, annotations: {{{OPERATOR_FLOOR}: "{floor}"}}}}
-spec: {{{kind.floor_field}: {floor}}}
+spec: {{{kind.floor_field}: {floor + 1}}}  # one more: a field changes hands only when it changes
 EOF"""
 
 
