@@ -16,7 +16,7 @@ from collector.catalog import Mode, Reactive, Scaling
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.scaling.capacity import declared_capacity, in_clock_units, reactive_spec, replicas_for
 from forecaster.scaling.plan import decide, looked_at
-from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
+from forecaster.scaling.types import Capacity, Decision, HpaState, Situation, Skill
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 FIVE = timedelta(minutes=5)
@@ -39,13 +39,17 @@ SCALING = Scaling(
     cool_down=minutes(5),
     reactive=Reactive(target_rps_per_replica=10.0),
 )
-CAPACITY = Capacity(low_rps=12.0, high_rps=14.0, source="declared")
+CAPACITY = Capacity(low_rps=12.0, high_rps=12.0, source="declared")
 
 
-def forecast_of(rps: list[float], *, origin: datetime = NOW, quantile: float = 0.95) -> Forecast:
+def forecast_of(
+    rps: list[float], *, origin: datetime = NOW, levels: tuple[float, ...] = (0.5, 0.95, 0.99), spread: float = 0.0
+) -> Forecast:
+    """All quantiles are `rps` when spread is 0; else each next one is so much (a share) above the one before."""
     starts = pd.to_datetime(origin.timestamp() + 300.0 * np.arange(len(rps)), unit="s", utc=True)
-    frame = pd.DataFrame({"ds": starts, f"q{quantile:g}": rps})
-    return Forecast("shop", origin, "by hand", FIVE, (quantile,), frame, origin - minutes(600), origin)
+    columns = {f"q{level:g}": np.array(rps) * (1 + spread) ** index for index, level in enumerate(levels)}
+    frame = pd.DataFrame({"ds": starts, **columns})
+    return Forecast("shop", origin, "by hand", FIVE, levels, frame, origin - minutes(600), origin)
 
 
 def hpa(floor: int, *, operator_floor: int = 2, ceiling: int = 20) -> HpaState:
@@ -131,25 +135,13 @@ def test_a_lowering_waits_for_the_cool_down() -> None:
     assert decide(situation([12.0] * 36, floor=11, last_lowered_at=NOW - minutes(5))).floor_after == 9
 
 
-def test_the_floor_is_not_lowered_under_what_is_needed_again_soon() -> None:
-    # 12 rps now, 96 rps (8 replicas) from minute 30 on: after lead and refresh (20), within the hold of 15 more.
-    # The ramp alone would ask for 8 - 2 * 4 = 0 more: without the hold the floor would flap to 4.
-    decision = decide(situation(flat_then(12.0, 96.0, after_minutes=30), floor=5))
-    assert (decision.outcome, decision.floor_after) == ("keep", 5)
-
-
-def test_a_foreseen_fall_is_not_believed_before_it_comes() -> None:
-    # 108 rps now, 24 in five minutes, as foreseen: but 108 * 1.25 / 12 = 11.25, so 12 stay for now
-    falling = [108.0, *[24.0] * 35]
-    decision = decide(situation(falling, floor=13))
-    assert decision.floor_after == 12
-    assert "has not fallen yet" in said(decision)
-
-
-def test_what_was_raised_is_kept_for_the_lead_and_two_decisions() -> None:
-    raised = decide(situation([12.0] * 36, floor=11, last_raised_at=NOW - minutes(24)))
-    assert (raised.outcome, raised.floor_after) == ("keep", 11)
-    assert decide(situation([12.0] * 36, floor=11, last_raised_at=NOW - minutes(25))).floor_after == 9
+def test_the_floor_is_not_lowered_under_what_is_needed_at_half_the_risk() -> None:
+    # 60 rps at 0.95, 120 at 0.99: halving the risk of 0.05 is ln 2 / ln 5 = 0.431 of the way from the one to the other,
+    # so 60 + 0.431 * 60 = 85.8: 8 replicas are kept, though 5 are wanted
+    forecast = forecast_of([30.0] * 36, spread=1.0)
+    decision = decide(situation([], floor=9, forecast=forecast))
+    assert (decision.floor_wanted, decision.floor_after) == (5, 8)
+    assert "8 kept: needed again at 0.5 of the risk" in said(decision)
 
 
 def test_the_ceiling_and_the_operators_floor_bound_everything() -> None:
@@ -179,7 +171,8 @@ def test_nothing_is_applied_but_in_act_after_a_passed_backtest(mode: Mode, passe
         ({"metric_at": NOW - minutes(16)}, "demand is stale"),  # three steps of five minutes are 15
         ({"forecast": forecast_of([30.0] * 36, origin=NOW - minutes(16))}, "forecast is stale"),
         ({"forecast": forecast_of([30.0] * 2)}, "forecast ends at 09:10"),
-        ({"forecast": forecast_of([30.0] * 36, quantile=0.5)}, "no quantile 0.95 or above"),
+        ({"forecast": forecast_of([30.0] * 36, levels=(0.5,))}, "no quantile 0.95 or above"),
+        ({"skill": Skill(1.1, 0.95, 0.95, 288)}, "the last 288 steps' forecasts lost 1.10 times"),
     ],
 )
 def test_without_grounds_there_is_no_plan_and_the_floor_is_held(changes: dict[str, Any], expected: str) -> None:
@@ -205,8 +198,12 @@ def test_after_an_hour_without_metrics_the_floor_decays_in_steps_to_the_operator
     assert "blind" in said(blind)
 
 
-def test_a_higher_quantile_stands_in_for_a_missing_one() -> None:
-    assert decide(situation([30.0] * 36, forecast=forecast_of([30.0] * 36, quantile=0.99))).outcome == "raise"
+def test_a_quantile_between_two_known_ones_lies_between_them_by_the_logarithm_of_the_risk() -> None:
+    # 24 rps at 0.8 and 48 at 0.99: 0.05 lies ln(0.2 / 0.05) / ln(0.2 / 0.01) = 0.463 of the way: 35.1 rps, 3 replicas
+    forecast = forecast_of([24.0] * 36, levels=(0.8, 0.99), spread=1.0)
+    decision = decide(situation([], forecast=forecast))
+    assert decision.floor_after == 3
+    assert "under 35.11 rps" in said(decision)
 
 
 def test_needed_at_is_the_first_step_that_passes_what_the_floor_carries() -> None:
