@@ -2,7 +2,7 @@
 
 import json
 
-from tests.kubernetes.cluster import ADMIN_TOKEN, APPLY, MERGE
+from tests.kubernetes.cluster import APPLY, MERGE
 from tests.kubernetes.cluster_fixtures import Shop, cluster, shop
 
 __all__ = ["cluster", "shop"]
@@ -61,8 +61,7 @@ def test_a_watch_tells_what_changed_since_a_version(shop: Shop) -> None:
     since = shop.cluster.ask("GET", collection)["metadata"]["resourceVersion"]
     shop.edit({"spec": {"maxReplicas": 41}})
     query = {"watch": "true", "resourceVersion": since, "timeoutSeconds": "5"}
-    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    with shop.cluster._http.stream("GET", collection, params=query, headers=headers) as lines:
+    with shop.cluster._http.stream("GET", collection, params=query, headers=shop.cluster.known_by) as lines:
         for line in lines.iter_lines():
             change = json.loads(line)
             if change["object"]["spec"].get("maxReplicas") == 41:
