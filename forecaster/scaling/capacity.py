@@ -53,7 +53,8 @@ def capacity_in_use(
     best = min(fresh, key=lambda one: (_TRUST.get(one.source, len(_TRUST)), now - one.measured_at))
     low, high = in_clock_units((best.low_rps, best.high_rps), speed)
     build = f", version {best.version}" if best.version else ""
-    return Capacity(low, high, f"measured {best.measured_at:%Y-%m-%d} ({best.source}{build})")
+    id_ = f"{best.source}/{best.version}@{best.measured_at:%Y-%m-%dT%H:%M:%SZ}"
+    return Capacity(low, high, f"measured {best.measured_at:%Y-%m-%d} ({best.source}{build})", id_)
 
 
 def replicas_for(rps: float, capacity: Capacity) -> int:

@@ -17,6 +17,7 @@ class Capacity:
     low_rps: float
     high_rps: float
     source: str
+    id: str | None = None  # of the measurement, in the audit; None: declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class HpaState:
     """The autoscaler as read from the cluster. operator_floor is the floor the operator set; floor is in force now.
 
     room: replicas that the cluster could still start beside the current ones, pending: those that wait for room.
-    reverts: how often another field manager has set our floor back, in a row.
+    reverts: how often another field manager has set our floor back, in a row (Kubernetes: in the last half hour).
+    paused: who stopped all changes there (a label, an annotation) and why; blocked: why no floor can be written there.
     """
 
     operator_floor: int
@@ -37,6 +39,8 @@ class HpaState:
     pending: int = 0
     reverts: int = 0
     resource_version: str | None = None
+    paused: str | None = None
+    blocked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
