@@ -98,7 +98,7 @@ def scaling_for_peak(name: str, *, peak_rps: float, peak_replicas: int) -> Scali
         kind="local",
         name=name,
         mode="act",
-        min_replicas=min(2, peak_replicas),
+        min_replicas=1,  # Kubernetes' own default
         max_replicas=math.ceil(peak_replicas * _CEILING_OVER_PEAK),
         capacity_rps=(capacity, capacity),
         quantile=0.95,
