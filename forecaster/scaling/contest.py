@@ -9,9 +9,12 @@ target; no policy changes it on the way. The policy `hpa` is that autoscaler alo
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -28,7 +31,7 @@ from forecaster.scaling.policies.interface import Game, Policy
 from forecaster.scaling.policies.mean import mean
 from forecaster.scaling.policies.ours import LiveLanes
 from forecaster.scaling.policies.simple import fixed_max, hpa_cron, oracle, seasonal_naive
-from forecaster.scaling.rolling import RollingForecasts
+from forecaster.scaling.rolling import RollingForecasts, origins_of
 from forecaster.scaling.side_by_side import Lanes
 from forecaster.scaling.simulate import demand_steps
 from forecaster.scaling.toll import Blocks, LaneToll, tolls
@@ -63,7 +66,7 @@ class Field:
     """Where a contest is held. series: what forecasts see (requests/s); met: what the replicas meet, `ds` and `rps`.
 
     scaling: ours at its own setting; capacity: of one replica, and the low end is what the replicas carry; spec: the
-    autoscaler, its target at `own`.
+    autoscaler. net_target_rps: its target under a floor, requests/s per replica; None: what NET recommends.
     """
 
     series: DemandSeries
@@ -75,11 +78,12 @@ class Field:
     start_delay: timedelta
     refresh: timedelta
     data_delay: timedelta = timedelta(0)
+    net_target_rps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One setting of one policy, and what it cost; own: the setting that the service is run at."""
+    """One setting of one policy, and what it cost."""
 
     name: str
     setting: float
@@ -155,11 +159,54 @@ def hold(
     )
 
 
+def hold_shared(
+    ground: Field,
+    forecasts: RollingForecasts,
+    *,
+    policies: Sequence[str] = tuple(SETTINGS),
+    settings: Mapping[str, Sequence[float]] = SETTINGS,
+    processes: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> Contest:
+    """Do what `hold` does on several cores: the lanes are dealt out, and every process plays its own."""
+    began = time.perf_counter()
+    hands = [hand for hand in dealt(policies, settings, processes) if hand]
+    if len(hands) < 2:
+        found = [hold(ground, forecasts, policies=policies, settings=settings, progress=progress)]
+    else:
+        with ProcessPoolExecutor(len(hands), mp_context=get_context("spawn")) as pool:
+            others = [pool.submit(_play_hand, ground, forecasts, hand) for hand in hands[1:]]
+            mine = hold(ground, forecasts, policies=tuple(hands[0]), settings=hands[0], progress=progress)
+            found = [mine, *(other.result() for other in others)]
+    order = {(name, setting): index for index, (name, setting) in enumerate(
+        (name, setting) for name in policies for setting in settings[name]
+    )}  # fmt: skip
+    entries = sorted((entry for one in found for entry in one.entries), key=lambda one: order[one.name, one.setting])
+    return replace(found[0], entries=tuple(entries), play_seconds=time.perf_counter() - began)
+
+
+def dealt(
+    policies: Sequence[str], settings: Mapping[str, Sequence[float]], hands: int
+) -> list[dict[str, tuple[float, ...]]]:
+    """Deal out the lanes: ours, which decides step by step, one by one, and each other policy whole."""
+    found: list[dict[str, tuple[float, ...]]] = [{} for _ in range(max(1, hands))]
+    others = [name for name in policies if name != OURS]
+    for index, hand in enumerate(found):
+        mine = tuple(settings[OURS][index :: len(found)]) if OURS in policies else ()
+        hand.update({OURS: mine} if mine else {})
+        hand.update({name: tuple(settings[name]) for name in others[index :: len(found)]})
+    return found
+
+
+def _play_hand(ground: Field, forecasts: RollingForecasts, hand: Mapping[str, Sequence[float]]) -> Contest:
+    return hold(ground, forecasts, policies=tuple(hand), settings=hand)
+
+
 def game_of(ground: Field) -> Game:
     """Return what a policy is told of a field."""
     frame, step = ground.series.frame, int(ground.series.step.total_seconds())
     start = int(frame["ds"].iloc[0].timestamp())
-    origins = origins_of(ground)
+    origins = origins_of(ground.series, window=ground.window, refresh=ground.refresh, data_delay=ground.data_delay)
     ahead = math.ceil((ground.scaling.lead + ground.refresh) / ground.series.step)
     return Game(
         values=frame["y"].to_numpy(dtype=np.float64),
@@ -173,17 +220,6 @@ def game_of(ground: Field) -> Game:
         floor=ground.scaling.min_replicas,
         ceiling=ground.scaling.max_replicas,
     )
-
-
-def origins_of(ground: Field, *, before: timedelta = timedelta(0)) -> Array:
-    """Return the origins (epoch seconds) of all decisions of the window, and of the span `before` it."""
-    step, start = int(ground.series.step.total_seconds()), int(ground.series.frame["ds"].iloc[0].timestamp())
-    every = max(step, math.ceil(ground.refresh / ground.series.step) * step)
-    first = math.floor((ground.window[0].timestamp() - ground.data_delay.total_seconds() - start) / step) * step + start
-    earlier = min(int(before.total_seconds()), first - start - step) // every
-    end = ground.window[1].timestamp() - ground.data_delay.total_seconds()
-    found: Array = np.arange(first - max(0, earlier) * every, end, every, dtype=np.int64)
-    return found[found > start]
 
 
 def _inside(ground: Field) -> pd.DataFrame:
@@ -213,6 +249,8 @@ def _target(ground: Field, name: str, setting: float) -> float:
         return math.inf
     if name == REACTIVE:
         return ground.capacity.low_rps * setting
+    if ground.net_target_rps is not None:
+        return ground.net_target_rps
     risk = setting if name == OURS else 1 - setting
     return ground.capacity.low_rps * float(np.interp(risk, *NET))
 
@@ -266,12 +304,11 @@ def _table(name: str, game: Game, settings: Sequence[float], forecasts: RollingF
 
 
 def _live(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) -> LiveLanes:
-    index = {int(origin): position for position, origin in enumerate(forecasts.origins)}
     return LiveLanes(
         service=ground.series.name,
         scalings=[at_risk(ground.scaling, risk) for risk in risks],
         capacity=ground.capacity,
-        forecast_from=lambda origin: forecasts.at(index[int(origin.timestamp())]),
+        forecast_from=forecasts.of,
         first=ground.series.frame["ds"].iloc[0].to_pydatetime(),
         step=ground.series.step,
         refresh=ground.refresh,
@@ -281,7 +318,7 @@ def _live(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) ->
 
 def at_risk(scaling: Scaling, risk: float) -> Scaling:
     """Return the policy at another fixed risk: demand stays under the floor's capacity with probability 1 - risk."""
-    return replace(scaling, quantile=round(1 - risk, 6))
+    return replace(scaling, quantile=round(1 - risk, 6), risk=None)
 
 
 def _entry(lane: tuple[str, float], toll: LaneToll, blocks: Blocks, index: int) -> Entry:

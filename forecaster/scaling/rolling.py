@@ -7,6 +7,7 @@ before it only, and is trained as often as the live loop trains, so what is kept
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,9 +53,11 @@ class RollingForecasts:
     values: Array
     fit_seconds: float = 0.0
 
-    def at(self, index: int) -> Forecast | NoForecast:
-        """Return the forecast of an origin as the live loop would hold it."""
-        origin = datetime.fromtimestamp(int(self.origins[index]), UTC)
+    def of(self, origin: datetime) -> Forecast | NoForecast:
+        """Return the forecast from an origin as the live loop would hold it. Raises ValueError for one not made."""
+        index = int(np.searchsorted(self.origins, round(origin.timestamp())))
+        if index >= len(self.origins) or self.origins[index] != round(origin.timestamp()):
+            raise ValueError(f"series {self.series!r}: expected a forecast from {origin.isoformat()}, none was made")
         values = self.values[index]
         if not np.isfinite(values).all():
             return NoForecast(self.series, origin, "the history before this origin carried no forecast")
@@ -73,10 +76,31 @@ class RollingForecasts:
         return found
 
 
+def origins_of(
+    series: DemandSeries,
+    *,
+    window: tuple[datetime, datetime],
+    refresh: timedelta,
+    data_delay: timedelta = timedelta(0),
+    before: timedelta = timedelta(0),
+) -> Array:
+    """Return the origin (epoch seconds) of every decision of a window, and of the span `before` it.
+
+    An origin lies on the series' grid; one of the window is the newest that was known at its decision.
+    """
+    step, start = int(series.step.total_seconds()), int(series.frame["ds"].iloc[0].timestamp())
+    every = max(step, math.ceil(refresh / series.step) * step)
+    known_from, known_to = (instant.timestamp() - data_delay.total_seconds() for instant in window)
+    first = start + math.floor((known_from - start) / step) * step
+    earlier = max(0, min(int(before.total_seconds()), first - start - step) // every)
+    found: Array = np.arange(first - earlier * every, known_to, every, dtype=np.int64)
+    return found[found > start]
+
+
 def roll(
     series: DemandSeries,
     *,
-    origins: Sequence[int],
+    origins: Sequence[int] | Array,
     horizons: int,
     levels: Sequence[float] = LEVELS,
     model: Model = MODEL,

@@ -175,7 +175,8 @@ class _Recent:
         found = wanted if self._seen_now is None else self._choose(wanted, self._seen_now)
         if len(self._held):
             found = self._choose(found, self._choose.reduce(self._held, axis=0))
-        return found
+        answer: Array = found
+        return answer
 
     def record(self, recorded: Array) -> None:
         entry = np.where(recorded == _NOT_RECORDED, self._neutral, recorded)
@@ -189,4 +190,5 @@ class _Recent:
 def _selected(select: SelectPolicy, limits: list[Array], current: Array, *, up: bool) -> Array:
     if select == "Disabled" or not limits:
         return current
-    return (np.maximum if (select == "Max") == up else np.minimum).reduce(limits)
+    found: Array = (np.maximum if (select == "Max") == up else np.minimum).reduce(limits)
+    return found
