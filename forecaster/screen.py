@@ -16,7 +16,6 @@ from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
 from forecaster.outcome_store import Outcome
-from forecaster.scaling.backtest import PolicyBacktest
 from forecaster.scaling.types import Decision
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
@@ -137,18 +136,6 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
         )
     for reason in status["why"]:
         console.print(f"  - {reason}")
-
-
-def show_backtest(console: Console, name: str, verdict: PolicyBacktest) -> None:
-    """Print the two branches side by side and the verdict."""
-    rows = [
-        (branch, f"{toll.under_provisioned_seconds:,.0f}", f"{toll.replica_seconds / 3600:,.1f}")
-        for branch, toll in (("predictive", verdict.predictive), ("reactive_only", verdict.reactive_only))
-    ]
-    start, end = verdict.window
-    title = f"{name}, {text_of(start)} to {text_of(end)}"
-    console.print(_table(title, ("policy", "under-provisioned s", "replica-hours"), rows))
-    console.print(f"{'passed' if verdict.passed else 'not passed'}: {verdict.reason}")
 
 
 def show_skill(console: Console, report: SkillReport) -> None:
