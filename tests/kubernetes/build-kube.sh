@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the Kubernetes API server and controller manager that the tests of tests/kubernetes run on, as ordinary Go modules,
-# into DIR (default: ~/.cache/tidegauge/kube/VERSION), with etcd beside them. Prints the line that makes the tests find them.
+# into DIR (default: ~/.cache/tidegauge/kube), with etcd beside them. Prints the line that makes the tests find them.
 #
 #   tests/kubernetes/build-kube.sh [DIR]        KUBE_VERSION=1.35.4  KUBE_BUILD_JOBS=1
 #
@@ -10,7 +10,7 @@ set -eu
 
 version=${KUBE_VERSION:-1.35.4}
 jobs=${KUBE_BUILD_JOBS:-1}
-out=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegauge/kube/$version}
+out=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegauge/kube}
 
 need() { command -v "$1" >/dev/null 2>&1 || { echo "build-kube: $1 is not installed: $2" >&2; exit 1; }; }
 need go "https://go.dev (1.25 or newer)"
@@ -35,7 +35,7 @@ flags="-s -w $flags -X k8s.io/component-base/version.gitMinor=$(echo "$version" 
 for part in kube-apiserver kube-controller-manager; do
     if [ ! -x "$out/$part" ]; then
         echo "build-kube: building $part $version (minutes of one CPU)" >&2
-        CGO_ENABLED=0 go build -mod=mod -p "$jobs" -trimpath -ldflags "$flags" -o "$out/$part" "k8s.io/kubernetes/cmd/$part"
+        CGO_ENABLED=0 GOMAXPROCS="$jobs" go build -mod=mod -p "$jobs" -trimpath -ldflags "$flags" -o "$out/$part" "k8s.io/kubernetes/cmd/$part"
     fi
 done
 echo "KUBEBUILDER_ASSETS=$out"
