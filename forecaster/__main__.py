@@ -34,12 +34,12 @@ from collector.clickhouse import (
 )
 from collector.clickhouse import settings_from_environment as store_settings_from_environment
 from collector.security import Guarded, Role, authorization, read_security
-from forecaster.actuators.local import LocalCluster
+from forecaster.actuators.chosen import Outside, choose
 from forecaster.api import ApiParts, build_app
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
-from forecaster.leadership import Lease, LedActuator, holder_of
+from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
 from forecaster.notices import Notices
 from forecaster.orders import Orders
@@ -66,6 +66,7 @@ class Forecaster:
         clock: Clock,
         *,
         alerts: Mapping[str, str],
+        environ: Mapping[str, str],
     ) -> None:
         self._settings, self._store, self._catalog, self._clock = settings, store, catalog, clock
         self._alerts = alerts  # the header that the collector asks for
@@ -73,8 +74,10 @@ class Forecaster:
         self._memories = {name: Memory() for name in catalog.services}  # until the ticks have theirs
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
         self._holder, self._let_holder_go = holder_of(settings.data)
-        self._lease: Lease | None = None
-        self._actuator = LocalCluster(settings.cluster_url, self._http)
+        self._lease: Leads | None = None
+        outside = Outside(settings.cluster_url, self._http, environ, self._holder, time.monotonic)
+        self._chosen = choose(catalog, outside)
+        self._actuator = self._chosen.actuator
         self._metrics = ForecasterMetrics(clock, settings)
         self._stopping = threading.Event()
         self._world: World | None = None
@@ -130,6 +133,7 @@ class Forecaster:
                 self._lease.release()
             if self._world is not None:
                 self._world.client.close()
+            self._chosen.close()
             self._http.close()
             self._let_holder_go()
 
@@ -137,7 +141,7 @@ class Forecaster:
         client = self._reach_store()
         if client is None:
             return
-        self._lease = Lease(client, holder=self._holder, monotonic=time.monotonic)
+        self._lease = self._chosen.lease(client)
         actuator = LedActuator(self._actuator, self._lease)
         feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
         world = World(client, self._clock, actuator, self._settings, feeds, self._orders, self._catalog)
@@ -201,7 +205,12 @@ def main(environ: Mapping[str, str]) -> int:
     # uvicorn raises the signal again when it is done; without these that would end the process as if killed by it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    forecaster = Forecaster(settings, store, catalog, clock, alerts=alerts)
+    try:
+        forecaster = Forecaster(settings, store, catalog, clock, alerts=alerts, environ=environ)
+    except ValueError as error:  # a cluster that cannot be connected to
+        listener.close()
+        print(f"forecaster: {error}", file=sys.stderr)  # noqa: T201 (as above)
+        return 2
     app = Guarded(build_app(forecaster.parts()), security)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10))
     server.run(sockets=[listener])

@@ -21,6 +21,7 @@ from collector.clickhouse import StoreError
 from forecaster import store
 from forecaster.audit_api import add_audit
 from forecaster.control_api import ControlParts, add_control
+from forecaster.keda_metric import keda_metric
 from forecaster.metrics import ForecasterMetrics
 from forecaster.overview import overview_json
 from forecaster.scaling.plan import decide
@@ -61,6 +62,7 @@ def build_app(parts: ApiParts) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     _add_health(app, parts)
     _add_services(app, parts)
+    app.include_router(keda_metric(parts.catalog, lambda: _world(parts)))
     add_audit(app, parts.catalog, world=lambda: _world(parts))
     if parts.control is not None:
         add_control(app, parts.control, catalog=parts.catalog, world=lambda: _world(parts), known=parts.world)

@@ -8,7 +8,7 @@ answer is 503 and KEDA's own `fallback` counts: never a zero that means "nobody 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -16,46 +16,44 @@ from fastapi.responses import JSONResponse
 
 from collector.catalog import Catalog
 from forecaster import store
-from forecaster.tick import World
+from forecaster.scaling.types import Decision
+from forecaster.world import World
 
-_FRESH_REFRESHES = 4  # so many refreshes may go by without a decision, a heartbeat included
+_FRESH_INTERVALS = 4  # so many may go by without a new decision: a row that repeats the one before is not always stored
 
 
-def keda_metric(catalog: Catalog, world: Callable[[], World | None]) -> APIRouter:
-    """Return the router. Unknown services raise CatalogError, a store that is down StoreError, as elsewhere."""
+def keda_metric(catalog: Catalog, world: Callable[[], World]) -> APIRouter:
+    """Return the router. An unknown service raises CatalogError, a store that is down StoreError, as elsewhere."""
     router = APIRouter()
 
     @router.get("/v1/keda/{service}", response_model=None)
     def planned_floor(service: str, target: Annotated[float, Query(gt=0, le=1e9)] = 1.0) -> JSONResponse:
-        known = catalog.service(service)
+        catalog.service(service)
         present = world()
-        if present is None:
-            return _unknown("the forecaster has not reached the store yet")
-        if known.scaling is None:
-            return _unknown(f"service {service!r} has no scaling target", status=404)
         now = present.clock.now()
-        decisions = store.read_decisions(present.client, service, until=now, limit=1)
-        if not decisions:
-            return _unknown("nothing has been decided yet")
-        decision = decisions[0].decision
-        oldest = now - _FRESH_REFRESHES * max(
-            present.settings.refresh, present.settings.heartbeat, timedelta(minutes=1)
-        )
-        if decision.at < oldest:
-            return _unknown(f"the newest decision is of {decision.at.isoformat()}: too old to scale by")
-        floor, why = published_floor(decision.mode, decision.floor_before, decision.floor_after)
-        body: dict[str, Any] = {"service": service, "value": floor * target, "floor": floor, "target": target}
-        return JSONResponse({**body, "why": why, "decided_at": decision.at.isoformat()})
+        newest = store.read_decisions(present.client, service, until=now, limit=1)
+        fresh = _FRESH_INTERVALS * max(present.settings.refresh, present.settings.heartbeat)
+        found = published(newest[0].decision if newest else None, now=now, fresh=fresh, target=target)
+        return JSONResponse(found, status_code=503 if "error" in found else 200)
 
     return router
 
 
-def published_floor(mode: str, floor_before: int, floor_after: int) -> tuple[int, str]:
-    """Return the floor that the metric stands for, and why: the plan's, but in mode observe the one in force."""
-    if mode == "observe":
-        return floor_before, "mode observe: the floor in force"
-    return floor_after, "the planned floor"
+def published(decision: Decision | None, *, now: datetime, fresh: timedelta, target: float) -> dict[str, Any]:
+    """Return what KEDA is answered for the newest decision, or `{"error"}`. Pure.
 
-
-def _unknown(why: str, *, status: int = 503) -> JSONResponse:
-    return JSONResponse({"error": why}, status_code=status)
+    In mode observe that is the floor in force: nothing is to come of what is only looked at.
+    """
+    if decision is None:
+        return {"error": "nothing has been decided yet"}
+    if now - decision.at > fresh:
+        return {"error": f"the newest decision is of {decision.at.isoformat()}: too old to scale by"}
+    floor = decision.floor_before if decision.mode == "observe" else decision.floor_after
+    return {
+        "service": decision.service,
+        "value": floor * target,
+        "floor": floor,
+        "target": target,
+        "mode": decision.mode,
+        "decided_at": decision.at.isoformat(),
+    }

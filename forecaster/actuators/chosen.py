@@ -14,7 +14,7 @@ import httpx
 
 from collector.catalog import Catalog, Scaling
 from collector.clickhouse import Client
-from forecaster.actuators.contract import Actuator
+from forecaster.actuators.contract import Actuator, ActuatorUnavailable
 from forecaster.actuators.local import LocalCluster
 from forecaster.leadership import Leads, Lease
 from forecaster.scaling.types import HpaState
@@ -69,6 +69,25 @@ class ByName:
 
     def _found(self, name: str) -> tuple[Actuator, str]:
         return self._targets.get(name, (self._otherwise, name))
+
+
+class Unreachable:
+    """Stands where no actuator could be made: says why, at the first use."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def read(self, name: str) -> HpaState:
+        """Raise ActuatorUnavailable."""
+        raise ActuatorUnavailable(f"{name}: {self._why}")
+
+    def write_floor(self, name: str, floor: int) -> HpaState:
+        """Raise ActuatorUnavailable."""
+        raise ActuatorUnavailable(f"floor {floor} of {name}: {self._why}")
+
+    def release(self, name: str) -> HpaState:
+        """Raise ActuatorUnavailable."""
+        raise ActuatorUnavailable(f"release of {name}: {self._why}")
 
 
 class Every:

@@ -98,13 +98,23 @@ def scaled(service: str) -> None:
 
 @contextmanager
 def actuator(told_by: Settings) -> Iterator[Actuator]:
-    """Return whoever holds the floors, from the environment, closed afterwards."""
+    """Return whoever holds the floors, by the configuration and the environment, closed afterwards."""
+    import time
+
     import httpx
 
-    from forecaster.actuators.local import LocalCluster
+    from forecaster.actuators.chosen import Outside, Unreachable, choose
 
     with httpx.Client(timeout=5.0) as http:
-        yield LocalCluster(told_by.cluster_url, http)
+        try:
+            chosen = choose(configuration()[0], Outside(told_by.cluster_url, http, os.environ, "", time.monotonic))
+        except ValueError as error:  # most commands can do without
+            yield Unreachable(str(error))
+            return
+        try:
+            yield chosen.actuator
+        finally:
+            chosen.close()
 
 
 @contextmanager
