@@ -25,7 +25,7 @@ def day_plan(
     situation: Situation, grounds: Grounds, ahead: DemandAhead, risk: float, floor: int
 ) -> tuple[PlannedFloor, ...]:
     """Return the floors of the next day in blocks of PLAN_BLOCK, each change once, each ahead by the lead."""
-    planned = [PlannedFloor(situation.now, floor, "decided now")]
+    planned, rates = [PlannedFloor(situation.now, floor, "decided now")], ahead.at_risk(risk)
     lead, block = lead_of(situation), int(PLAN_BLOCK.total_seconds())
     start = datetime.fromtimestamp((int(situation.now.timestamp()) // block + 1) * block, UTC)
     end = min(ahead.end - lead, situation.now + PLAN_SPAN)
@@ -34,7 +34,7 @@ def day_plan(
         wanted = replicas_needed(ahead.highest(start, until), grounds.capacity, risk)
         bounded = _bounded(situation, start, until, wanted)
         if bounded != planned[-1].floor:
-            rps, at = ahead.peak(start, until, risk)
+            rps, at = ahead.peak(start, until, rates)
             reason = f"up to {rps:.4g} rps at {clock(at)} with probability {1 - risk:.4g}"
             reason += "" if bounded == wanted else f"; {wanted} within bounds is {bounded}"
             planned.append(PlannedFloor(start, bounded, reason))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,11 @@ class DemandAhead:
 
     def highest(self, start: datetime, end: datetime) -> DemandCurve:
         """Return, level by level, the highest quantile of those steps: no step's demand is likelier above a rate."""
-        return DemandCurve(self.depths, self.rps[self.steps_in(start, end)].max(axis=0))
+        return self.highest_of(self.steps_in(start, end))
+
+    def highest_of(self, steps: slice) -> DemandCurve:
+        """Return the same of these steps."""
+        return DemandCurve(self.depths, self.rps[steps].max(axis=0))
 
     def curve(self, index: int) -> DemandCurve:
         """Return one step's distribution."""
@@ -90,12 +95,11 @@ class DemandAhead:
         found: Array = self.rps[:, upper - 1] * (1 - share) + self.rps[:, upper] * share  # beyond the highest: the tail
         return found
 
-    def peak(self, start: datetime, end: datetime, risk: float) -> tuple[float, datetime]:
-        """Return the highest rate that demand is above with probability `risk`, and the start of its step."""
+    def peak(self, start: datetime, end: datetime, rates: Array) -> tuple[float, datetime]:
+        """Return the highest of `rates` (steps,) in those steps, and the start of its step."""
         steps = self.steps_in(start, end)
-        rates = self.at_risk(risk)[steps]
-        at = int(np.argmax(rates))
-        return float(rates[at]), self.start_of(steps.start + at)
+        at = int(rates[steps].argmax())
+        return float(rates[steps.start + at]), self.start_of(steps.start + at)
 
 
 def demand_ahead(forecast: Forecast, callers: Sequence[Caller] = ()) -> DemandAhead:
@@ -105,16 +109,35 @@ def demand_ahead(forecast: Forecast, callers: Sequence[Caller] = ()) -> DemandAh
     Of several callers the quantiles are added: they share users and rise together, and of demands that do, the sum's
     quantile is the sum of the quantiles. A convolution would take them for independent, and be too low at every peak.
     """
+    ahead = _alone(_Same(forecast))
+    if not callers:
+        return ahead
+    called = sum((_calls(caller, ahead) for caller in callers), np.zeros_like(ahead.rps))
+    return DemandAhead(ahead.origin, ahead.step, ahead.depths, np.maximum(ahead.rps, called))
+
+
+class _Same:
+    """A forecast by its identity: a replay decides on the same one at many settings, and a frame is slow to read."""
+
+    def __init__(self, forecast: Forecast) -> None:
+        self.forecast = forecast
+
+    def __hash__(self) -> int:
+        return id(self.forecast)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.forecast is self.forecast
+
+
+@lru_cache(maxsize=16)
+def _alone(same: _Same) -> DemandAhead:
+    forecast = same.forecast
     rps = np.zeros((len(forecast.frame), 1 + len(forecast.quantiles)))
     for index, level in enumerate(forecast.quantiles, 1):
         rps[:, index] = forecast.frame[column_of(level)].to_numpy(dtype=np.float64)
     np.maximum.accumulate(rps, axis=1, out=rps)
     depths = -np.log1p(-np.array([0.0, *forecast.quantiles]))
-    ahead = DemandAhead(forecast.origin, forecast.step, depths, rps)
-    if not callers:
-        return ahead
-    called = sum((_calls(caller, ahead) for caller in callers), np.zeros_like(rps))
-    return DemandAhead(ahead.origin, ahead.step, depths, np.maximum(rps, called))
+    return DemandAhead(forecast.origin, forecast.step, depths, rps)
 
 
 def _calls(caller: Caller, ahead: DemandAhead) -> Array:
@@ -122,7 +145,7 @@ def _calls(caller: Caller, ahead: DemandAhead) -> Array:
     forecast = caller.forecast
     if not isinstance(forecast, Forecast):
         return np.zeros_like(ahead.rps)
-    theirs = demand_ahead(forecast)
+    theirs = _alone(_Same(forecast))
     at = ahead.origin.timestamp() + ahead.step.total_seconds() * np.arange(len(ahead.rps))
     index = np.floor((at - theirs.origin.timestamp()) / theirs.step.total_seconds()).astype(np.int64)
     known = (index >= 0) & (index < len(theirs.rps))

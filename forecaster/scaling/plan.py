@@ -14,7 +14,7 @@ import numpy as np
 from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.day import PLAN_SPAN, day_plan, day_warnings
-from forecaster.scaling.demand_ahead import DemandAhead, demand_ahead
+from forecaster.scaling.demand_ahead import Array, DemandAhead, demand_ahead
 from forecaster.scaling.grounds import Grounds, NoGrounds, grounds_of, lead_of
 from forecaster.scaling.policy import KEPT_RISK_SHARE, Draft, Needs, guarded, may_apply, reverted, without_grounds
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
@@ -40,12 +40,13 @@ def decide(situation: Situation) -> Decision:
     risk, source = risk_in_use(situation.scaling, situation.budget_left)
     ahead = demand_ahead(grounds.forecast, situation.callers)
     covered = situation.now + lead_of(situation) + situation.refresh  # a raise of the next decision is ready from here
-    nearest = ahead.highest(situation.now, covered)
+    nearest, rates = ahead.highest(situation.now, covered), ahead.at_risk(risk)
     urgent = replicas_needed(nearest, grounds.capacity, risk)
-    ramped = _ramped(situation, grounds, ahead, risk, urgent)
+    ramped = _ramped(situation, grounds, ahead, (risk, rates), urgent)
     before, wanted = grounds.hpa.floor, max(urgent, ramped)
     kept = urgent if wanted >= before else replicas_needed(nearest, grounds.capacity, risk * KEPT_RISK_SHARE)
-    why = _why(situation, grounds, ahead, risk=(risk, source), covered=covered, needs=(urgent, ramped))
+    peak = ahead.peak(situation.now, covered, rates)
+    why = _why(situation, grounds, peak, risk=(risk, source), needs=(urgent, ramped))
     draft = guarded(situation, Draft(before, wanted, Needs(urgent, kept), (*why, *_unheard(situation))))
     plan: tuple[PlannedFloor, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
@@ -60,7 +61,7 @@ def decide(situation: Situation) -> Decision:
         plan=plan,
         warnings=warnings,
         quantile=1 - risk,
-        needed_at=_needed_at(situation, grounds, ahead, risk),
+        needed_at=_needed_at(situation, grounds, ahead, (risk, rates)),
     )
 
 
@@ -104,34 +105,37 @@ def _direction(draft: Draft) -> Literal["raise", "lower", "keep"]:
     return "lower" if draft.floor < draft.before else "keep"
 
 
-def _ramped(situation: Situation, grounds: Grounds, ahead: DemandAhead, risk: float, urgent: int) -> int:
+def _ramped(
+    situation: Situation, grounds: Grounds, ahead: DemandAhead, at_risk: tuple[float, Array], urgent: int
+) -> int:
     """Return what must stand now, so that raises of the largest step keep up with the demand after the lead."""
-    now, step, refresh = situation.now, situation.scaling.largest_step, situation.refresh
+    risk, rates = at_risk
+    now, step, refresh, low = situation.now, situation.scaling.largest_step, situation.refresh, grounds.capacity.low_rps
     covered = now + lead_of(situation) + refresh
-    at_risk, most = ahead.at_risk(risk), urgent
+    farthest = ahead.steps_in(now, covered + RAMP_DECISIONS * refresh)
+    if float(rates[farthest].max()) <= (urgent + step) * low:
+        return urgent  # surely: whatever the capacity, the first raise to come is enough
+    most = urgent
     for decisions in range(1, RAMP_DECISIONS + 1):
-        end = covered + decisions * refresh
-        highest = float(at_risk[ahead.steps_in(now, end)].max())
-        if highest <= (most + decisions * step) * grounds.capacity.low_rps:
-            continue  # surely not more than that, whatever the capacity: saves the exact answer
-        needed = replicas_needed(ahead.highest(now, end), grounds.capacity, risk)
-        most = max(most, needed - decisions * step)
+        until = ahead.steps_in(now, covered + decisions * refresh)
+        if float(rates[until].max()) > (most + decisions * step) * low:
+            needed = replicas_needed(ahead.highest_of(until), grounds.capacity, risk)
+            most = max(most, needed - decisions * step)
     return most
 
 
 def _why(
     situation: Situation,
     grounds: Grounds,
-    ahead: DemandAhead,
+    peak: tuple[float, datetime],
     *,
     risk: tuple[float, str],
-    covered: datetime,
     needs: tuple[int, int],
 ) -> tuple[str, ...]:
-    taken, source = risk
-    rps, at = ahead.peak(situation.now, covered, taken)
+    (taken, source), (rps, at) = risk, peak
     low, high = grounds.capacity.low_rps, grounds.capacity.high_rps
     each = f"{low:.4g} rps" if low == high else f"{low:.4g} to {high:.4g} rps"
+    covered = situation.now + lead_of(situation) + situation.refresh
     text = (
         f"demand stays under {rps:.4g} rps (at {clock(max(at, situation.now))}) until {clock(covered)} "
         f"with probability {1 - taken:.4g}: {needs[0]} replicas at {each}"
@@ -147,12 +151,14 @@ def _unheard(situation: Situation) -> tuple[str, ...]:
     return (f"without the demand of {', '.join(missing)}: no forecast",) if missing else ()
 
 
-def _needed_at(situation: Situation, grounds: Grounds, ahead: DemandAhead, risk: float) -> datetime | None:
+def _needed_at(
+    situation: Situation, grounds: Grounds, ahead: DemandAhead, at_risk: tuple[float, Array]
+) -> datetime | None:
     """Return the first instant at which the floor of before is too low at this risk; None when it never is."""
     capacity, floor = grounds.capacity, grounds.hpa.floor
+    risk, rates = at_risk
     first = ahead.steps_in(situation.now, situation.now).start
-    at_risk = ahead.at_risk(risk)[first:]
-    for index in np.flatnonzero(at_risk > floor * capacity.low_rps * (1 + 1e-9)).tolist():
+    for index in (rates[first:] > floor * capacity.low_rps * (1 + 1e-9)).nonzero()[0].tolist():
         chances = chance_of_too_few(ahead.curve(first + index), capacity, np.array([float(floor)]))
         if chances[0] > risk * (1 + 1e-9):
             return max(situation.now, ahead.start_of(first + index))

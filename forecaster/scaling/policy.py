@@ -76,7 +76,7 @@ def without_grounds(situation: Situation, lacking: NoGrounds) -> Draft:
     if since is None or situation.now - since <= HOLD_BLIND or hpa.floor <= hpa.operator_floor:
         return draft
     why = f"blind for more than {span(HOLD_BLIND)}: back to the operator's floor"
-    draft = draft.changed(hpa.operator_floor, why)
+    draft = replace(draft.changed(hpa.operator_floor, why), changed_by=(without_grounds.__name__,))
     return draft.warned(PlanWarning("blind", f"{lacking.reason} (since {clock(since)}); {why}"))
 
 

@@ -2,84 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from collector.catalog import Mode, Reactive, Scaling
-from forecaster.forecast.types import Forecast, NoForecast
+from collector.catalog import Mode
+from forecaster.forecast.types import NoForecast
 from forecaster.scaling.capacity import declared_capacity, in_clock_units, reactive_spec, replicas_for
 from forecaster.scaling.plan import decide, looked_at
-from forecaster.scaling.types import Capacity, Decision, HpaState, Situation, Skill
-
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-FIVE = timedelta(minutes=5)
-
-
-def minutes(count: float) -> timedelta:
-    return timedelta(minutes=count)
-
-
-SCALING = Scaling(
-    kind="local",
-    name="shop",
-    mode="act",
-    min_replicas=2,
-    max_replicas=20,
-    capacity_rps=(12.0, 14.0),
-    quantile=0.95,
-    lead=minutes(15),
-    largest_step=4,
-    cool_down=minutes(5),
-    reactive=Reactive(target_rps_per_replica=10.0),
+from forecaster.scaling.types import Capacity, Skill
+from tests.unit.scaling_fakes import (
+    CAPACITY,
+    FIVE,
+    NOW,
+    SCALING,
+    flat_then,
+    forecast_of,
+    hpa,
+    minutes,
+    said,
+    situation,
 )
-CAPACITY = Capacity(low_rps=12.0, high_rps=12.0, source="declared")
-
-
-def forecast_of(
-    rps: list[float], *, origin: datetime = NOW, levels: tuple[float, ...] = (0.5, 0.95, 0.99), spread: float = 0.0
-) -> Forecast:
-    """All quantiles are `rps` when spread is 0; else each next one is so much (a share) above the one before."""
-    starts = pd.to_datetime(origin.timestamp() + 300.0 * np.arange(len(rps)), unit="s", utc=True)
-    columns = {f"q{level:g}": np.array(rps) * (1 + spread) ** index for index, level in enumerate(levels)}
-    frame = pd.DataFrame({"ds": starts, **columns})
-    return Forecast("shop", origin, "by hand", FIVE, levels, frame, origin - minutes(600), origin)
-
-
-def hpa(floor: int, *, operator_floor: int = 2, ceiling: int = 20) -> HpaState:
-    return HpaState(operator_floor, floor, ceiling, desired=floor, current=floor, ready=floor)
-
-
-def situation(rps: list[float], floor: int = 2, **changes: Any) -> Situation:
-    plain = Situation(
-        now=NOW,
-        service="shop",
-        scaling=SCALING,
-        mode="act",
-        forecast=forecast_of(rps),
-        capacity=CAPACITY,
-        hpa=hpa(floor),
-        metric_at=NOW,
-        last_lowered_at=None,
-        backtest_passed=True,
-        refresh=FIVE,
-    )
-    return replace(plain, **changes)
-
-
-def flat_then(low: float, high: float, *, after_minutes: int, hours: int = 3) -> list[float]:
-    steps = after_minutes // 5
-    return [low] * steps + [high] * (hours * 12 - steps)
-
-
-def said(decision: Decision) -> str:
-    return " | ".join(decision.reasons)
 
 
 def test_the_floor_carries_the_quantile_until_the_next_decision_is_ready() -> None:
@@ -233,52 +177,6 @@ def test_the_floor_does_not_depend_on_more_future_than_it_looks_at() -> None:
         floor = int(random.integers(2, 20))
         long, short = decide(situation(rps, floor)), decide(situation(rps[:enough], floor))
         assert (long.floor_after, long.reasons) == (short.floor_after, short.reasons)
-
-
-@given(
-    rps=st.lists(st.floats(0, 2000), min_size=36, max_size=36),
-    operator_floor=st.integers(1, 10),
-    room=st.integers(0, 20),
-    at=st.floats(0, 1),
-    lowered=st.none() | st.integers(0, 30),
-    raised=st.none() | st.integers(0, 60),
-    mode=st.sampled_from(["observe", "recommend", "act"]),
-    passed=st.booleans(),
-    metric_age=st.none() | st.integers(0, 120),
-)
-def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(
-    rps: list[float],
-    operator_floor: int,
-    room: int,
-    at: float,
-    lowered: int | None,
-    raised: int | None,
-    mode: Mode,
-    passed: bool,
-    metric_age: int | None,
-) -> None:
-    ceiling = operator_floor + room
-    before = operator_floor + round(at * room)
-    decision = decide(
-        situation(
-            rps,
-            hpa=hpa(before, operator_floor=operator_floor, ceiling=ceiling),
-            last_lowered_at=None if lowered is None else NOW - minutes(lowered),
-            last_raised_at=None if raised is None else NOW - minutes(raised),
-            mode=mode,
-            backtest_passed=passed,
-            metric_at=None if metric_age is None else NOW - minutes(metric_age),
-        )
-    )
-    assert operator_floor <= decision.floor_after <= ceiling
-    assert before - decision.floor_after <= max(1, before // 5)
-    assert all(operator_floor <= planned.floor <= ceiling for planned in decision.plan)
-    assert decision.apply == (decision.floor_after != before and mode == "act" and passed)
-    assert decision.reasons
-    if decision.outcome in {"keep", "no_plan"}:
-        assert decision.floor_after == before
-    if lowered is not None and lowered < 5:
-        assert decision.floor_after >= before
 
 
 def test_a_capacity_in_real_seconds_is_divided_by_the_clocks_speed() -> None:
