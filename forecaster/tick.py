@@ -34,6 +34,7 @@ from forecaster.look import look, running_version
 from forecaster.order_store import settle_orders
 from forecaster.scaling.capacity import declared_capacity
 from forecaster.scaling.plan import decide
+from forecaster.scaling.rolling import LEVELS
 from forecaster.scaling.types import Decision, HpaState, Situation
 from forecaster.settings import Settings
 from forecaster.world import Memory, World, scaling_of
@@ -232,8 +233,8 @@ def load(world: World, service: Service, memory: Memory) -> None:
 
 
 def quantiles_for(settings: Settings, scaling: Scaling | None) -> tuple[float, ...]:
-    """Return the levels to forecast: those asked for, and the one that the service is scaled at."""
-    return tuple(sorted({*settings.quantiles, *((scaling.quantile,) if scaling else ())}))
+    """Return the levels to forecast: those asked for and, of a service that is scaled, those its backtest judges."""
+    return tuple(sorted({*settings.quantiles, *((*LEVELS, scaling.quantile) if scaling else ())}))
 
 
 def _changed(changes: store.LastChanges, decision: Decision) -> store.LastChanges:
