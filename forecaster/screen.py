@@ -24,6 +24,7 @@ from forecaster.store import StoredDecision
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CHART_COLUMNS = 72
 _MOST_ROWS = 24
+_SHOWN_LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)  # a scaled service has more than a terminal is wide; --json has all
 _BRANCHES = ("with_us", "without_us")
 
 
@@ -168,7 +169,8 @@ def show_scores(console: Console, service: str, summaries: Sequence[Summary], dr
     if not summaries:
         console.print(f"{service}: no forecast of this time has come true yet")
         return
-    levels = sorted({level for summary in summaries for level in summary.coverage})
+    known = sorted({level for summary in summaries for level in summary.coverage})
+    levels = [level for level in known if level in _SHOWN_LEVELS] or known
 
     def of(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
