@@ -1,7 +1,8 @@
 """What replicas carry, in the units of the clock in use, and the autoscaler's own settings in the same units.
 
 A capacity is declared and measured in requests per real second; demand is counted per second of the clock in use. Who
-compares the two converts here. Plans use the low end of the interval: a replica may carry more, it must not carry less.
+compares the two converts here. Plans take it to lie anywhere in its interval (`replicas`); who judges what has been
+takes the low end: a replica may carry more, it must not carry less.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ ROWS = st.lists(st.floats(0, 2000), min_size=36, max_size=36)
 def situations(draw: st.DrawFn) -> Situation:
     operator_floor = draw(st.integers(1, 10))
     ceiling = operator_floor + draw(st.integers(0, 20))
-    before = draw(st.integers(operator_floor, ceiling))
+    before = draw(st.integers(operator_floor, ceiling) | st.integers(1, 40))  # somebody may have moved the bounds
     ago = st.none() | st.integers(0, 120).map(lambda count: NOW - minutes(count))
     low = draw(st.floats(5, 50))
     window = BoundsWindow(
@@ -191,27 +191,32 @@ def situations(draw: st.DrawFn) -> Situation:
         changes_today=draw(st.integers(0, 4)),
         most_useful=draw(st.none() | st.integers(1, 40)),
         paused=draw(st.sampled_from([None, None, "by ada"])),
+        day_plan=draw(st.sampled_from([False, False, True])),
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(situations())
 def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(seen: Situation) -> None:
     assert seen.hpa is not None
     decision, before = decide(seen), seen.hpa.floor
     after = decision.floor_after
+    if seen.paused is not None:
+        assert (after, decision.apply) == (before, False)
+        return
     assert seen.hpa.operator_floor <= after <= seen.hpa.ceiling
+    if before > seen.hpa.ceiling:
+        assert after <= before
+        return
     assert before - after <= max(1, before // 5)
     assert all(seen.hpa.operator_floor <= planned.floor <= seen.hpa.ceiling for planned in decision.plan)
     assert decision.reasons
     assert decision.apply <= (after != before and seen.mode == "act" and seen.backtest_passed and seen.hpa.reverts < 2)
     if decision.outcome in {"keep", "no_plan"}:
         assert after == before
-    if seen.paused is not None:
-        assert (after, decision.apply) == (before, False)
     if seen.burning or (seen.last_lowered_at is not None and NOW - seen.last_lowered_at < SCALING.cool_down):
         assert after >= before
-    if after > before:
+    if after > max(before, seen.hpa.operator_floor):
         if seen.most_useful is not None:
             assert after <= seen.most_useful
         if seen.hpa.pending:
@@ -272,7 +277,7 @@ def test_the_same_situation_is_decided_alike_and_what_was_done_is_not_done_again
 
 @given(situations())
 def test_the_day_ahead_changes_no_decision(seen: Situation) -> None:
-    whole, short = decide(seen), decide(replace(seen, day_plan=False))
+    whole, short = decide(replace(seen, day_plan=True)), decide(replace(seen, day_plan=False))
     assert replace(whole, plan=(), warnings=()) == replace(short, warnings=())
 
 
