@@ -20,15 +20,15 @@ etcd=$(command -v etcd || true)
 mkdir -p "$out/build"
 ln -sf "$etcd" "$out/etcd"
 cd "$out/build"
-if [ ! -f .ready ]; then
-    rm -f go.mod go.sum
+if [ ! -f ".ready-$version" ]; then
+    rm -f go.mod go.sum .ready-* "$out/kube-apiserver" "$out/kube-controller-manager"
     go mod init kube >/dev/null 2>&1
     go_mod=$(go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/^\t"GoMod": "\(.*\)",\{0,1\}$/\1/p')
     go mod edit -require="k8s.io/kubernetes@v$version"
     sed -n 's/^\t*\(k8s\.io\/[a-z-]*\) v0\.0\.0\( .*\)\{0,1\}$/\1/p' "$go_mod" | sort -u | while read -r library; do
         go mod edit -replace="$library=$library@v0.${version#1.}"
     done
-    touch .ready
+    touch ".ready-$version"
 fi
 flags="-X k8s.io/component-base/version.gitVersion=v$version -X k8s.io/component-base/version.gitMajor=1"
 flags="-s -w $flags -X k8s.io/component-base/version.gitMinor=$(echo "$version" | cut -d. -f2)"

@@ -7,10 +7,9 @@ import pytest
 import yaml
 
 from forecaster.actuators.contract import FloorConflict
-from forecaster.actuators.gitops import handover
 from forecaster.actuators.ownership import SCALED_OBJECT
 from tests.kubernetes.cluster import APPLY, HPAS, MERGE
-from tests.kubernetes.cluster_fixtures import Shop, cluster, manifest_of, shop
+from tests.kubernetes.cluster_fixtures import Shop, cluster, shop
 
 __all__ = ["cluster", "shop"]
 
@@ -87,8 +86,7 @@ def test_a_floor_that_is_in_git_is_not_forced_until_it_is_handed_over(scaled: Sh
     with pytest.raises(FloorConflict, match="kind: ScaledObject\n      name: orders"):
         actuator.write_floor(name, 6)
     assert spec(scaled)["minReplicaCount"] == 2
-    body = manifest_of(handover(SCALED_OBJECT, scaled.namespace, "orders", floor=2))
-    scaled.cluster.ask("PATCH", path_of(scaled), body, how=APPLY, fieldManager="tidegauge", force="true")
+    scaled.hand_over(SCALED_OBJECT, path_of(scaled))
     assert actuator.write_floor(name, 6).operator_floor == 2
     assert actuator.release(name).floor == 2
 
