@@ -20,7 +20,7 @@ JSON ?=
 RECORD ?= 100M
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation bench-policy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ bench-app: .venv/.synced ## Measure the booking API: 10,000 users, caches, repli
 
 test-ablation: .venv/.synced ## Switch off each measure of the booking API: does its test notice?
 	@mkdir -p out && .venv/bin/python -m tests.ablation --json out/ablation.json
+
+bench-policy: .venv/.synced ## Play scaling policies on real traces (TRACES=folder); writes out/policy-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.policy --traces '$(TRACES)' --data out/policy-forecasts \
+	  --json out/policy-benchmark.json
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .
