@@ -19,8 +19,12 @@ TRACES ?= ../shared/traces
 JSON ?=
 RECORD ?= 100M
 
+# Where `make kube` puts its programs; KUBE_BUILD_JOBS=2 builds on two CPUs
+KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation bench-policy
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube
+.PHONY: bench-policy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -68,6 +72,12 @@ test-ablation: .venv/.synced ## Switch off each measure of the booking API: does
 bench-policy: .venv/.synced ## Play scaling policies on real traces (TRACES=folder); writes out/policy-benchmark.json
 	@mkdir -p out && .venv/bin/python -m benchmarks.policy --traces '$(TRACES)' --data out/policy-forecasts \
 	  --json out/policy-benchmark.json
+
+kube: ## Build a real Kubernetes API server and controller manager for the tests (Go and etcd wanted; a quarter of an hour)
+	@nice -n 19 tests/kubernetes/build-kube.sh '$(KUBE)'
+
+test-kube: .venv/.synced kube ## Test the Kubernetes actuator on them, and the simulated autoscaler against the real one
+	@KUBEBUILDER_ASSETS='$(KUBE)' .venv/bin/pytest tests/kubernetes
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .
