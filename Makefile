@@ -23,7 +23,7 @@ RECORD ?= 100M
 KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy .PHONY:
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -67,6 +67,10 @@ bench-app: .venv/.synced ## Measure the booking API: 10,000 users, caches, repli
 
 test-ablation: .venv/.synced ## Switch off each measure of the booking API: does its test notice?
 	@mkdir -p out && .venv/bin/python -m tests.ablation --json out/ablation.json
+
+bench-policy: .venv/.synced ## Play scaling policies on real traces (TRACES=folder); writes out/policy-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.policy --traces '$(TRACES)' --data out/policy-forecasts \
+	  --json out/policy-benchmark.json
 
 kube: ## Build a real Kubernetes API server and controller manager for the tests (Go and etcd wanted; a quarter of an hour)
 	@nice -n 19 tests/kubernetes/build-kube.sh '$(KUBE)'

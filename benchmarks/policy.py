@@ -26,7 +26,7 @@ from benchmarks.policy_speed import decisions_seconds, play_seconds
 from collector.sources.files import parse_csv
 from forecaster.forecast.types import DemandSeries
 from forecaster.policy_check import BacktestRequest
-from forecaster.policy_report import Ask, contest_json, field_from_csv, run_contest
+from forecaster.policy_report import Ask, contest_json, field_from_csv, make_forecasts, run_contest
 from forecaster.scaling.backtest import last_third
 from forecaster.scaling.contest import OURS, SETTINGS, Contest, Field
 from forecaster.settings import Settings
@@ -130,9 +130,8 @@ def main() -> int:
     contests = []
     for path in paths:
         ground = read_field(path, part=arguments.part)
-        contest = run_contest(
-            ground, Ask(processes=arguments.processes, kept=arguments.data), progress=_teller(path.stem)
-        )
+        ask, tell = Ask(processes=arguments.processes, kept=arguments.data), _teller(path.stem)
+        contest = run_contest(ground, ask, make_forecasts(ground, ask, progress=tell), progress=tell)
         contests.append(contest)
         print(
             f"\r{path.stem}: forecasts {contest.fit_seconds:.1f} s (0: stored), play {contest.play_seconds:.1f} s",

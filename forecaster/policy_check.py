@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
+
 from collector.catalog import Reactive, Scaling, Service
 from collector.clickhouse import Client
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.types import DemandSeries
 from forecaster.history import read_history, read_known
 from forecaster.instants import floored
-from forecaster.scaling.backtest import START_DELAY, BacktestError, PolicyBacktest, backtest_policy
+from forecaster.scaling.backtest import START_DELAY, BacktestError, PolicyBacktest, backtest_policy, last_third
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
+from forecaster.scaling.rolling import RollingForecasts
 from forecaster.settings import Settings
 from forecaster.shapes import plain_json
 from forecaster.store import StoredBacktest, write_backtest
 from forecaster.tick import scaling_of
 
 _LONGEST_HISTORY = timedelta(weeks=10)
+_FINEST_MET = timedelta(minutes=1)
 _TARGET_SHARE = 10 / 12  # of a replica's capacity that the autoscaler aims at, as in the shipped tidegauge.yaml
 _CEILING_OVER_PEAK = 1.5
 
@@ -56,18 +60,17 @@ def run_policy_backtest(
     *,
     now: datetime,
     request: BacktestRequest,
+    forecasts: RollingForecasts | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PolicyBacktest:
     """Judge the service's own policy, at its own risk, on its history before `now`, and store the verdict.
 
-    progress: called with the share that is done, 0..1. Raises BacktestError when there is no history, StoreError.
+    forecasts: from every decision of the window, made where not given. progress: called with the share that is done,
+    0..1. Raises BacktestError when there is no history, StoreError.
     """
     scaling = scaling_of(service)
     series = history_of(client, service, now=now, request=request)
-    window = None
-    if request.window is not None:
-        end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
-        window = (end - request.window, end)
+    window = window_of(series, request)
     verdict = backtest_policy(
         series,
         scaling=scaling,
@@ -77,8 +80,10 @@ def run_policy_backtest(
         start_delay=request.start_delay,
         refresh=request.settings.refresh,
         data_delay=request.data_delay,
+        demand=met_in(client, service, window),
         kept=request.kept,
         processes=request.processes,
+        forecasts=forecasts,
         progress=progress,
     )
     write_backtest(client, _stored(service.name, verdict, run_at=now))
@@ -93,6 +98,27 @@ def history_of(client: Client, service: Service, *, now: datetime, request: Back
     end = floored(min(now, known.end), known.step)
     rows = read_history(client, service.name, since=end - _LONGEST_HISTORY, until=end, step=known.step)
     return clean_series(service.name, rows, step=known.step, until=end)
+
+
+def window_of(series: DemandSeries, request: BacktestRequest) -> tuple[datetime, datetime]:
+    """Return what of a series is replayed. Raises BacktestError when that is nothing."""
+    if request.window is None:
+        return last_third(series)
+    end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
+    start = max(end - request.window, series.frame["ds"].iloc[0].to_pydatetime() + series.step)
+    if start >= end:
+        raise BacktestError(f"series {series.name!r}: expected more than one step of history, got less")
+    return start, end
+
+
+def met_in(client: Client, service: Service, window: tuple[datetime, datetime]) -> pd.DataFrame:
+    """Return the demand (`ds`, `rps`) that replicas met in a window, by the minute where all is known so finely."""
+    known = read_known(client, service.name, finest=_FINEST_MET)
+    if known is None:
+        raise BacktestError(f"service {service.name!r}: expected demand in the record, got none; import or record some")
+    rows = read_history(client, service.name, since=window[0], until=window[1], step=known.step)
+    series = clean_series(service.name, rows, step=known.step, until=window[1])
+    return series.frame.rename(columns={"y": "rps"})
 
 
 def scaling_for_peak(name: str, *, peak_rps: float, peak_replicas: int) -> Scaling:

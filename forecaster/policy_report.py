@@ -17,17 +17,19 @@ from collector.catalog import Service
 from collector.clickhouse import Client
 from forecaster.answers import read_csv
 from forecaster.forecast.demand import clean_series
-from forecaster.forecast.types import DemandSeries
 from forecaster.instants import text_of
-from forecaster.policy_check import BacktestRequest, history_of, scaling_for_peak
-from forecaster.scaling.backtest import BacktestError, horizons_for, last_third, levels_for
+from forecaster.policy_check import BacktestRequest, history_of, met_in, scaling_for_peak, window_of
+from forecaster.scaling.backtest import horizons_for, levels_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.scaling.contest import OURS, REACTIVE, SETTINGS, Contest, Entry, Field, hold_shared
-from forecaster.scaling.rolling import origins_of, roll
+from forecaster.scaling.counterfactual import FloorSet, WeekApart, weeks_apart
+from forecaster.scaling.rolling import RollingForecasts, origins_of, roll
+from forecaster.store import read_decisions
 from forecaster.tick import scaling_of
 
 WARM_UP = timedelta(days=2)  # forecasts before the window, from whose errors the mean forecast's margin is learnt
-FORECASTS_SHARE = 0.8
+COMPARED = timedelta(weeks=8)
+MOST_DECISIONS = 50_000
 KEPT = "forecasts"  # folder of TIDEGAUGE_DATA
 
 
@@ -61,7 +63,7 @@ def field_from_csv(path: Path, *, peak_replicas: int, request: BacktestRequest) 
     return Field(
         series=series,
         met=met.frame.rename(columns={"y": "rps"}),
-        window=_window(series, met, request),
+        window=window_of(series, request),
         scaling=scaling,
         capacity=declared_capacity(scaling, speed=request.speed),
         spec=reactive_spec(scaling, speed=request.speed),
@@ -75,11 +77,11 @@ def field_from_record(client: Client, service: Service, *, now: datetime, reques
     """Return a service's history as a field, its own autoscaler under every floor. Raises ValueError, StoreError."""
     scaling = scaling_of(service)
     series = history_of(client, service, now=now, request=request)
-    spec = reactive_spec(scaling, speed=request.speed)
+    window, spec = window_of(series, request), reactive_spec(scaling, speed=request.speed)
     return Field(
         series=series,
-        met=series.frame.rename(columns={"y": "rps"}),
-        window=_window(series, series, request),
+        met=met_in(client, service, window),
+        window=window,
         scaling=scaling,
         capacity=declared_capacity(scaling, speed=request.speed),
         spec=spec,
@@ -90,18 +92,46 @@ def field_from_record(client: Client, service: Service, *, now: datetime, reques
     )
 
 
-def run_contest(ground: Field, ask: Ask, *, progress: Callable[[float], None] | None = None) -> Contest:
-    """Make the forecasts, or read them, and play. progress: the share that is done. Raises ValueError."""
-    timing = {"window": ground.window, "refresh": ground.refresh, "data_delay": ground.data_delay}
-    forecasts = roll(
+def apart_from_record(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> list[WeekApart]:
+    """Return the weeks with us and without us since the first floor of the last two months. Raises StoreError."""
+    scaling, since = scaling_of(service), now - COMPARED
+    stored = read_decisions(client, service.name, since=since, until=now, limit=MOST_DECISIONS, changes_only=True)
+    floors = [FloorSet(one.decision.at, one.decision.floor_after) for one in reversed(stored) if one.applied]
+    if not floors:
+        return []
+    return weeks_apart(
+        met_in(client, service, (floors[0].at, now)),
+        floors,
+        capacity=declared_capacity(scaling, speed=request.speed),
+        spec=reactive_spec(scaling, speed=request.speed),
+        start_delay=request.start_delay,
+    )
+
+
+def make_forecasts(ground: Field, ask: Ask, *, progress: Callable[[float], None] | None = None) -> RollingForecasts:
+    """Make the forecasts from every decision of the window, or read them where they are kept."""
+    earlier = WARM_UP if "mean" in ask.policies else timedelta(0)
+    return roll(
         ground.series,
-        origins=origins_of(ground.series, before=WARM_UP, **timing),  # type: ignore[arg-type]  # by their names
+        origins=origins_of(
+            ground.series,
+            window=ground.window,
+            refresh=ground.refresh,
+            data_delay=ground.data_delay,
+            before=earlier,
+        ),
         horizons=horizons_for(ground.series, ground.scaling, ground.refresh, ground.data_delay),
         levels=levels_for(ground.scaling),
         kept=ask.kept,
         processes=ask.processes,
-        progress=_part(progress, 0.0, FORECASTS_SHARE),
+        progress=progress,
     )
+
+
+def run_contest(
+    ground: Field, ask: Ask, forecasts: RollingForecasts, *, progress: Callable[[float], None] | None = None
+) -> Contest:
+    """Play the policies asked for. progress: the share that is done. Raises ContestError."""
     own, target = round(1 - ground.scaling.quantile, 6), ground.spec.target_per_replica / ground.capacity.low_rps
     settings = {
         **SETTINGS,
@@ -109,12 +139,7 @@ def run_contest(ground: Field, ask: Ask, *, progress: Callable[[float], None] | 
         REACTIVE: tuple(sorted({*SETTINGS[REACTIVE], round(target, 4)})),
     }
     return hold_shared(
-        ground,
-        forecasts,
-        policies=ask.policies,
-        settings=settings,
-        processes=ask.processes,
-        progress=_part(progress, FORECASTS_SHARE, 1 - FORECASTS_SHARE),
+        ground, forecasts, policies=ask.policies, settings=settings, processes=ask.processes, progress=progress
     )
 
 
@@ -150,17 +175,3 @@ def front(entries: Sequence[Entry]) -> list[Entry]:
         if not kept or entry.toll.under_provisioned_minutes < kept[-1].toll.under_provisioned_minutes:
             kept.append(entry)
     return kept
-
-
-def _window(series: DemandSeries, met: DemandSeries, request: BacktestRequest) -> tuple[datetime, datetime]:
-    if request.window is None:
-        return last_third(series)
-    end = min(one.frame["ds"].iloc[-1].to_pydatetime() + one.step for one in (series, met))
-    start = max(end - request.window, series.frame["ds"].iloc[0].to_pydatetime() + series.step)
-    if start >= end:
-        raise BacktestError(f"series {series.name!r}: expected more than one step of history, got less")
-    return start, end
-
-
-def _part(progress: Callable[[float], None] | None, before: float, share: float) -> Callable[[float], None] | None:
-    return None if progress is None else lambda done: progress(before + share * done)

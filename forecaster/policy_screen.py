@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
@@ -9,6 +11,7 @@ from collector.catalog import Cost
 from forecaster.instants import text_of
 from forecaster.scaling.backtest import PolicyBacktest
 from forecaster.scaling.contest import REACTIVE, Contest, Entry
+from forecaster.scaling.counterfactual import WeekApart
 
 _HEADINGS = (
     "policy", "setting", "short min", "asked", "was", "depth", "SLO", "replica-h", "cost", "over", "margin", "events",
@@ -37,6 +40,25 @@ def show_contest(console: Console, contest: Contest, price: Cost | None) -> None
     console.print(table)
     console.print(_LEGEND)
     console.print(f"forecasts {contest.fit_seconds:.1f} s (0: stored ones), play {contest.play_seconds:.1f} s")
+
+
+def show_apart(console: Console, weeks: Sequence[WeekApart]) -> None:
+    """Print what each week since the first floor would have been without us; nothing when there is none."""
+    if not weeks:
+        return
+    title = "Since our first floor: minutes under-provisioned and replica-hours, both simulated on the demand that came"
+    table = Table(title=title, title_justify="left", box=None)
+    for heading in ("week from", "short with us", "without", "hours with us", "without"):
+        table.add_column(heading, justify="left" if heading == "week from" else "right")
+    for week in weeks:
+        figures = (
+            week.with_us_minutes,
+            week.without_us_minutes,
+            week.with_us_replica_hours,
+            week.without_us_replica_hours,
+        )
+        table.add_row(text_of(week.starts_at), *(f"{figure:,.1f}" for figure in figures))
+    console.print(table)
 
 
 def show_verdict(console: Console, verdict: PolicyBacktest) -> None:

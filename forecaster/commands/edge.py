@@ -138,13 +138,13 @@ def world(told_by: Settings) -> Iterator[World]:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[float], None]]:
+def progress(doing: str = "playing the past") -> Iterator[Callable[[float], None]]:
     """A progress bar on stderr, of a share from 0 to 1; rich draws none where nobody looks."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("playing the past", total=1.0)
+        task = bar.add_task(doing, total=1.0)
         yield lambda share: bar.update(task, completed=share)
 
 

@@ -54,11 +54,20 @@ def backtest_policy(
     from forecaster.charts import write_chart
     from forecaster.policy_charts import contest_svg
     from forecaster.policy_check import BacktestRequest, run_policy_backtest
-    from forecaster.policy_report import KEPT, Ask, contest_json, field_from_csv, field_from_record, run_contest
-    from forecaster.policy_screen import show_contest, show_verdict
+    from forecaster.policy_report import (
+        KEPT,
+        Ask,
+        apart_from_record,
+        contest_json,
+        field_from_csv,
+        field_from_record,
+        make_forecasts,
+        run_contest,
+    )
+    from forecaster.policy_screen import show_apart, show_contest, show_verdict
     from forecaster.scaling.contest import chosen
 
-    verdict, price = None, None
+    verdict, price, apart = None, None, []
     with edge.told():
         edge.exactly_one(service, csv)
         settings, span, policies = edge.settings(), edge.window(window), chosen(policy)
@@ -67,8 +76,8 @@ def backtest_policy(
         if csv is not None:
             request = BacktestRequest(settings, window=span)
             ground = field_from_csv(csv, peak_replicas=peak_replicas, request=request)
-            with edge.progress() as progress:
-                contest = run_contest(ground, ask, progress=progress)
+            with edge.progress("forecasting the past") as progress:
+                forecasts = make_forecasts(ground, ask, progress=progress)
         else:
             catalog, settings = edge.configuration()
             known = catalog.service(service or "")
@@ -77,16 +86,22 @@ def backtest_policy(
                 speed, now = world.clock.speed_now(), world.clock.now()
                 request = BacktestRequest(settings, speed, span, kept=kept, processes=processes)
                 ground = field_from_record(world.client, known, now=now, request=request)
-                with edge.progress() as progress:  # the forecasts made here are the verdict's too
-                    contest = run_contest(ground, ask, progress=progress)
-                with edge.progress() as progress:
-                    verdict = run_policy_backtest(world.client, known, now=now, request=request, progress=progress)
+                with edge.progress("forecasting the past") as progress:
+                    forecasts = make_forecasts(ground, ask, progress=progress)
+                with edge.progress("judging") as progress:
+                    verdict = run_policy_backtest(
+                        world.client, known, now=now, request=request, forecasts=forecasts, progress=progress
+                    )
+                apart = apart_from_record(world.client, known, now=now, request=request)
+        with edge.progress() as progress:
+            contest = run_contest(ground, ask, forecasts, progress=progress)
         if chart is not None:
             write_chart(chart, contest_svg(contest))
     if as_json:
         edge.print_json(contest_json(contest))
     else:
         show_contest(edge.console(), contest, price)
+        show_apart(edge.console(), apart)
     if verdict is not None:
         show_verdict(edge.console() if not as_json else edge.aside(), verdict)
         raise typer.Exit(0 if verdict.passed else 1)

@@ -28,7 +28,6 @@ from forecaster.scaling.types import Capacity, Decision
 REFRESH = timedelta(minutes=5)
 START_DELAY = timedelta(minutes=2)
 DATA_DELAY = timedelta(seconds=0)
-LONGEST_WINDOW = timedelta(weeks=4)
 FORECASTS_SHARE = 0.9  # of the work, where they are not on disk
 
 
@@ -134,23 +133,25 @@ def backtest_policy(
     start_delay: timedelta = START_DELAY,
     refresh: timedelta = REFRESH,
     data_delay: timedelta = DATA_DELAY,
+    demand: pd.DataFrame | None = None,
     allowed_extra_cost: float = 0.25,
     kept: Path | None = None,
     processes: int = 1,
+    forecasts: RollingForecasts | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PolicyBacktest:
-    """Replay the policy over `window` (the last third, four weeks at most) and judge it.
+    """Replay the policy over `window` (the last third) and judge it. demand: as of `replay`.
 
     Passed: less under-provisioned time than the autoscaler alone (or none, where that had none either), for at most
-    1 + allowed_extra_cost times its replica-seconds. kept, processes: see `rolling.roll`. Raises BacktestError when
-    there is nothing to replay.
+    1 + allowed_extra_cost times its replica-seconds. forecasts: from every decision of the window; kept, processes: how
+    they are made where not given (`rolling.roll`). Raises BacktestError when there is nothing to replay.
     """
-    window = window or last_third(series, longest=LONGEST_WINDOW)
+    window = window or last_third(series)
 
     def told(before: float, share: float) -> Callable[[float], None] | None:
         return None if progress is None else lambda done: progress(before + share * done)
 
-    forecasts = roll(
+    forecasts = forecasts or roll(
         series,
         origins=origins_of(series, window=window, refresh=refresh, data_delay=data_delay),
         horizons=horizons_for(series, scaling, refresh, data_delay),
@@ -168,6 +169,7 @@ def backtest_policy(
         start_delay=start_delay,
         refresh=refresh,
         data_delay=data_delay,
+        demand=demand,
         forecasts=forecasts,
         progress=told(FORECASTS_SHARE, 1 - FORECASTS_SHARE),
     )
@@ -186,13 +188,12 @@ def horizons_for(series: DemandSeries, scaling: Scaling, refresh: timedelta, dat
     return -(-(looked_at(scaling, refresh) + series.step + data_delay) // series.step)
 
 
-def last_third(series: DemandSeries, *, longest: timedelta = timedelta.max) -> tuple[datetime, datetime]:
-    """Return the last third of a series, or the newest part of it. Raises BacktestError for less than two steps."""
+def last_third(series: DemandSeries) -> tuple[datetime, datetime]:
+    """Return the last third of a series. Raises BacktestError for less than two steps."""
     if len(series.frame) < 2:
         raise BacktestError(f"series {series.name!r}: expected a history to replay, got {len(series.frame)} steps")
     start, end = series.frame["ds"].iloc[0].to_pydatetime(), series.frame["ds"].iloc[-1].to_pydatetime() + series.step
-    third = (end - start) / 3 // series.step * series.step
-    return end - min(third, longest), end
+    return end - max(series.step, (end - start) / 3 // series.step * series.step), end
 
 
 def _made_on_the_way(series: DemandSeries, scaling: Scaling, refresh: timedelta, data_delay: timedelta) -> ForecastFrom:

@@ -133,7 +133,8 @@ def import_history(stack: Stack, rise_at: datetime) -> None:
 
 def prove_policy(stack: Stack) -> None:
     """Let the policy be judged on the last day of the history, with a decision every five minutes as is usual."""
-    done = stack.run("backtest", "policy", SERVICE, "--window", "24h", TIDEGAUGE_FORECAST_REFRESH="5m")
+    asked = ("backtest", "policy", SERVICE, "--policy", "tidegauge,hpa", "--window", "24h")
+    done = stack.run(*asked, TIDEGAUGE_FORECAST_REFRESH="5m")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -124,4 +124,5 @@ class LiveLanes:
             backtest_passed=True,  # this is the backtest
             refresh=self._refresh,
             changes_today=len(lane.changes),
+            day_plan=False,
         )
