@@ -34,6 +34,7 @@ _SOURCES = {  # target: what runs in it
     "cluster": ("tidegauge/cluster", "reference_app", "collector", _CLOCK),
     "loadgen": ("loadgen", _CLOCK),
 }
+ROUTES_OF_STREAMLIT = ("/_stcore/health",)  # as the stack's own part asks it
 _PARTS = {"loadgen": "load-desk"}  # targets that the stack calls otherwise
 
 
@@ -49,7 +50,7 @@ class Component:
 
     def answers(self, path: str) -> bool:
         """Tell whether a path is a route of it: written out in its sources (Streamlit's: in the stack's part)."""
-        return path == "/_stcore/health" if self.target == "dashboard" else f'"{path}"' in self.text
+        return path in ROUTES_OF_STREAMLIT if self.target == "dashboard" else path in _routes(self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class Foreign:
     programs: frozenset[str]
     words: frozenset[str]
     names: frozenset[str]
+
+
+@cache
+def _routes(target: str) -> frozenset[str]:
+    return frozenset(re.findall(r'"(/[a-z_/-]+)"', components()[target].text))
 
 
 @cache
@@ -115,6 +121,7 @@ def foreign() -> Mapping[str, Foreign]:
     }
 
 
+@cache
 def target_of(image: str) -> str | None:
     """Return the target of an image of ours, by its whole reference; None for everything else."""
     match = re.fullmatch(rf"{IMAGES['ours']['name']}/([a-z-]+):{re.escape(IMAGES['ours']['version'])}", image)
