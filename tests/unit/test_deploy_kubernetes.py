@@ -17,8 +17,8 @@ import yaml
 
 from collector.catalog import read_catalog
 from tests.deployment.build import BuildError, build, by_name, read_sources
-from tests.deployment.kubernetes_check import FOLDER, SECRETS, World, kubernetes_findings
 from tests.deployment.known import IMAGES, ROOT, components
+from tests.deployment.kubernetes_check import FOLDER, SECRETS, World, kubernetes_findings
 from tests.deployment.mutate import mutations
 from tests.deployment.network_check import network_findings
 
@@ -141,7 +141,7 @@ def test_the_platform_scales_within_the_autoscalers_own_bounds():
 
     assert scaling is not None
     assert (scaling.min_replicas, scaling.max_replicas) == (spec["minReplicas"], spec["maxReplicas"])
-    assert scaling.target.name == spec["scaleTargetRef"]["name"]
+    assert (scaling.kind, scaling.namespace, scaling.name) == ("kubernetes", "tidegauge", "reference-app")
 
 
 def test_the_adapter_makes_requests_per_second_of_a_histogram_that_the_app_has():
@@ -169,7 +169,10 @@ def test_nothing_may_talk_before_it_is_named_and_only_the_forecaster_asks_the_ku
 def test_what_serves_people_survives_the_loss_of_a_machine_and_of_a_zone():
     world = base()
     for name in ("reference-app", "edge", "jobs", "forecaster"):
-        spread = {each["topologyKey"] for each in world.named("Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]}
+        spread = {
+            each["topologyKey"]
+            for each in world.named("Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        }
         assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
         assert world.named("PodDisruptionBudget", name) is not None
     assert world.named("Deployment", "forecaster")["spec"]["replicas"] == 2

@@ -13,7 +13,9 @@ from tests.deployment.terraform_check import FOLDER, read_all, terraform_finding
 
 MODULES = read_all()
 TEXTS = {
-    name: "".join(path.read_text() for path in sorted((FOLDER if name == "." else FOLDER / "modules" / name).glob("*.tf")))
+    name: "".join(
+        path.read_text() for path in sorted((FOLDER if name == "." else FOLDER / "modules" / name).glob("*.tf"))
+    )
     for name in MODULES
 }
 
@@ -59,8 +61,8 @@ def test_every_figure_of_a_region_is_held(region: str, key: str, value: Any):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("var.domain", "var.domainx"), ("local.purposes", "local.purposesx"), ("module.us_east_1.database_arn", "module.us.arn"),
-     ("random_password.redis", "random_password.redisx")],
+    [("var.domain", "var.domainx"), ("local.purposes", "local.purposesx"),
+     ("module.us_east_1.database_arn", "module.us.arn"), ("random_password.redis", "random_password.redisx")],
 )  # fmt: skip
 def test_a_name_that_nobody_declares_is_noticed(old: str, new: str):
     assert old in TEXTS["."]
