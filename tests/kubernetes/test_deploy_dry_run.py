@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 
+from forecaster.actuators.kubernetes import connect
 from tests.deployment.build import build, read_sources
 from tests.deployment.kubernetes_check import FOLDER
-from tests.kubernetes.cluster import ADMIN_TOKEN
+from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER_TOKEN
 from tests.kubernetes.real_api import need_assets, running_kubernetes
+from tidegauge.doctor.probes import ask_rights
 
 pytestmark = pytest.mark.server
 
@@ -62,3 +65,24 @@ def test_it_refuses_a_field_that_it_does_not_know(kubeconfig):
 
     assert said.returncode != 0
     assert "daten" in said.stderr
+
+
+def test_the_doctor_finds_what_the_forecaster_may_do_and_what_not(kubeconfig):
+    rights = SOURCES[FOLDER / "base" / "forecaster-rbac.yaml"]
+    assert applied(kubeconfig, rights, dry=False).returncode == 0
+    wanted = [("patch", "autoscaling", "horizontalpodautoscalers", "tidegauge"), ("get", "", "secrets", "tidegauge")]
+
+    with running_as(kubeconfig, FORECASTER_TOKEN) as api:
+        found = ask_rights(api, wanted)
+
+    assert [each.allowed for each in found] == [True, False]
+
+
+@contextmanager
+def running_as(kubeconfig, token: str):
+    """The API as the holder of another token sees it."""
+    other = kubeconfig.with_name("other.kubeconfig")
+    other.write_text(kubeconfig.read_text().replace(ADMIN_TOKEN, token))
+    api = connect(kubeconfig=other, context=None, in_cluster=False)
+    yield api
+    api.close()
