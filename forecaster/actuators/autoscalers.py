@@ -116,9 +116,7 @@ class KubernetesAutoscalers:
         except ApiRefusal as refusal:
             if refusal.status == 409:
                 holders = ", ".join(message.removeprefix("conflict with ") for _, _, message in refusal.causes)
-                raise FloorConflict(
-                    f"{what}: {self._hand_over(name, read_floor(self._kind, found), holders or refusal.message)}"
-                ) from refusal
+                raise FloorConflict(f"{what}: {self._hand_over(name, found, holders or refusal.message)}") from refusal
             raise FloorRefused(f"{what}: {refusal}") from refusal
 
     def _patch(self, name: str, patch: Mapping[str, Any], how: Any, *, dry_run: bool = False) -> dict[str, Any]:
@@ -169,12 +167,11 @@ class KubernetesAutoscalers:
             return FloorRefused(f"{self._kind.name} {name}: {owner}")
         floor = read_floor(self._kind, found)
         if floor.held_by is not None:
-            return FloorConflict(self._hand_over(name, floor, floor.held_by))
+            return FloorConflict(self._hand_over(name, found, floor.held_by))
         return FloorRefused(_lost(self._kind, found)) if floor.operators is None else None
 
-    def _hand_over(self, name: str, floor: Floor, held_by: str) -> str:
-        operators = floor.value if floor.operators is None else floor.operators
-        return gitops.how_to_hand_over(self._kind, *self._split(name), floor=operators, held_by=held_by)
+    def _hand_over(self, name: str, found: Mapping[str, Any], held_by: str) -> str:
+        return gitops.how_to_hand_over(self._kind, *self._split(name), found=found, held_by=held_by)
 
     def _count_reverts(self, name: str, floor: Floor) -> int:
         """Count how often the field was ours and then another's, within half an hour."""
@@ -235,10 +232,20 @@ def _lost(kind: Kind, found: Mapping[str, Any]) -> str:
 
 
 def _unexpected(kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any], *, floor: int) -> list[str]:
-    """Return what of the spec a dry run changed beside the floor, or that it did not change the floor."""
-    old, new = dict(before.get("spec") or {}), dict(after.get("spec") or {})
-    old[kind.floor_field] = floor
-    return sorted(f"spec.{key}" for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    """Return what a dry run changed beside the floor and our annotation, or that it did not change the floor.
+
+    Whoever made us the owner of more than we apply would have us remove it.
+    """
+    old, new = _settings_of(before), _settings_of(after)
+    old[f"spec.{kind.floor_field}"] = floor
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _settings_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = found.get("metadata") or {}
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != OPERATOR_FLOOR}
+    parts = {"spec": found.get("spec"), "metadata.labels": metadata.get("labels"), "metadata.annotations": annotations}
+    return {f"{part}.{key}": value for part, settings in parts.items() for key, value in (settings or {}).items()}
 
 
 def _instant(text: str) -> datetime | None:

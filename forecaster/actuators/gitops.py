@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from forecaster.actuators.contract import FIELD_MANAGER
-from forecaster.actuators.ownership import OPERATOR_FLOOR, Kind
+from forecaster.actuators.ownership import OPERATOR_FLOOR, Kind, owns
 
 
-def how_to_hand_over(kind: Kind, namespace: str, name: str, *, floor: int, held_by: str) -> str:
-    """Return why a floor is not written that another field manager holds, and three ways to let us have it."""
+def how_to_hand_over(kind: Kind, namespace: str, name: str, *, found: Mapping[str, Any], held_by: str) -> str:
+    """Return why a floor is not written that another field manager holds, and how to let us have it."""
     field = f"spec.{kind.floor_field}"
     return f"""\
 {field} of {kind.name} {namespace}/{name} is held by {held_by}; it is not taken by force. To hand it over, once:
-{handover(kind, namespace, name, floor=floor)}
+{handover(kind, namespace, name, found=found)}
 and let nobody set it back. Argo CD, in the Application:
 {argo_cd(kind, namespace, name)}
 Flux, in the HelmRelease (or, in a Kustomization, leave {field} out of the manifest):
 {flux(kind, name)}
-kubectl or Helm alone: leave {field} out of the manifest."""
+kubectl or Helm alone: docs/kubernetes.md."""
 
 
-def handover(kind: Kind, namespace: str, name: str, *, floor: int) -> str:
-    """Return the shell command that makes us the field's only owner and notes the operator's own floor.
+def handover(kind: Kind, namespace: str, name: str, *, found: Mapping[str, Any]) -> str:
+    """Return the shell command that makes the floor nobody's, as the object is now, and changes nothing else of it.
 
-    It sets one replica more: a field that is applied as it is would be shared. Our next decision takes that one back.
+    Not a forced apply in our name: kubectl would hand us every field that a client-side apply ever set.
     """
-    return f"""\
-kubectl apply --server-side --force-conflicts --field-manager={FIELD_MANAGER} -f - <<'EOF'
-apiVersion: {kind.api_version}
-kind: {kind.name}
-metadata: {{name: {name}, namespace: {namespace}, annotations: {{{OPERATOR_FLOOR}: "{floor}"}}}}
-spec: {{{kind.floor_field}: {floor + 1}}}  # one more: a field changes hands only when it changes
-EOF"""
+    entries = (found.get("metadata") or {}).get("managedFields") or []
+    steps = []
+    for index, entry in enumerate(entries):
+        if entry.get("manager") != FIELD_MANAGER and owns(entry, "f:spec", f"f:{kind.floor_field}"):
+            at = f"/metadata/managedFields/{index}"
+            steps.append({"op": "test", "path": f"{at}/manager", "value": entry["manager"]})
+            steps.append({"op": "remove", "path": f"{at}/fieldsV1/f:spec/f:{kind.floor_field}"})
+    resource = f"{kind.plural}.{kind.group}"
+    return f"kubectl -n {namespace} patch {resource} {name} --type=json -p '{json.dumps(steps)}'"
 
 
 def argo_cd(kind: Kind, namespace: str, name: str) -> str:

@@ -74,7 +74,7 @@ def read_floor(kind: Kind, found: Mapping[str, Any]) -> Floor:
     value = spec.get(kind.floor_field)
     value = kind.default_floor if value is None else int(value)
     entries = (found.get("metadata") or {}).get("managedFields") or []
-    owners = [entry for entry in entries if _owns(entry, "f:spec", f"f:{kind.floor_field}")]
+    owners = [entry for entry in entries if owns(entry, "f:spec", f"f:{kind.floor_field}")]
     ours = any(entry.get("manager") == FIELD_MANAGER for entry in owners)
     others = [entry for entry in owners if entry.get("manager") != FIELD_MANAGER]
     touched = any(entry.get("manager") == FIELD_MANAGER for entry in entries)
@@ -107,7 +107,7 @@ def farewell_patch(kind: Kind, found: Mapping[str, Any]) -> dict[str, Any]:
     """
     metadata = found["metadata"]
     others = [entry for entry in metadata.get("managedFields") or [] if entry.get("manager") != FIELD_MANAGER]
-    keeps = any(_owns(entry, "f:metadata", "f:annotations", f"f:{OPERATOR_FLOOR}") for entry in others)
+    keeps = any(owns(entry, "f:metadata", "f:annotations", f"f:{OPERATOR_FLOOR}") for entry in others)
     return {
         "metadata": {
             "resourceVersion": metadata["resourceVersion"],
@@ -150,20 +150,21 @@ def paused_by(kind: str, found: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _kept(found: Mapping[str, Any], *, ours: bool, value: int) -> int | None:
-    text = ((found.get("metadata") or {}).get("annotations") or {}).get(OPERATOR_FLOOR)
-    if text is None:
-        return None if ours else value
-    return int(text) if text.isdecimal() else None
-
-
-def _owns(entry: Mapping[str, Any], *path: str) -> bool:
+def owns(entry: Mapping[str, Any], *path: str) -> bool:
+    """Say whether a field manager's entry names this field."""
     fields: Any = entry.get("fieldsV1") or {}
     for part in path:
         if not isinstance(fields, Mapping) or part not in fields:
             return False
         fields = fields[part]
     return True
+
+
+def _kept(found: Mapping[str, Any], *, ours: bool, value: int) -> int | None:
+    text = ((found.get("metadata") or {}).get("annotations") or {}).get(OPERATOR_FLOOR)
+    if text is None:
+        return None if ours else value
+    return int(text) if text.isdecimal() else None
 
 
 def _named(entry: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ class Capacity:
     low_rps: float
     high_rps: float
     source: str
+    id: str | None = None  # of the measurement, in the audit; None: declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ class Situation:
     refresh: time until the next decision, which this one must see to; stopping short of it would miss the lead.
     paused: who stopped all changes and why; burning: the SLOs that page now; budget_left: the least share of an error
     budget that is left (may be negative); lead: measured from our own changes, None until enough are known;
-    most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law.
+    most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law;
+    planned_at: when a decision last had grounds for a plan, None where nobody remembers; day_plan: false leaves out the
+    plan and the warnings of the day ahead, which no floor depends on (a replay reads neither).
     """
 
     now: datetime
@@ -95,6 +98,8 @@ class Situation:
     changes_today: int = 0
     most_useful: int | None = None
     callers: tuple[Caller, ...] = ()
+    planned_at: datetime | None = None
+    day_plan: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from forecaster.actuators.autoscalers import KubernetesAutoscalers
 from forecaster.actuators.gitops import handover
 from forecaster.actuators.ownership import HPA, Kind
 from forecaster.actuators.target import Surroundings
-from tests.kubernetes.cluster import APPLY, BASE, DEPLOYMENTS, HPAS, MERGE, Cluster
+from tests.kubernetes.cluster import BASE, DEPLOYMENTS, HPAS, MERGE, Cluster
 from tests.kubernetes.memory_api import memory_kubernetes
 from tests.kubernetes.real_api import need_assets, running_kubernetes
 
@@ -90,21 +91,17 @@ class Shop:
         """What `kubectl edit` or a client-side apply does."""
         self.cluster.ask("PATCH", path or self.hpa_path, patch, how=MERGE, fieldManager=manager)
 
-    def hand_over(self, floor: int = 3) -> None:
+    def hand_over(self, kind: Kind = HPA, path: str = "") -> None:
         """What the shell command of our own error message does."""
-        body = manifest_of(handover(HPA, self.namespace, "reference-app", floor=floor))
-        self.cluster.ask("PATCH", self.hpa_path, body, how=APPLY, fieldManager="tidegauge", force="true")
+        path = path or self.hpa_path
+        command = handover(kind, self.namespace, path.rpartition("/")[2], found=self.cluster.ask("GET", path))
+        steps = json.loads(command.split("-p '")[1].removesuffix("'"))
+        self.cluster.ask("PATCH", path, steps, how="application/json-patch+json", fieldManager="kubectl-patch")
 
     def events(self) -> list[tuple[str, str, str]]:
         """Events of the namespace: type, reason, message."""
         found = self.cluster.ask("GET", f"/api/v1/namespaces/{self.namespace}/events")["items"]
         return [(e["type"], e["reason"], e["message"]) for e in found if e["source"].get("component") == "tidegauge"]
-
-
-def manifest_of(command: str) -> dict[str, Any]:
-    """Return what a shell command feeds to kubectl."""
-    found: dict[str, Any] = yaml.safe_load(command.split("<<'EOF'\n")[1].removesuffix("EOF"))
-    return found
 
 
 @pytest.fixture

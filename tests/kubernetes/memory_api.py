@@ -85,7 +85,9 @@ class MemoryApi:
             after = applied(manager, before, body, force=query.get("force") == "true")
         else:
             found = self._found(at)
-            wanted = _merged(found, body) if method == "PATCH" else body
+            wanted = body
+            if method == "PATCH":
+                wanted = _stepped(found, body) if "json-patch" in how else _merged(found, body)
             if at.sub == "status":
                 wanted = {**copy.deepcopy(found), "status": wanted.get("status")}
             asked = wanted["metadata"].get("resourceVersion")
@@ -255,6 +257,21 @@ def _merged(found: Any, patch: Any) -> Any:
             result.pop(key, None)
         else:
             result[key] = _merged(result.get(key), value)
+    return result
+
+
+def _stepped(found: Any, steps: list[dict[str, Any]]) -> Any:
+    """RFC 6902, as far as tests and removals."""
+    result = copy.deepcopy(found)
+    for step in steps:
+        *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:])
+        at = result
+        for part in parents:
+            at = at[int(part) if isinstance(at, list) else part]
+        if step["op"] == "remove":
+            del at[last]
+        elif at[last] != step["value"]:
+            raise Refusal(422, "Invalid", f"testing path {step['path']} failed")
     return result
 
 

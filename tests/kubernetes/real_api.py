@@ -49,6 +49,7 @@ def running_kubernetes(folder: Path, assets: Path, *, hpa_flags: tuple[str, ...]
         url, authority = f"https://127.0.0.1:{secure}", folder / "certificates" / "apiserver.crt"
         _wait_until_ready(url, authority, api, folder)
         cluster = Cluster(url, authority, folder)
+        running.callback(cluster.close)
         kubeconfig = cluster.kubeconfig(ADMIN_TOKEN, "admin")
         flags = [
             f"--kubeconfig={kubeconfig}",
@@ -63,7 +64,6 @@ def running_kubernetes(folder: Path, assets: Path, *, hpa_flags: tuple[str, ...]
         ]
         running.enter_context(_process(folder, [str(assets / "kube-controller-manager"), *flags]))
         yield cluster
-        cluster.close()
 
 
 def _etcd_flags(folder: Path, port: int) -> list[str]:

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 
 from forecaster.actuators.contract import ActuatorUnavailable, FloorConflict, FloorRefused
+from tests.kubernetes.cluster import APPLY, BASE
 from tests.kubernetes.cluster_fixtures import Shop, cluster, shop
 
 __all__ = ["cluster", "shop"]
-
-HANDED_OVER = 4  # the operator's own 3 and one: a field changes hands only when it changes
 
 
 def managed_by_us(found: dict[str, Any]) -> Any:
@@ -33,7 +33,7 @@ def test_a_raised_floor_is_in_force_is_told_and_the_deployment_follows(shop: Sho
     assert (after.operator_floor, after.floor, after.blocked) == (3, 7, None)
     shop.cluster.until(lambda: shop.replicas() == 7)
     assert actuator.read(shop.name).desired == 7
-    assert ("Normal", "FloorRaised", "floor 4 -> 7 (the operator's own: 3)") in shop.events()
+    assert ("Normal", "FloorRaised", "floor 3 -> 7 (the operator's own: 3)") in shop.events()
 
 
 def test_what_we_own_is_the_floor_and_our_annotation_and_nothing_else(shop: Shop) -> None:
@@ -54,7 +54,8 @@ def test_a_floor_that_another_holds_is_not_forced_and_the_error_says_how_to_hand
         with pytest.raises(FloorConflict) as conflict:
             actuator.write_floor(shop.name, 8)
     text = str(conflict.value)
-    assert "kubectl apply --server-side --force-conflicts --field-manager=tidegauge" in text
+    command = f"kubectl -n {shop.namespace} patch horizontalpodautoscalers.autoscaling reference-app --type=json -p "
+    assert command in text
     argo_cd = f"""
 spec:
   ignoreDifferences:
@@ -74,6 +75,17 @@ spec:
     assert (shop.floor(), shop.annotation()) == (3, None)
     warnings = [reason for kind, reason, _ in shop.events() if kind == "Warning"]
     assert warnings == ["FloorConflict"]  # told once, not at every attempt
+
+
+def test_the_printed_command_takes_the_floor_from_its_holder_and_nothing_else(shop: Shop) -> None:
+    before = shop.hpa()
+    shop.hand_over()
+    after = shop.hpa()
+    assert after["spec"] == before["spec"]
+    holders = [entry for entry in after["metadata"]["managedFields"] if entry["manager"] == "kubectl-create"]
+    fields = dict(before["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"])
+    del fields["f:minReplicas"]
+    assert [entry["fieldsV1"]["f:spec"] for entry in holders] == [fields]
 
 
 def test_a_conflict_that_comes_between_reading_and_writing_is_not_forced_either(shop: Shop) -> None:
@@ -143,7 +155,7 @@ def test_a_floor_out_of_bounds_is_refused_and_changes_nothing(shop: Shop, floor:
     shop.hand_over()
     with pytest.raises(FloorRefused, match=f"floor {floor} of {shop.name}: .*{why}"):
         shop.actuator().write_floor(shop.name, floor)
-    assert shop.floor() == HANDED_OVER
+    assert shop.floor() == 3
 
 
 def test_a_released_floor_is_the_operators_own_and_no_trace_of_us_is_left(shop: Shop) -> None:
@@ -178,6 +190,18 @@ def test_a_release_leaves_alone_what_the_operator_set_meanwhile(shop: Shop) -> N
     shop.edit({"spec": {"minReplicas": 5}})
     assert actuator.release(shop.name).floor == 5
     assert shop.annotation() is None
+
+
+def test_who_was_made_owner_of_the_whole_spec_takes_nothing_of_it_away(shop: Shop) -> None:
+    whole = yaml.safe_load((BASE / "reference-app-hpa.yaml").read_text())
+    shop.cluster.ask("PATCH", shop.hpa_path, whole, how=APPLY, fieldManager="tidegauge", force="true")
+    ours = [entry for entry in shop.hpa()["metadata"]["managedFields"] if entry["manager"] == "tidegauge"]
+    shop.edit({"metadata": {"managedFields": ours, "annotations": {"tidegauge.dev/operator-floor": "3"}}})
+    before = shop.hpa()
+    with pytest.raises(FloorRefused, match="maxReplicas"):
+        shop.actuator().write_floor(shop.name, 9)
+    assert shop.hpa()["spec"] == before["spec"]
+    assert shop.hpa()["metadata"]["labels"] == before["metadata"]["labels"]
 
 
 def test_without_the_note_of_the_operators_floor_nothing_is_written_and_nothing_guessed(shop: Shop) -> None:
@@ -215,7 +239,7 @@ def test_an_autoscaler_that_another_operator_makes_is_refused_and_its_maker_name
     assert named in (actuator.read(shop.name).blocked or "")
     with pytest.raises(FloorRefused, match=named):
         actuator.write_floor(shop.name, 9)
-    assert shop.floor() == HANDED_OVER
+    assert shop.floor() == 3
 
 
 def test_a_label_on_the_autoscaler_or_an_annotation_on_its_namespace_pauses_us(shop: Shop) -> None:
@@ -239,7 +263,7 @@ def test_a_deployment_scaled_to_zero_by_hand_is_a_reason_and_no_floor_is_written
     assert "scaled to 0 replicas by hand" in (actuator.read(shop.name).blocked or "")
     with pytest.raises(FloorRefused, match="scaled to 0 replicas by hand"):
         actuator.write_floor(shop.name, 9)
-    assert shop.floor() == HANDED_OVER
+    assert shop.floor() == 3
 
 
 def test_an_unknown_autoscaler_is_unavailable_and_named(shop: Shop) -> None:
