@@ -60,7 +60,7 @@ def terraform_findings(modules: Mapping[str, Module], texts: Mapping[str, str]) 
         found += [f"{name}: {text}" for text in (*_names(module, texts[name]), *_ports(module))]
     root = modules["."]
     found += [f"root: {text}" for text in _calls(root, modules)]
-    found += [f"root: {text}" for text in (*_regions(root), *_secrets(root))]
+    found += [f"root: {text}" for text in (*_regions(root), *_secrets(root, texts["."]))]
     found += [f"global: {text}" for text in _world(modules["global"])]
     return found + [f"region: {text}" for text in _database(modules["region"])]
 
@@ -143,9 +143,8 @@ def _regions(root: Module) -> Iterator[str]:
             yield f"{region} has no overlay"
 
 
-def _secrets(root: Module) -> Iterator[str]:
+def _secrets(root: Module, text: str) -> Iterator[str]:
     outputs = {name: each for block in root["output"] for name, each in block.items()}
-    text = (FOLDER / "outputs.tf").read_text()
     for name, table in SECRETS.items():
         if not table.get("terraform"):
             continue

@@ -221,3 +221,11 @@ def test_no_stage_of_ours_is_root_and_each_has_a_health_check():
 
     assert len(ours) == 8
     assert not [stage.name for stage in ours if "USER root" in stage.text or "HEALTHCHECK" not in stage.text]
+
+
+def test_nginx_is_given_each_variable_of_its_template_and_fills_in_no_other():
+    template = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "deploy" / "nginx" / "nginx.conf.template").read_text()))
+    script = (FOLDER / "nginx-start.sh").read_text()
+    filled_in = set(re.findall(r"\$([A-Z_]+)", re.search(r"envsubst '([^']+)'", script)[1]))
+
+    assert set(SERVICES["nginx"]["environment"]) == template == filled_in

@@ -144,16 +144,28 @@ def test_the_platform_scales_within_the_autoscalers_own_bounds():
     assert (scaling.kind, scaling.namespace, scaling.name) == ("kubernetes", "tidegauge", "reference-app")
 
 
-def test_the_adapter_makes_requests_per_second_of_a_histogram_that_the_app_has():
-    values = SOURCES[FOLDER / "adapter" / "values.yaml"][0]
+def is_whole(values: Any) -> bool:
+    """Whether the adapter's values make requests_per_second of a histogram that the app has."""
     rule = values["rules"]["custom"][0]
     series = re.match(r"(\w+)_count\{", rule["seriesQuery"])
+    return (
+        series is not None
+        and f'"{series[1]}"' in components()["reference-app"].text
+        and rule["name"] == {"matches": f"^{series[1]}_count$", "as": "requests_per_second"}
+        and "rate(<<.Series>>{<<.LabelMatchers>>}[2m])" in rule["metricsQuery"]
+        and values["prometheus"]["port"] in IMAGES["prometheus"]["ports"]
+    )
 
-    assert series is not None
-    assert f'"{series[1]}"' in components()["reference-app"].text
-    assert rule["name"] == {"matches": f"^{series[1]}_count$", "as": "requests_per_second"}
-    assert "rate(<<.Series>>{<<.LabelMatchers>>}[2m])" in rule["metricsQuery"]
-    assert values["prometheus"]["port"] in (IMAGES["prometheus"]["ports"])
+
+def test_the_adapter_makes_requests_per_second_of_a_histogram_that_the_app_has():
+    values = SOURCES[FOLDER / "adapter" / "values.yaml"][0]
+    other = json.loads(json.dumps(values).replace("http_request_duration_seconds", "http_request_seconds"))
+    tried = list(mutations(values))
+
+    assert is_whole(values)
+    assert not is_whole(other)
+    assert [str(each) for each in tried if is_whole(each.applied(values))] == []
+    assert tried
 
 
 def test_nothing_may_talk_before_it_is_named_and_only_the_forecaster_asks_the_kubernetes_api():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -68,6 +69,30 @@ def test_a_name_that_nobody_declares_is_noticed(old: str, new: str):
     assert old in TEXTS["."]
 
     assert terraform_findings(MODULES, {**TEXTS, ".": TEXTS["."].replace(old, new)})
+
+
+def test_every_change_of_a_secrets_name_is_noticed():
+    names = list(
+        re.finditer(
+            r"(?:REFERENCE_APP|TIDEGAUGE)_[A-Z_]+(?= +=)|\"(?:reference-app|samplers)[a-z-]*(?=\" = {)", TEXTS["."]
+        )
+    )
+
+    texts = [f"{TEXTS['.'][: each.end()]}X{TEXTS['.'][each.end() :]}" for each in names]
+
+    assert [
+        name[0]
+        for name, text in zip(names, texts, strict=True)
+        if not terraform_findings(MODULES, {**TEXTS, ".": text})
+    ] == []
+    assert len(names) == 10  # seven keys of three secrets
+
+
+def test_a_load_balancer_of_another_name_than_the_overlays_is_noticed():
+    modules = read_all()
+    modules["."]["data"][0]["aws_lb"]["us_east_1"]["name"] = "tidegauge-us-east-2"
+
+    assert any("load balancers" in each for each in terraform_findings(modules, TEXTS))
 
 
 def test_terraform_itself_can_read_it():
