@@ -229,3 +229,10 @@ def test_nginx_is_given_each_variable_of_its_template_and_fills_in_no_other():
     filled_in = set(re.findall(r"\$([A-Z_]+)", re.search(r"envsubst '([^']+)'", script)[1]))
 
     assert set(SERVICES["nginx"]["environment"]) == template == filled_in
+
+
+def test_the_document_lists_the_secrets_that_have_to_be_given_and_no_other():
+    asked = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yml").read_text()))
+    section = (ROOT / "docs" / "configuration.md").read_text().partition("## docker-compose.yml")[2]
+
+    assert set(re.findall(r"^([A-Z_]+)=\.\.\.$", section, re.MULTILINE)) == asked

@@ -212,3 +212,15 @@ def test_the_copy_of_a_script_is_the_script():
     copy = FOLDER / "overlays" / "development" / "valkey-start.sh"
 
     assert copy.read_text() == (ROOT / "deploy" / "compose" / "valkey-start.sh").read_text()
+
+
+def test_the_readme_makes_each_secret_that_is_listed_with_its_keys_for_services_that_are_there():
+    text = (ROOT / "deploy" / "README.md").read_text()
+    made = dict(re.findall(r"^secret ([a-z-]+) <<EOF\n(.*?)^EOF$", text, re.DOTALL | re.MULTILINE))
+    world = World(built("development"))
+
+    assert {name: set(re.findall(r"^([A-Z_]+)=", body, re.MULTILINE)) for name, body in made.items()} == {
+        name: set(table["keys"]) for name, table in SECRETS.items()
+    }
+    for name, port in re.findall(r"@([a-z-]+):(\d+)", "".join(made.values())):
+        assert int(port) in world.addresses[name]
