@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
 import pytest
+from starlette.responses import Response
 from typer.testing import CliRunner
 
 from collector.clickhouse import ClickHouseSettings
-from tests.integration.collector_fixtures import start_collector, until, unused_port
-from tests.integration.database_fixtures import Cluster, cluster
+from collector.security import Guarded, read_security
+from tests.integration.collector_fixtures import unused_port
+from tests.integration.database_fixtures import Cluster, cluster, wait_until
+from tests.integration.edge_fixtures import served
 from tests.integration.prometheus_fixtures import running_prometheus
 from tests.integration.store_fixtures import shared_store_url
 from tidegauge.cli import app
@@ -33,10 +37,14 @@ def test_a_real_store_is_well_and_one_that_is_not_there_says_why(shared_store_ur
 
 
 def test_a_real_primary_is_well_and_its_replica_is_told_from_it(cluster: Cluster):
-    primary, replica = (probes.ask_database(server.url("postgres")) for server in (cluster.primary, cluster.replica))
+    def streams() -> Database | None:
+        seen = probes.ask_database(cluster.primary.url("postgres"))
+        assert isinstance(seen, Database)
+        return seen if [each.state for each in seen.followers] == ["streaming"] else None
 
-    assert isinstance(primary, Database)
-    assert [(each.state, each.name != "") for each in primary.followers] == [("streaming", True)]
+    primary = wait_until(streams, what="the replica to stream")
+    replica = probes.ask_database(cluster.replica.url("postgres"))
+
     assert [each.state for each in check_database(primary)] == ["well"]
     assert [each.state for each in check_database(replica)] == ["broken"]
 
@@ -50,23 +58,20 @@ def test_a_real_prometheus_tells_how_many_series_a_counter_has(tmp_path):
     assert answer.clock is not None
 
 
-def test_the_command_finds_the_one_token_that_the_collector_does_not_know(tmp_path, shared_store_url, monkeypatch):
+async def test_the_command_finds_the_one_token_that_the_collector_does_not_know(
+    shared_store_url, monkeypatch, tmp_path
+):
+    """The collector's own guard, with nothing behind it: who may ask is all that is asked."""
     tokens = {f"TIDEGAUGE_{role}_TOKEN": f"{role.lower()}-token-0123456789" for role in ("INGEST", "READ", "ADMIN")}
-    collector = start_collector(
-        tmp_path, shared_store_url, environment={**tokens, "TIDEGAUGE_CLICKHOUSE_DATABASE": "d"}
-    )
-    given = {
-        **tokens, "TIDEGAUGE_READ_TOKEN": "another-token-0123456789", "TIDEGAUGE_COLLECTOR_URL": collector.url,
-        "TIDEGAUGE_CLICKHOUSE_URL": shared_store_url, "TIDEGAUGE_CONFIG": str(tmp_path / "tidegauge.yaml"),
-        "TIDEGAUGE_DATA": str(tmp_path / "data"),
-    }  # fmt: skip
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    try:
-        until(lambda: isinstance(probes.ask_http("GET", f"{collector.url}/healthz", headers={}), Answer), why="alive")
-        said = CliRunner().invoke(app, ["doctor", "--json"])
-    finally:
-        collector.stop()
+    guarded = Guarded(Response("{}"), read_security(tokens, host="0.0.0.0"))
+    async with served(guarded, lifespan="off") as url:
+        given = {
+            **tokens, "TIDEGAUGE_READ_TOKEN": "another-token-0123456789", "TIDEGAUGE_COLLECTOR_URL": url,
+            "TIDEGAUGE_CLICKHOUSE_URL": shared_store_url, "TIDEGAUGE_DATA": str(tmp_path),
+        }  # fmt: skip
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        said = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"])
 
     assert said.exit_code == 1, said.output
     broken = [each["check"] for each in json.loads(said.stdout) if each["state"] == "broken"]
