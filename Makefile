@@ -23,7 +23,7 @@ RECORD ?= 100M
 KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy .PHONY:
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'

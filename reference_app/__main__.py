@@ -35,6 +35,7 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
         readiness=parts.readiness,
         drain_seconds=settings.drain_seconds,
         finish_seconds=service.finish_seconds,
+        host=settings.host,
     )
 
 

@@ -44,15 +44,21 @@ class DrainingServer(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, *, port: int, readiness: Readiness, drain_seconds: float, finish_seconds: int = 10
+    app: ASGIApp,
+    *,
+    port: int,
+    readiness: Readiness,
+    drain_seconds: float,
+    finish_seconds: int = 10,
+    host: str = "127.0.0.1",
 ) -> None:
-    """Serve on loopback until a signal has been honoured. `port` 0 takes a free one.
+    """Serve until a signal has been honoured; on loopback unless told. `port` 0 takes a free one.
 
     drain_seconds: how long it is unready and still answers; finish_seconds: how long what it took may take then.
     """
     config = uvicorn.Config(
         app,
-        host="127.0.0.1",
+        host=host,
         port=port,
         loop="asyncio",
         http="httptools",

@@ -40,7 +40,7 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a replica needs to know. Spans are real seconds."""
+    """Everything a replica needs to know. Spans are real seconds. jobs_redis_url: of the job queue, one server."""
 
     port: int
     instance: str
@@ -55,6 +55,8 @@ class Settings:
     drain_seconds: float
     collector_url: str | None
     measures: Measures
+    host: str = "127.0.0.1"
+    jobs_redis_url: str | None = None
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:
@@ -74,7 +76,14 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         drain_seconds=number(environ, "REFERENCE_APP_DRAIN_SECONDS", "0.5", float, at_least=0),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         measures=measures_from_environment(environ),
+        host=bind_address(environ),
+        jobs_redis_url=environ.get("REFERENCE_APP_JOBS_REDIS_URL") or environ.get("REFERENCE_APP_REDIS_URL") or None,
     )
+
+
+def bind_address(environ: Mapping[str, str]) -> str:
+    """Return the address that servers of the app listen on. A local cluster does not hand its own to its replicas."""
+    return environ.get("REFERENCE_APP_BIND_ADDRESS") or "127.0.0.1"
 
 
 def measures_from_environment(environ: Mapping[str, str]) -> Measures:

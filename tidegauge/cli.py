@@ -127,6 +127,26 @@ def status(
     raise typer.Exit(0 if is_whole(seen) else 1)
 
 
+@app.command(epilog="Example:  tidegauge doctor --json | jq '.[] | select(.state == \"broken\")'")
+def doctor(
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Look for what is usually wrong and say what to do; change nothing. Exit code 1: something is broken."""
+    import logging
+    import os
+    from dataclasses import asdict
+
+    from tidegauge.doctor.examine import World, examine
+    from tidegauge.doctor.findings import is_broken, lines
+
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what it would log is a finding
+    found = examine(os.environ, World(), data=data)
+    for line in [json.dumps([asdict(each) for each in found], indent=1)] if as_json else lines(found):
+        typer.echo(line)
+    raise typer.Exit(1 if is_broken(found) else 0)
+
+
 @app.command()
 def version() -> None:
     """Show the version."""

@@ -101,7 +101,7 @@ async def run(settings: EdgeSettings, clock: Clock) -> None:
     """Serve until a signal has been honoured."""
     readiness = Readiness()
     app = edge_app(settings, clock, readiness)
-    await serve(app, port=settings.port, readiness=readiness, drain_seconds=settings.drain_seconds)
+    await serve(app, port=settings.port, readiness=readiness, drain_seconds=settings.drain_seconds, host=settings.host)
 
 
 async def forget_in(folder: Path, settings: EdgeSettings) -> None:

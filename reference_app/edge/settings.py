@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from reference_app.environment import SettingError, number, switch
 from reference_app.regions import REGIONS
-from reference_app.settings import Measures, measures_from_environment
+from reference_app.settings import Measures, bind_address, measures_from_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class EdgeSettings:
     drain_seconds: float
     collector_url: str | None
     measures: Measures
+    host: str = "127.0.0.1"
 
 
 def edge_settings_from_environment(environ: Mapping[str, str]) -> EdgeSettings:
@@ -43,6 +44,7 @@ def edge_settings_from_environment(environ: Mapping[str, str]) -> EdgeSettings:
         drain_seconds=number(environ, "REFERENCE_APP_DRAIN_SECONDS", "0.5", float, at_least=0),
         collector_url=environ.get("TIDEGAUGE_COLLECTOR_URL") or None,
         measures=measures_from_environment(environ),
+        host=bind_address(environ),
     )
 
 

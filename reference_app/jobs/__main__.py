@@ -43,16 +43,16 @@ PUBLISH_SECONDS = 2.0
 
 async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> None:
     """Run until a signal has been honoured."""
-    if settings.redis_url is None:
+    if settings.jobs_redis_url is None:
         raise SettingError("REFERENCE_APP_REDIS_URL: expected the URL of Redis or Valkey, where the jobs wait")
     databases = databases_of(replace(settings.database, replicas=()), instance=NAME, now=clock.now)
     outbox, bookings, payments = OutboxStore(databases), BookingStore(databases), PaymentStore(databases)
     provider = PaymentProvider(service.provider, seed=service.provider_seed, instance=NAME)
     purchases = Purchases(bookings, payments, provider, terms=service.purchases, now=clock.now)
     work = Work(outbox, purchases, mailer_at(service.smtp_url, service.mail_folder))
-    queues = JobQueues(settings.redis_url, service.job_terms)
+    queues = JobQueues(settings.jobs_redis_url, service.job_terms)
     workers = Workers(
-        settings.redis_url,
+        settings.jobs_redis_url,
         service.job_terms,
         run=work.run,
         give_up=outbox.give_up,
@@ -66,7 +66,7 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
     await databases.open()
     workers.start()
     try:
-        await _serve_beside(loops, metrics, service)
+        await _serve_beside(loops, metrics, service, settings.host)
     finally:
         await workers.close()
         await queues.close()
@@ -75,14 +75,18 @@ async def run(settings: Settings, service: ServiceSettings, clock: Clock) -> Non
 
 
 async def _serve_beside(
-    loops: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]], metrics: JobMetrics, service: ServiceSettings
+    loops: Sequence[Callable[[asyncio.Event], Coroutine[Any, Any, None]]],
+    metrics: JobMetrics,
+    service: ServiceSettings,
+    host: str,
 ) -> None:
     readiness, stopping = Readiness(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for loop in loops:
             group.create_task(loop(stopping))
         try:
-            await serve(create_api(metrics, readiness), port=service.jobs_port, readiness=readiness, drain_seconds=0.0)
+            api = create_api(metrics, readiness)
+            await serve(api, port=service.jobs_port, readiness=readiness, drain_seconds=0.0, host=host)
         finally:
             stopping.set()
 

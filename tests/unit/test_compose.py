@@ -1,173 +1,238 @@
-"""docker-compose.yml and the Dockerfile say nothing that the code does not know."""
+"""docker-compose.yml, the Dockerfile and what they mount say what the code says; every change is noticed."""
 
-import importlib.util
+from __future__ import annotations
+
+import json
 import re
-from pathlib import Path
-from urllib.parse import urlsplit
+import shutil
+import subprocess
+import tomllib
+from importlib.resources import files
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
 from collector.samplers.settings import read_sampler_settings
-
-ROOT = Path(__file__).resolve().parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
-SERVICES = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("tidegauge:")}
-PACKAGES = ("collector", "forecaster", "dashboard", "reference_app", "loadgen", "tidegauge")
-SOURCES = "\n".join(
-    path.read_text()
-    for package in PACKAGES
-    for path in (ROOT / package).rglob("*.py")
-    if "__pycache__" not in path.parts
+from reference_app.database.settings import database_settings
+from reference_app.edge.settings import edge_settings_from_environment
+from tests.deployment.compose_check import compose_findings
+from tests.deployment.files_check import (
+    FOLDER,
+    alert_findings,
+    clickhouse_findings,
+    dockerfile_findings,
+    prometheus_findings,
+    script_findings,
+    stages,
 )
+from tests.deployment.known import DOCKERFILE, IMAGES, ROOT
+from tests.deployment.mutate import mutations
+from tidegauge.settings import REPLICAS
+
+WHOLE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+COMPOSE: dict[str, Any] = {key: value for key, value in WHOLE.items() if not key.startswith("x-")}
+SERVICES = COMPOSE["services"]
+SCRIPTS = sorted(FOLDER.glob("*.sh"))
+XML = [FOLDER / "clickhouse" / name for name in ("cluster.xml", "reader.xml", "keeper.xml")]
 
 
-def default_port(setting: str) -> int:
-    """The default that the architecture's table gives a port setting; its own test holds it to the code."""
-    row = re.search(rf"(\d+) \(`{setting}`", (ROOT / "ARCHITECTURE.md").read_text())
-    assert row is not None, f"ARCHITECTURE.md has no port for {setting}"
-    return int(row.group(1))
-
-
-PORTS = {
-    "collector": {"TIDEGAUGE_COLLECTOR_PORT"},
-    "forecaster": {"TIDEGAUGE_FORECASTER_PORT"},
-    "cluster": {"TIDEGAUGE_APP_PORT", "TIDEGAUGE_CLUSTER_PORT"},
-    "dashboard": {"TIDEGAUGE_DASHBOARD_PORT"},
-}
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_image_is_pinned_to_a_version(name: str):
-    image = SERVICES[name]["image"]
-
-    assert re.fullmatch(r"[a-z0-9./-]+:v?\d+\.\d+(\.\d+)*(-[a-z0-9.]+)?", image), image
-
-
-def test_the_image_of_ours_is_built_from_pinned_images():
-    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-
-    assert bases
-    assert all(re.search(r":\d+\.\d+\.\d+", base) for base in bases), bases
-
-
-def test_our_image_carries_the_version_of_the_distribution():
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-
-    assert version is not None
-    assert {service["image"] for service in OURS.values()} == {f"tidegauge:{version.group(1)}"}
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_every_command_of_ours_exists(name: str):
-    program, *arguments = OURS[name]["command"]
-
-    if program == "streamlit":
-        assert arguments[0] == "run"
-        assert (ROOT / arguments[1]).is_file()
-    else:
-        assert [program, arguments[0]] == ["python", "-m"]
-        assert importlib.util.find_spec(arguments[1]) is not None
-        package = ROOT / arguments[1].replace(".", "/")
-        assert (package / "__main__.py").is_file() or package.with_suffix(".py").is_file()
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_every_option_of_our_commands_is_known_to_the_code(name: str):
-    options = [word for word in OURS[name]["command"] if word.startswith("--") and not word.startswith("--server.")]
-
-    assert all(f'"{option}"' in SOURCES for option in options), options
-
-
-@pytest.mark.parametrize("name", [name for name, service in OURS.items() if "ports" in service])
-def test_published_ports_of_ours_are_the_defaults_of_their_settings(name: str):
-    inner = {int(mapping.rsplit(":", 1)[1]) for mapping in OURS[name]["ports"]}
-
-    assert inner == {default_port(setting) for setting in PORTS[name]}
-
-
-def test_every_port_is_published_on_loopback_only_and_once():
-    published = [mapping for service in SERVICES.values() for mapping in service.get("ports", [])]
-
-    assert all(mapping.startswith("127.0.0.1:") for mapping in published), published
-    outer = [mapping.split(":")[1] for mapping in published]
-    assert len(outer) == len(set(outer))
-
-
-@pytest.mark.parametrize("name", OURS)
-def test_every_environment_name_of_ours_is_read_by_the_code(name: str):
-    unread = [key for key in OURS[name]["environment"] if key not in SOURCES]
-
-    assert unread == []
-
-
-def test_addresses_of_services_name_services_and_their_inner_ports():
-    environment = COMPOSE["x-tidegauge"]["environment"]
-    inner = {"clickhouse": 8123, "postgres-primary": 5432, "postgres-replica": 5432, "valkey": 6379}
-    inner |= {
-        "collector": default_port("TIDEGAUGE_COLLECTOR_PORT"),
-        "forecaster": default_port("TIDEGAUGE_FORECASTER_PORT"),
-        "cluster": default_port("TIDEGAUGE_CLUSTER_PORT"),
-    }
-
-    found = {key: re.search(r"([a-z-]+):(\d+)(?:/\w+)?$", str(value)) for key, value in environment.items()}
-    addresses = {key: match.groups() for key, match in found.items() if match is not None}
-    assert {key for key in environment if key.endswith("_URL")} == set(addresses)
-    assert {key: inner[host] for key, (host, _) in addresses.items()} == {
-        key: int(port) for key, (_, port) in addresses.items()
+def environment_of(service: str) -> dict[str, str]:
+    """Return a service's variables, with every secret filled in."""
+    return {
+        name: re.sub(r"\$\{[^}]*\}", "secret", str(value)) for name, value in SERVICES[service]["environment"].items()
     }
 
 
-def test_the_collector_samples_the_databases_the_cache_and_the_replicas_by_the_names_of_their_services():
-    environment = {**COMPOSE["x-tidegauge"]["environment"], **OURS["collector"]["environment"]}
-    given = {name: re.sub(r"\$\{[^}]*\}", "secret", value) for name, value in environment.items()}
-
-    settings = read_sampler_settings(given)
-
-    assert [urlsplit(url).hostname for url in settings.postgres] == ["postgres-primary", "postgres-replica"]
-    assert [urlsplit(url).hostname for url in settings.redis] == ["valkey"]
-    assert settings.cluster == given["TIDEGAUGE_CLUSTER_URL"]
+def relative(path: Any) -> str:
+    return f"./{path.relative_to(ROOT)}"
 
 
-def test_every_named_volume_is_declared_and_every_mounted_file_exists():
-    for name, service in SERVICES.items():
-        for volume in service.get("volumes", []):
-            source = volume.split(":")[0]
-            if source.startswith("."):
-                assert (ROOT / source).is_file(), (name, source)
-            else:
-                assert source in COMPOSE["volumes"], (name, source)
-    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
-    assert set(COMPOSE["volumes"]) <= used
+def test_compose_is_as_the_code_says():
+    assert compose_findings(COMPOSE) == []
 
 
-def test_our_state_lies_where_the_image_says():
-    data = re.search(r"TIDEGAUGE_DATA=(\S+)", DOCKERFILE)
+def test_compose_is_what_its_specification_allows():
+    schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
 
-    assert data is not None
-    targets = {volume.split(":")[1] for service in OURS.values() for volume in service.get("volumes", [])}
-    assert targets == {data.group(1)}
+    jsonschema.validate(WHOLE, schema)
 
 
-def test_no_secret_has_a_default():
-    text = (ROOT / "docker-compose.yml").read_text()
+def test_every_change_of_an_image_a_port_a_command_a_variable_or_an_address_in_compose_is_noticed():
+    tried = list(mutations(COMPOSE))
 
-    uses = re.findall(r"\$\{([A-Z_]*PASSWORD)([^}]*)\}", text)
-    assert uses
-    assert all(rest.startswith("?") for _, rest in uses), uses
+    missed = [str(each) for each in tried if not compose_findings(each.applied(COMPOSE))]
 
-
-def test_dependencies_name_services_and_wait_for_health_only_where_it_is_checked():
-    for service in SERVICES.values():
-        for other, condition in service.get("depends_on", {}).items():
-            assert other in SERVICES
-            if condition["condition"] == "service_healthy":
-                assert "healthcheck" in SERVICES[other]
+    assert missed == []
+    assert len(tried) > 300
 
 
-def test_folders_copied_into_the_image_exist():
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+def test_our_images_carry_the_version_of_the_distribution():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-    assert all((ROOT / source).exists() for line in copied for source in line.split()), copied
+    assert IMAGES["ours"] == {"name": project["name"], "version": project["version"]}
+
+
+@pytest.mark.parametrize("image", [table["image"] for table in IMAGES.values() if "image" in table])
+def test_every_image_is_pinned_to_a_version(image: str):
+    assert re.fullmatch(r"[a-z0-9./-]+:v?\d+\.\d+(\.\d+)*(-[a-z0-9.]+)*", image), image
+
+
+def test_the_dockerfile_builds_each_component_from_pinned_images_as_the_code_starts_it():
+    assert dockerfile_findings(DOCKERFILE) == []
+
+
+def test_every_change_of_an_image_a_port_a_command_or_a_variable_in_the_dockerfile_is_noticed():
+    words = [
+        word
+        for line in re.finditer(r"^CMD .*|CMD \[\"python\", \"/app.*", DOCKERFILE, re.MULTILINE)
+        for word in re.compile(r'(?<=")[^",\s][^"]*(?=")').finditer(DOCKERFILE, line.start(), line.end())
+    ]
+    ports = re.finditer(r"(?<=^EXPOSE )\d+|(?<=:)\d{4}(?=/)", DOCKERFILE, re.MULTILINE)
+    changes = [
+        *((match, f"{match[0]}x") for match in re.finditer(r"(?<=^FROM )\S+", DOCKERFILE, re.MULTILINE)),
+        *((match, str(int(match[0]) + 1)) for match in ports),
+        *((match, f"{match[0]}x") for match in words),
+        *((match, f"{match[0]}X") for match in re.finditer(r"TIDEGAUGE_[A-Z]+(?==)", DOCKERFILE)),
+    ]
+
+    missed = [
+        (match[0], new)
+        for match, new in changes
+        if not dockerfile_findings(DOCKERFILE[: match.start()] + new + DOCKERFILE[match.end() :])
+    ]
+
+    assert missed == []
+    assert len(changes) > 50
+
+
+def test_the_app_gets_three_read_replicas_for_the_purposes_and_regions_of_the_embedded_stack():
+    replicas = database_settings(environment_of("cluster")).replicas
+
+    assert {(each.purpose, each.region) for each in replicas} == {
+        (purpose, value[2]) for purpose, value in REPLICAS.items()
+    }
+    assert [re.search(r"@([a-z-]+):", each.url)[1] for each in replicas] == [
+        f"postgres-{each.purpose}" for each in replicas
+    ]
+
+
+def test_the_collector_samples_both_databases_every_cache_and_the_replicas():
+    settings = read_sampler_settings(environment_of("collector"))
+
+    assert [re.search(r"@([a-z0-9-]+):", url)[1] for url in (*settings.postgres, *settings.redis)] == [
+        "postgres-primary", "postgres-search", "valkey-1", "valkey-2", "valkey-3", "valkey-jobs",
+    ]  # fmt: skip
+    assert settings.cluster == "http://cluster:8010"
+
+
+def test_the_edge_stands_before_the_cluster_and_the_dashboard_asks_as_somebody_who_may_only_read():
+    assert dict(edge_settings_from_environment(environment_of("edge")).origins) == {"": "http://cluster:8000"}
+    assert SERVICES["dashboard"]["environment"]["TIDEGAUGE_CLICKHOUSE_USER"] == "tidegauge_reader"
+    assert not [name for name in SERVICES["dashboard"]["environment"] if name.endswith("_TOKEN")]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_in_the_whole_and_what_the_core_waits_for_is_in_the_core(name: str):
+    core = {each for each, service in SERVICES.items() if "core" in service["profiles"]}
+
+    assert "full" in SERVICES[name]["profiles"]
+    if name in core:
+        assert set(SERVICES[name].get("depends_on", {})) <= core
+
+
+def test_prometheus_asks_what_is_there_with_a_token_that_is_there():
+    document = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+
+    assert prometheus_findings(document, COMPOSE) == []
+    tried = list(mutations(document))
+    assert [str(each) for each in tried if not prometheus_findings(each.applied(document), COMPOSE)] == []
+    assert len(tried) >= 6
+
+
+def test_alerts_are_about_metrics_that_somebody_makes():
+    document = yaml.safe_load((FOLDER / "alerts.yml").read_text())
+
+    assert alert_findings(document) == []
+    document["groups"][0]["rules"][1]["expr"] = "tidegauge_spool_oldest_secondsx > 1"
+    assert alert_findings(document) == ["tidegauge_spool_oldest_secondsx: nobody makes it"]
+
+
+@pytest.mark.parametrize("path", XML, ids=lambda path: path.name)
+def test_clickhouse_is_told_of_servers_ports_and_variables_that_are_there(path):
+    text = path.read_text()
+
+    assert clickhouse_findings(text, relative(path), COMPOSE) == []
+    changes = [
+        *re.finditer(r"(?<=<host>)[^<]+|(?<=<hostname>)[^<]+|(?<=from_env=\")[A-GI-Z][A-Z_]+", text),
+        *re.finditer(r"(?<=port>)\d+(?=<)", text),
+    ]
+    missed = [
+        match[0]
+        for match in changes
+        if not clickhouse_findings(
+            text[: match.start()] + match[0] + "1" + text[match.end() :], relative(path), COMPOSE
+        )
+    ]
+    assert missed == []
+    assert changes
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_use_the_variables_and_ports_that_their_services_have(path):
+    text = path.read_text()
+
+    assert script_findings(text, relative(path), COMPOSE) == []
+    body = text.index("set -euo")
+    names = list(re.compile(r"(?<=\$)[A-Z][A-Z_]+|(?<=\$\{)[A-Z][A-Z_]+").finditer(text, body))
+    ports = list(re.compile(r"\b(?:5432|6379)\b").finditer(text, body))
+    missed = [
+        match[0]
+        for match in [*names, *ports]
+        if not script_findings(
+            text[: match.start()] + match[0] + ("X" if match[0].isupper() else "1") + text[match.end() :],
+            relative(path),
+            COMPOSE,
+        )
+    ]
+    assert missed == []
+    assert names
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_bash_can_read_the_scripts(path):
+    if shutil.which("bash") is None:
+        pytest.skip("needs the program bash")
+    subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+@pytest.mark.parametrize(("program", "command", "name"), [
+    ("promtool", ["check", "rules"], "alerts.yml"), ("amtool", ["check-config"], "alertmanager.yml"),
+])  # fmt: skip
+def test_prometheus_own_tools_take_the_files(program: str, command: list[str], name: str):
+    if shutil.which(program) is None:
+        pytest.skip(f"needs the program {program}")
+    subprocess.run([program, *command, str(FOLDER / name)], check=True, capture_output=True)
+
+
+def test_no_stage_of_ours_is_root_and_each_has_a_health_check():
+    ours = [stage for stage in stages(DOCKERFILE) if stage.name not in ("build", "runtime")]
+
+    assert len(ours) == 8
+    assert not [stage.name for stage in ours if "USER root" in stage.text or "HEALTHCHECK" not in stage.text]
+
+
+def test_nginx_is_given_each_variable_of_its_template_and_fills_in_no_other():
+    template = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "deploy" / "nginx" / "nginx.conf.template").read_text()))
+    script = (FOLDER / "nginx-start.sh").read_text()
+    filled_in = set(re.findall(r"\$([A-Z_]+)", re.search(r"envsubst '([^']+)'", script)[1]))
+
+    assert set(SERVICES["nginx"]["environment"]) == template == filled_in
+
+
+def test_the_document_lists_the_secrets_that_have_to_be_given_and_no_other():
+    asked = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yml").read_text()))
+    section = (ROOT / "docs" / "configuration.md").read_text().partition("## docker-compose.yml")[2]
+
+    assert set(re.findall(r"^([A-Z_]+)=\.\.\.$", section, re.MULTILINE)) == asked

@@ -1,0 +1,4 @@
+output "address" {
+  description = "Where viewers go."
+  value       = "https://${local.address}"
+}
