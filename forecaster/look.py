@@ -64,6 +64,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     memory.slos = _unless_refused("the objectives", lambda: tuple(read_slo_statuses(client, service, now=now)), ())
     hpa = read_hpa(world.actuator, scaling.address)
     ordered, standing = read_orders_of(world, service.name)
+    memory.planned_at = memory.planned_at or now  # a process that has just begun holds the floor from its beginning
     return Situation(
         now=now,
         service=service.name,
@@ -86,6 +87,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         changes_today=len(read_change_instants(client, service.name, since=start_of_day(service, now), until=now)),
         most_useful=most_useful(measured, running=running, now=now),
         callers=_callers(world, service.name, now=now),
+        planned_at=memory.planned_at,
     )
 
 

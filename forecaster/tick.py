@@ -158,6 +158,7 @@ def decide_once(
             memory.changes = _changed(memory.changes, decision)
         stored = stored_of(situation, decision, id_=id_, after=after, error=error, by=by)
         memory.newest = stored
+        memory.planned_at = decision.at if decision.lead is not None else memory.planned_at
         if by.by_hand or is_worth_storing(stored, memory.last, heartbeat=world.settings.heartbeat):
             _keep(world, service, memory, situation, stored, reason=by.reason)
         return Decided(situation, stored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from collector.catalog import Catalog, Scaling, Service
 from collector.clickhouse import Client
@@ -55,6 +56,7 @@ class Memory:
     unsaved: list[store.StoredDecision | Patch] = field(default_factory=list)
     state: store.ReplicaState | None = None
     capacity: Capacity | None = None
+    planned_at: datetime | None = None  # when a decision last had grounds, else this process's first look
     slos: tuple[SloStatus, ...] = ()  # as they stood at the last look
     remembered: Remembered = field(default_factory=Remembered)  # past events, forecast as they were
     loading: threading.Lock = field(default_factory=threading.Lock)

@@ -134,28 +134,33 @@ def changed(document: Any, at: tuple[Any, ...], value: Any) -> Any:
     return new
 
 
-def alone(document: Any, section: Any) -> Any:
-    """The document without the sections that were not changed: quicker to judge."""
-    if not isinstance(document, dict) or section == "version":
+def alone(document: Any, at: tuple[Any, ...]) -> Any:
+    """The document without the sections and services that were not changed: quicker to judge."""
+    if not isinstance(document, dict) or at[0] == "version":
         return document
-    return {key: each for key, each in document.items() if key in ("version", section)} | (
-        {} if section == "services" else {"services": {}}
-    )
+    if at[0] != "services":
+        return {key: each for key, each in document.items() if key in ("version", at[0])} | {"services": {}}
+    services = document.get("services")
+    if len(at) > 1 and isinstance(services, dict):
+        services = {name: each if name == at[1] else {"source": "events"} for name, each in services.items()}
+    return {
+        key: services if key == "services" else each for key, each in document.items() if key in ("version", "services")
+    }
 
 
 def variants() -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
     whole = yaml.safe_load(WHOLE)
     for at in paths(whole):
         if at:
-            yield at, ..., alone(changed(whole, at, ...), at[0])
+            yield at, ..., alone(changed(whole, at, ...), at)
         value: Any = whole
         for key in at:
             value = value[key]
         if isinstance(value, dict):
             document = changed(whole, (*at, "unknown"), 1)
-            yield (*at, "unknown"), 1, alone(document, at[0]) if at else document
+            yield (*at, "unknown"), 1, alone(document, at) if at else document
         for other in OTHERS:
-            yield at, other, alone(changed(whole, at, other), at[0]) if at else other
+            yield at, other, alone(changed(whole, at, other), at) if at else other
 
 
 def test_a_whole_file_is_accepted_by_both() -> None:

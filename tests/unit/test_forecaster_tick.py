@@ -53,6 +53,17 @@ def test_an_empty_record_means_no_plan_and_an_untouched_floor() -> None:
     assert cluster.written == []
 
 
+def test_without_a_forecast_the_floor_is_held_for_an_hour_and_then_goes_back_in_steps() -> None:
+    store, memory = FakeStore(), Memory()
+    cluster = MemoryCluster({"app": replace(HPA, floor=10)})
+    outcomes = []
+    for minutes in (0, 60, 61):
+        world = a_world(store, cluster, now=NOW + timedelta(minutes=minutes))
+        decision = decide_once(world, SERVICE, memory).stored.decision
+        outcomes.append((decision.outcome, decision.floor_after))
+    assert outcomes == [("no_plan", 10), ("no_plan", 10), ("lower", 8)]  # a fifth of ten
+
+
 def test_with_the_store_down_a_tick_changes_nothing_and_says_so() -> None:
     store, cluster = FakeStore(), MemoryCluster({"app": HPA})
     store.error = StoreUnavailableError("connection refused")
