@@ -76,10 +76,11 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Price of one replica for one hour."""
+    """Price of one replica for one hour. monthly_budget: what a calendar month may cost; None = nobody said."""
 
     replica_hour: float
     currency: str
+    monthly_budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,5 +241,9 @@ def _reactive(block: Block) -> Reactive:
 
 
 def _cost(block: Block) -> Cost:
-    block.only("replica_hour", "currency")
-    return Cost(_positive(block.required("replica_hour")), block.required("currency").text())
+    block.only("replica_hour", "currency", "monthly_budget")
+    return Cost(
+        _positive(block.required("replica_hour")),
+        block.required("currency").text(),
+        block.optional("monthly_budget", _positive),
+    )

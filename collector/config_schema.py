@@ -109,7 +109,7 @@ def _service() -> Schema:
             "slos": {"type": "array", "items": _slo()},
             "classic_rule": _object({"window": _DURATION, "mean_response": _DURATION, "error_ratio": _RATIO}),
             "scaling": _scaling(),
-            "cost": _object({"replica_hour": _POSITIVE, "currency": _TEXT}),
+            "cost": _object({"replica_hour": _POSITIVE, "currency": _TEXT}, {"monthly_budget": _POSITIVE}),
             "calendar": _object({}, {"country": _TEXT, "events": {"type": "array", "maxItems": 0}}),
             "prometheus": prometheus,
         },
