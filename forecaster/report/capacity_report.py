@@ -128,7 +128,7 @@ def _key_figures(inputs: CapacityInputs, found: Findings) -> tuple[KeyFigure, ..
         figures += [KeyFigure(f"max passed, p{level * 100:g}", day(dates[level], none=none)) for level in (0.5, 0.9)]
     cost = inputs.service.cost
     if cost is not None:
-        figures.append(KeyFigure("Cost per month, now", money(found.cost_now, cost.currency), "last 30 days"))
+        figures.append(KeyFigure("Cost per month, now", money(found.cost_now, cost.currency), _looked_at(found)))
         then = found.cost_ahead.monthly if found.cost_ahead else None
         figures.append(
             KeyFigure(
@@ -150,6 +150,13 @@ def _busiest(found: Findings) -> KeyFigure:
     return KeyFigure(
         label, number(found.busiest[1], unit="req/s"), f"{found.busiest[0].astimezone(found.zone):%a %d %b %H:00}"
     )
+
+
+def _looked_at(found: Findings) -> str:
+    seen = found.observed
+    if seen is None:
+        return "nobody looked"
+    return "last 30 days" if seen.coverage >= 0.99 else f"seen {seen.coverage:.0%} of 30 days"
 
 
 def _top(found: Findings) -> float | None:

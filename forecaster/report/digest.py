@@ -50,7 +50,11 @@ def sha256_of(value: Any) -> str:
 def notes_of(inputs: Mapping[str, Any]) -> tuple[tuple[InputNote, ...], str]:
     """Return a note per input (of one row when it is no list and no frame), and the hash over all of them."""
     notes = tuple(
-        InputNote(name, len(value) if hasattr(value, "__len__") else int(value is not None), sha256_of(value))
+        InputNote(
+            name,
+            len(value) if isinstance(value, (pd.DataFrame, list, tuple)) else int(value is not None),
+            sha256_of(value),
+        )
         for name, value in inputs.items()
     )
     return notes, sha256_of({note.name: note.digest for note in notes})

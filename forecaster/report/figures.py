@@ -19,6 +19,7 @@ from forecaster.report.document import Chart, Line
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6f6f6f"
 _SIZE = (7.6, 2.75)  # inches: the width of an A4 page within its margins
 _DPI = 220
+_NEAR = 3.0  # times the highest value drawn
 _STYLES: dict[str, dict[str, Any]] = {
     "past": {"color": GREY, "linewidth": 1.0, "linestyle": (0, (3, 1.5))},
     "peak": {"color": "#333333", "linewidth": 1.2},
@@ -67,8 +68,7 @@ def _drawn(chart: Chart) -> Figure:
         axes.fill_between(_xs(chart, band.x), band.low, band.high, color=BLUE, alpha=0.17, linewidth=0, label=band.name)
     for line in chart.lines:
         axes.plot(_xs(chart, line.x), _ys(line), label=line.name, **_STYLES[line.style])
-    for name, value in chart.levels:
-        axes.axhline(value, color=RED, linewidth=1.3, linestyle=(0, (7, 2, 1.5, 2)), label=name)
+    _draw_levels(axes, chart)
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * (1.22 if chart.marks else 1.0))  # room for names
     axes.margins(x=0.01)
     _mark(axes, chart)
@@ -80,6 +80,18 @@ def _drawn(chart: Chart) -> Figure:
             columnspacing=1.2, handlelength=2.2,
         )  # fmt: skip
     return figure
+
+
+def _draw_levels(axes: Any, chart: Chart) -> None:
+    """Draw lines that are near what is drawn; one far above it would make a flat line of that, and is named instead."""
+    highest = axes.get_ylim()[1]
+    for name, value in chart.levels:
+        if value <= _NEAR * highest:
+            axes.axhline(value, color=RED, linewidth=1.3, linestyle=(0, (7, 2, 1.5, 2)), label=name)
+        else:
+            axes.plot(
+                [], [], color=RED, linewidth=1.3, linestyle=(0, (7, 2, 1.5, 2)), label=f"{name} {value:,.4g}, above"
+            )
 
 
 def _xs(chart: Chart, x: tuple[float, ...]) -> Any:

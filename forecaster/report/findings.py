@@ -112,7 +112,7 @@ def find(inputs: CapacityInputs) -> Findings:
         weekdays=weekday_seasons(days) if days else {},
         hours=hours,
         gaps=gaps_of(demand, since=end - max(LAST, inputs.horizon), until=end - timedelta(hours=1)) if demand else (),
-        known_share=float(recent["y"].notna().mean()) if recent is not None and len(recent) else None,
+        known_share=float(recent["y"].notna().sum()) / (LAST // demand.step) if demand and recent is not None else None,
         busiest=_busiest(recent),
         outlook=outlook,
         no_outlook="" if isinstance(inputs.outlook, Outlook) else inputs.outlook.reason,

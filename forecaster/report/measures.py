@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -55,7 +55,10 @@ class Season:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """One calendar month of local days. requests: of its known steps; peak: the busiest hour, in requests/s."""
+    """One calendar month of local days. requests: of its known steps; peak: the busiest hour, in requests/s.
+
+    coverage: known steps over those that the month had up to the end of the series.
+    """
 
     first: date
     requests: float
@@ -182,24 +185,33 @@ def months_of(series: DemandSeries, zone: ZoneInfo, *, since: datetime) -> tuple
         return ()
     local = frame["ds"].dt.tz_convert(zone)
     step = series.step.total_seconds()
+    end = frame["ds"].iloc[-1].to_pydatetime() + series.step
     found = []
     for key, rows in frame.groupby([local.dt.year, local.dt.month]):
         year, month = cast("tuple[int, int]", key)
-        known = rows.dropna()
+        first, known = date(int(year), int(month), 1), rows.dropna()
         if known.empty:
             continue
         hourly = known.groupby(known["ds"].dt.floor("h"))["y"].mean()
         found.append(
             Month(
-                first=date(int(year), int(month), 1),
+                first=first,
                 requests=float(known["y"].sum() * step),
                 mean=float(known["y"].mean()),
                 peak=float(hourly.max()),
                 peak_at=hourly.index[int(np.argmax(hourly.to_numpy()))].to_pydatetime(),
-                coverage=len(known) / len(rows),
+                coverage=len(known) * series.step / (min(_month_end(first, zone), end) - _start(first, zone)),
             )
         )
     return tuple(found)
+
+
+def _start(first: date, zone: ZoneInfo) -> datetime:
+    return datetime(first.year, first.month, 1, tzinfo=zone).astimezone(UTC)
+
+
+def _month_end(first: date, zone: ZoneInfo) -> datetime:
+    return _start(date(first.year + first.month // 12, first.month % 12 + 1, 1), zone)
 
 
 def gaps_of(series: DemandSeries, *, since: datetime, until: datetime) -> tuple[Gap, ...]:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from forecaster.report.document import (
     Value,
 )
 
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]|$)")
 CSV_COLUMNS = ("section", "table", "row", "column", "value", "text")
 
 
@@ -66,7 +68,7 @@ def to_csv(document: Document) -> bytes:
 
 def _safe(value: Value) -> Value:
     """Return text that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") and len(value) > 1 else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def _csv_lines(block: Block) -> list[tuple[Value, ...]]:

@@ -222,7 +222,7 @@ def gaps_section(inputs: CapacityInputs, found: Findings) -> Section:
     if inputs.demand is None:
         blocks.append(Missing("Gaps", "the record holds no demand"))
     elif not found.gaps:
-        blocks.append(Paragraph(f"No gap in the last {span.days} days."))
+        blocks.append(Paragraph(f"No gap in what is known of the last {span.days} days."))
     else:
         longest = sorted(found.gaps, key=lambda gap: gap.starts_at - gap.ends_at)[:_GAPS_SHOWN]
         rows = tuple(
@@ -236,6 +236,8 @@ def gaps_section(inputs: CapacityInputs, found: Findings) -> Section:
         lost = sum((gap.ends_at - gap.starts_at for gap in found.gaps), timedelta()) / timedelta(hours=1)
         note = f"{len(found.gaps)} gaps, {lost:,.0f} h in all, in the last {span.days} days; the longest are shown."
         blocks.append(Table("Gaps in demand", ("From", "To", "Length"), rows, note=note))
+    if inputs.demand is not None and (first := inputs.demand.frame["ds"].iloc[0]) > inputs.as_of - span:
+        blocks.append(Paragraph(f"The record of demand begins {instant(first).text}; nothing is known before."))
     if inputs.markers:
         marks = tuple(
             (

@@ -18,7 +18,7 @@ from collector.catalog import Service, Slo
 from collector.clickhouse import Client
 from collector.record.store import Marker, read_markers, read_red_totals
 from collector.slo.counts import read_counts_between, read_recorded_minutes
-from collector.slo.objectives import Counts, budget_left, sli
+from collector.slo.objectives import Counts, budget_left, burn_rate, sli
 from collector.slo.store import read_exclusions
 from collector.slo.windows import MINUTE, overlap
 from forecaster.calendar.sources import local_day, zone_of
@@ -26,13 +26,16 @@ from forecaster.report.digest import notes_of
 from forecaster.report.document import (
     Block,
     Cell,
+    Chart,
     Document,
     KeyFigure,
     KeyFigures,
+    Line,
     Missing,
     Paragraph,
     Section,
     Signature,
+    Style,
     Table,
     count,
     day,
@@ -42,6 +45,7 @@ from forecaster.report.document import (
 )
 from forecaster.report.running_sections import method_section
 
+_WHOLE = 0.999  # a month with this coverage is in the record
 _METHOD = (
     "An SLI is good requests / valid requests, from counts; without valid requests there is none: nothing is kept.",
     "Availability: good is a status under 500. Latency: valid is every answered request whose duration is known, good"
@@ -203,12 +207,29 @@ def _summary(inputs: SlaInputs) -> Section:
         f"Not kept: {', '.join(missed)}." if missed else "Every promise with valid requests was kept." if known else
         "There were no valid requests: nothing was kept or missed."
     )  # fmt: skip
+    coverage = _coverage(inputs)
+    if coverage is not None and coverage < _WHOLE:
+        verdict += f" Only {coverage:.1%} of the month's minutes are in the record."
     table = Table("The month", _COLUMNS, tuple(_row(one) for one in inputs.promises))
-    blocks: list[Block] = [Paragraph(verdict, strong=True), KeyFigures(figures), table]
+    blocks: list[Block] = [Paragraph(verdict, strong=True), KeyFigures(figures), table, _burn_chart(inputs)]
     silent = [one.slo.name for one in inputs.promises if sli(one.counts) is None]
     if silent:
         blocks.append(Missing(", ".join(silent), "no valid requests in the month"))
     return Section("Summary", (*blocks, Signature(("Prepared by", "Approved by"))))
+
+
+def _burn_chart(inputs: SlaInputs) -> Chart:
+    """Return each day's burn rate by SLO; a day without valid requests is a gap."""
+    noons = tuple(datetime(one.year, one.month, one.day, 12, tzinfo=UTC).timestamp() for one in inputs.days)
+    styles: tuple[Style, ...] = ("median", "other", "peak", "past")
+    lines = tuple(
+        Line(one.slo.name, noons, tuple(burn_rate(counts, one.slo.target) for counts in one.days), style)
+        for one, style in zip(inputs.promises, styles, strict=False)
+    )
+    level = (("1: spends exactly the budget", 1.0),)
+    return Chart(
+        "Burn rate by day: failed share of the day's requests over the error budget", "time", "x", lines, (), level
+    )
 
 
 _COLUMNS = ("SLO", "Target", "SLI", "Kept", "Budget left", "Good", "Valid", "Bad")
