@@ -19,6 +19,7 @@ _RATIO: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1
 _POSITIVE: Schema = {"type": "number", "exclusiveMinimum": 0}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _URL: Schema = {"type": "string", "pattern": r"^https?://[^\s/@]+(/[^\s]*)?$"}
+_ADDRESS = r"^[^\s@<>,;]+@[^\s@<>,;]+$"
 _SEVERITY: Schema = {"enum": ["page", "ticket", "info"]}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _NETWORKS: Schema = {"type": "array", "items": {"type": "string", "pattern": r"^[0-9a-fA-F.:]+(/\d+)?$"}}
@@ -76,19 +77,35 @@ def _scaling() -> Schema:
         {"target_rps_per_replica": _POSITIVE},
         {"sync": _DURATION, "tolerance": _RATIO, "scale_down_stabilization": _DURATION},
     )
+    target = _object(
+        {"kind": {"enum": ["local", "kubernetes", "keda"]}, "name": _TEXT},
+        {"namespace": _TEXT, "context": _TEXT},
+        allOf=[_if_is("kind", "local", _without("namespace", "context"), _with("namespace"))],
+    )
+    window = _object(
+        {"cron": _TEXT, "length": _DURATION},
+        {"timezone": _TEXT, "min_replicas": _COUNT, "max_replicas": _COUNT, "name": _TEXT},
+        anyOf=[_with("min_replicas"), _with("max_replicas")],
+    )
     return _object(
         {
-            "target": _object({"kind": {"const": "local"}, "name": _TEXT}),
+            "target": target,
             "mode": {"enum": ["observe", "recommend", "act"]},
             "min_replicas": _COUNT,
             "max_replicas": _COUNT,
             "capacity_rps": {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2},
-            "quantile": _RATIO,
             "lead": _DURATION,
             "largest_step": _COUNT,
             "cool_down": _DURATION,
             "reactive": reactive,
-        }
+        },
+        {
+            "quantile": _RATIO,
+            "risk": _object({"violation_cost": _POSITIVE}, {"budget_pacing": {"type": "boolean"}}),
+            "bounds": {"type": "array", "items": window},
+            "change_budget": _COUNT,
+        },
+        oneOf=[_with("quantile"), _with("risk")],
     )
 
 
@@ -101,6 +118,7 @@ def _service() -> Schema:
             "scrape_interval": _DURATION,
         },
     )
+    priced = {"properties": {"scaling": {"type": "object", **_with("risk")}}, "required": ["scaling"]}
     return _object(
         {"source": {"enum": ["events", "prometheus", "import"]}},
         {
@@ -112,8 +130,12 @@ def _service() -> Schema:
             "cost": _object({"replica_hour": _POSITIVE, "currency": _TEXT}, {"monthly_budget": _POSITIVE}),
             "calendar": _object({}, {"country": _TEXT, "events": {"type": "array", "maxItems": 0}}),
             "prometheus": prometheus,
+            "depends_on": {"type": "array", "items": _object({"service": _TEXT, "calls_per_request": _POSITIVE})},
         },
-        allOf=[_if_is("source", "prometheus", _with("prometheus"), _without("prometheus"))],
+        allOf=[
+            _if_is("source", "prometheus", _with("prometheus"), _without("prometheus")),
+            {"if": priced, "then": _with("cost")},
+        ],
     )
 
 
@@ -164,6 +186,27 @@ def _exporter(kind: str, required: dict[str, Schema], optional: dict[str, Schema
     return _object({"kind": {"const": kind}, **required}, {"most_routes": _COUNT, **optional})
 
 
+def _report() -> Schema:
+    webhook = _object(
+        {}, {"url": _URL, "url_env": _TEXT, "secret_env": _TEXT, "allow_networks": _NETWORKS}, allOf=[_EITHER_URL]
+    )
+    targets = [
+        _object({"file": _TEXT}),
+        _object({"webhook": webhook}),
+        _object({"email": {"type": "array", "items": {"type": "string", "pattern": _ADDRESS}, "minItems": 1}}),
+    ]
+    return _object(
+        {"name": _TEXT, "service": _TEXT, "cron": _TEXT, "to": {"oneOf": targets}},
+        {
+            "kind": {"enum": ["capacity", "sla"]},
+            "horizon": {"type": "string", "pattern": r"^[1-9]\d{0,2}d$"},
+            "format": {"enum": ["html", "pdf", "md", "csv", "json"]},
+            "timezone": _TEXT,
+        },
+        allOf=[_if_is("kind", "sla", _without("horizon"))],
+    )
+
+
 def config_schema() -> Schema:
     """Return the schema of a whole tidegauge.yaml."""
     exporters = [
@@ -178,7 +221,11 @@ def config_schema() -> Schema:
     ]
     root = _object(
         {"version": {"const": 1}, "services": {"type": "object", "additionalProperties": _service()}},
-        {"alerts": _alerts(), "exporters": {"type": "array", "items": {"oneOf": exporters}}},
+        {
+            "alerts": _alerts(),
+            "exporters": {"type": "array", "items": {"oneOf": exporters}},
+            "reports": {"type": "array", "items": _report()},
+        },
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

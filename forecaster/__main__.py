@@ -38,6 +38,7 @@ from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.drift_alert import DriftAlert
 from forecaster.leadership import Lease, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
+from forecaster.report.schedule import ReportTimer, Senders, report_timer, senders_of
 from forecaster.scheduler import Ticker
 from forecaster.settings import Settings, SettingsError, settings_from_environment
 from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
@@ -52,8 +53,12 @@ _log = structlog.get_logger("forecaster")
 class Forecaster:
     """One running forecaster: reaches the store, then ticks, until it is left."""
 
-    def __init__(self, settings: Settings, store: ClickHouseSettings, catalog: Catalog, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, store: ClickHouseSettings, catalog: Catalog, clock: Clock, senders: Senders
+    ) -> None:
         self._settings, self._store, self._catalog, self._clock = settings, store, catalog, clock
+        self._senders = senders
+        self._reports: ReportTimer | None = None
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
         self._holder, self._let_holder_go = holder_of(settings.data)
         self._lease: Lease | None = None
@@ -96,6 +101,8 @@ class Forecaster:
         finally:
             self._stopping.set()
             starter.join()
+            if self._reports is not None:
+                self._reports.stop()
             if self._ticker is not None:
                 self._ticker.stop()
             if self._lease is not None:
@@ -117,6 +124,7 @@ class Forecaster:
         services = list(self._catalog.services.values())
         self._ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift)
         self._ticker.start()
+        self._reports = report_timer(self._catalog, self._senders, world, leads=self._lease.holds)
         self._world = world
         _log.info("ready", services=sorted(self._catalog.services), speed=self._clock.speed_now())
 
@@ -154,6 +162,7 @@ def main(environ: Mapping[str, str]) -> int:
         store = store_settings_from_environment(environ)
         clock = clock_from_environment(environ)
         catalog = read_catalog(settings.config)
+        senders = senders_of(catalog.reports, environ)
     except (SettingsError, StoreSettingsError, CatalogError, ValueError) as error:
         print(f"forecaster: {error}", file=sys.stderr)  # noqa: T201 (the one line a person reads)
         return 2
@@ -165,7 +174,7 @@ def main(environ: Mapping[str, str]) -> int:
     # uvicorn raises the signal again when it is done; without these that would end the process as if killed by it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    forecaster = Forecaster(settings, store, catalog, clock)
+    forecaster = Forecaster(settings, store, catalog, clock, senders)
     app = build_app(forecaster.parts())
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10))
     server.run(sockets=[listener])

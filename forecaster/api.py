@@ -21,6 +21,7 @@ from collector.clickhouse import StoreError
 from forecaster import store
 from forecaster.metrics import ForecasterMetrics
 from forecaster.overview import overview_json
+from forecaster.report.api import add_reports
 from forecaster.scaling.plan import decide
 from forecaster.scores.drift import drift_of
 from forecaster.scores.score import summarise
@@ -58,6 +59,7 @@ def build_app(parts: ApiParts) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     _add_health(app, parts)
     _add_services(app, parts)
+    add_reports(app, parts.catalog, parts.world)
     return app
 
 

@@ -5,7 +5,8 @@ that broke a goal, so what was not sent counts. A rate passes when the goal is m
 beyond doubt, and is unclear in between: then the truth is near, and it stays inside the interval. Latencies near
 saturation depend on each other, so doubt is the wider of Wilson's interval over all requests and of a t-interval over
 sub-trials with seeds of their own. What passed is confirmed in a longer trial; on anything but a pass, 7 % lower,
-then 13 %, and so on. Then a trial 10 % above has to fail; where it does not, the answer has no upper end.
+then 13 %, and so on. Then a trial 10 % above has to fail, or another 10 % above that; where none does, the answer has
+no upper end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from loadgen.thresholds import Threshold, ThresholdError
 Z = 1.645  # one-sided 95 %: a rate is judged to be on one side
 Z_ABORT = 2.326  # one-sided 99 %: a trial need not go on
 ABOVE = 1.1
+MOST_ABOVE = 5
 T_CRITICAL = {2: 6.31, 3: 2.92, 4: 2.35, 5: 2.13, 6: 2.02, 7: 1.94, 8: 1.89, 9: 1.86, 10: 1.83}  # one-sided 95 %
 FIRST_SUB_TRIALS, MORE_SUB_TRIALS, MOST_SUB_TRIALS = 3, 2, 7
 CONFIRM_FACTOR = 3.0
@@ -253,17 +255,22 @@ def search(goals: Sequence[Goal], settings: Settings) -> Steps:
         low = low if confirmed else low * STEP_DOWN**failures
     if low is None or not confirmed:
         return Found(low, high, confirmed, tuple(trials), ())
-    if low * ABOVE <= settings.most_rps and spent.seconds < 2 * settings.budget_seconds:
-        above = yield from _try(low * ABOVE, goals, settings, spent, "above")
+    for number in range(1, MOST_ABOVE + 1):
+        rps = low * ABOVE**number
+        if rps > settings.most_rps or spent.seconds >= min(3.0, 1.5 + number / 2) * settings.budget_seconds:
+            break
+        above = yield from _try(rps, goals, settings, spent, "above")
         if above is None:
             return Found(None, None, False, tuple(trials), tuple(dict.fromkeys(spent.invalid)))
         trials.append(above)
         high = upper_end(high, above)
+        if high is not None and high <= rps:
+            break
     return Found(low, high, confirmed, tuple(trials), ())
 
 
 def upper_end(high: float | None, above: Trial) -> float | None:
-    """Return the upper end after the trial above: lower when it failed, open when it passed where it should not."""
+    """Return the upper end after a trial above: lower when it failed, open when it passed where it should not."""
     if above.judgement == "fail":
         return above.rps if high is None else min(high, above.rps)
     return None if above.judgement == "pass" and high is not None and high <= above.rps else high

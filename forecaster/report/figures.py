@@ -19,6 +19,7 @@ from forecaster.report.document import Chart, Line
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6f6f6f"
 _SIZE = (7.6, 2.75)  # inches: the width of an A4 page within its margins
 _DPI = 220
+_FEW = 31
 _NEAR = 3.0  # times the highest value drawn
 _STYLES: dict[str, dict[str, Any]] = {
     "past": {"color": GREY, "linewidth": 1.0, "linestyle": (0, (3, 1.5))},
@@ -67,10 +68,13 @@ def _drawn(chart: Chart) -> Figure:
     for band in chart.bands:
         axes.fill_between(_xs(chart, band.x), band.low, band.high, color=BLUE, alpha=0.17, linewidth=0, label=band.name)
     for line in chart.lines:
-        axes.plot(_xs(chart, line.x), _ys(line), label=line.name, **_STYLES[line.style])
+        dots: dict[str, Any] = {"marker": ".", "markersize": 4} if len(line.x) <= _FEW else {}  # a lone day is no line
+        axes.plot(_xs(chart, line.x), _ys(line), label=line.name, **_STYLES[line.style], **dots)
     _draw_levels(axes, chart)
     axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * (1.22 if chart.marks else 1.0))  # room for names
-    axes.margins(x=0.01)
+    every = [x for line in chart.lines for x in line.x]
+    if len(every) > 1:
+        axes.set_xlim(*_xs(chart, (min(every), max(every))))
     _mark(axes, chart)
     _label(axes, chart)
     handles, labels = axes.get_legend_handles_labels()

@@ -114,6 +114,21 @@ def test_a_confirmation_that_does_not_pass_is_repeated_lower() -> None:
     assert found.low_rps == pytest.approx(9.3)
 
 
+def test_where_the_trial_above_does_not_fail_a_higher_one_gives_the_upper_end() -> None:
+    above: list[float] = []
+
+    def serve(step: Step) -> SubTrial:
+        if step.purpose == "above" and step.rps not in above:
+            above.append(step.rps)
+        # 5 % may be late: none is beyond doubt a pass, all a fail, and 50 of 1,000 in each sub-trial neither.
+        return SubTrial(1000, (0 if step.rps <= 10 else 50 if step.rps < 12 else 1000,))
+
+    # A trial of 300 requests at 10/s takes 30 s and 3 x 2 s around it; no time is left for another and a confirmation.
+    found = run(Settings(start_rps=10, most_rps=100, budget_seconds=100), serve)
+    assert above == [pytest.approx(11), pytest.approx(12.1)]
+    assert (found.low_rps, found.high_rps) == (10, pytest.approx(12.1))
+
+
 def test_unsent_requests_break_every_goal() -> None:
     measured = Measured(intended=10, done=7, failed=1, unsent=2)
     assert ERRORS.broken_by(measured) == 3
