@@ -83,7 +83,8 @@ exporters:
   - {kind: cloudwatch, url: "https://x.example", region: eu-west-1, namespace: N, access_key_id_env: A,
      secret_access_key_env: B, session_token_env: C}
 reports:
-  - {name: a, service: shop, kind: capacity, horizon: 90d, cron: "0 7 * * 1", timezone: UTC, format: pdf, to: {file: r/}}
+  - {name: a, service: shop, kind: capacity, horizon: 90d, cron: "0 7 * * 1", timezone: UTC, format: pdf,
+     to: {file: r/}}
   - {name: b, service: shop, kind: sla, cron: "0 7 1 * *", to: {email: [a@x.example]}}
   - {name: c, service: shop, cron: "0 7 1 * *", to: {webhook: {url: "https://x.example/y", url_env: null, secret_env: S,
      allow_networks: [10.0.0.0/8]}}}
