@@ -23,6 +23,7 @@ from forecaster.report.document import (
 )
 from forecaster.report.findings import Findings, Peak, find
 from forecaster.report.gather import CapacityInputs
+from forecaster.report.measures import Growth
 from forecaster.report.replicas import column_of
 from forecaster.report.running_sections import (
     cost_section,
@@ -71,7 +72,7 @@ def _summary(inputs: CapacityInputs, found: Findings, details: tuple[Section, ..
         blocks.append(peaks_table(found, sorted(found.peaks, key=lambda one: -_asked(one))[:_PEAKS_ON_FIRST_PAGE]))
     lost = [block for section in details for block in section.blocks if isinstance(block, Missing)]
     if lost:
-        names = ", ".join(dict.fromkeys(block.what[0].lower() + block.what[1:] for block in lost))
+        names = ", ".join(dict.fromkeys(_lowered(block.what) for block in lost))
         blocks.append(Missing("Not in this report, with reasons in the details", names))
     return Section("Summary", (*blocks, Signature(("Prepared by", "Approved by"))))
 
@@ -99,6 +100,11 @@ def _ahead(inputs: CapacityInputs) -> str:
     return f"The next {inputs.horizon.days} days"
 
 
+def _lowered(text: str) -> str:
+    """Return words for the middle of a sentence; an abbreviation stays as it is."""
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
 def _asked(peak: Peak) -> float:
     return peak.high * (peak.factor or 1.0)
 
@@ -124,8 +130,10 @@ def _key_figures(inputs: CapacityInputs, found: Findings) -> tuple[KeyFigure, ..
     if top is not None and found.carried:
         figures.append(KeyFigure("Headroom at that peak", percent(1 - top / found.carried), "of what max carries"))
     if found.outlook is not None and found.outlook.passing is not None:
-        dates = found.outlook.passing.dates
-        figures += [KeyFigure(f"max passed, p{level * 100:g}", day(dates[level], none=none)) for level in (0.5, 0.9)]
+        passing = found.outlook.passing
+        chance = f"chance within: {_chance(passing.probability)}"
+        figures.append(KeyFigure("max passed, p50", day(passing.dates[0.5], none=none), chance))
+        figures.append(KeyFigure("max passed, p90", day(passing.dates[0.9], none=none)))
     cost = inputs.service.cost
     if cost is not None:
         figures.append(KeyFigure("Cost per month, now", money(found.cost_now, cost.currency), _looked_at(found)))
@@ -235,11 +243,17 @@ def _slo_advice(inputs: CapacityInputs) -> list[str]:
     return [f"Not kept: {', '.join(missed)}."] if missed else []
 
 
+def _growth_words(growth: Growth) -> str:
+    low, high = (percent(end, digits=2, signed=True).text for end in (growth.low, growth.high))
+    verb = "grows" if growth.per_week >= 0 else "falls"
+    sure = "" if growth.low * growth.high > 0 else ", which may be no change at all"
+    return f"Demand {verb} by {abs(growth.per_week):.2%} per week (90 %: {low} to {high}){sure}."
+
+
 def _trust(inputs: CapacityInputs, found: Findings) -> list[str]:
     said = []
     if found.growth is not None:
-        low, high = found.growth.low * 100, found.growth.high * 100
-        said.append(f"Demand grows by {found.growth.per_week:+.2%} per week (90 %: {low:+.2f} to {high:+.2f}%).")
+        said.append(_growth_words(found.growth))
     if found.outlook is not None:
         said += [f"The outlook {note}." for note in found.outlook.notes]
     if found.known_share is not None and found.known_share < 1:

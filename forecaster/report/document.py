@@ -166,7 +166,8 @@ def percent(ratio: float | None, *, digits: int = 1, signed: bool = False) -> Ce
     """Return a ratio of 0..1 as a percentage; None is `not known`."""
     if ratio is None:
         return Cell("not known", None)
-    return Cell(f"{ratio * 100:{'+' if signed else ''}.{digits}f}%", ratio)
+    shown = round(ratio * 100, digits) + 0.0  # no minus before a zero
+    return Cell(f"{shown:{'+' if signed else ''}.{digits}f}%", ratio)
 
 
 def money(amount: float | None, currency: str) -> Cell:

@@ -47,8 +47,8 @@ _CAPACITIES_LOOKED_AT = 50
 class CapacityInputs:
     """None: the record holds none. demand: hourly or coarser, masked spans out. states: from the month's first or LAST.
 
-    decisions: those that changed, or would have changed, the floor in LAST, newest first. scores: of LAST's truths.
-    amiss: calendars that could not be read.
+    decided: any decision was taken in LAST. decisions: those that changed, or would have changed, the floor.
+    scores: of LAST's truths. amiss: calendars that could not be read.
     """
 
     service: Service
@@ -62,6 +62,7 @@ class CapacityInputs:
     amiss: tuple[str, ...]
     statuses: tuple[SloStatus, ...]
     states: pd.DataFrame
+    decided: bool
     decisions: tuple[StoredDecision, ...]
     backtest: StoredBacktest | None
     scores: tuple[Summary, ...]
@@ -77,7 +78,7 @@ class CapacityInputs:
             "events ahead": self.events,
             "SLO counts": self.statuses,
             "replica states": self.states,
-            "decisions": self.decisions,
+            "decisions": (self.decided, *self.decisions),
             "policy backtest": self.backtest,
             "forecast scores": self.scores,
             "markers": self.markers,
@@ -120,6 +121,7 @@ def read_capacity_inputs(
         states=store.read_replica_states(
             client, service.name, since=min(month, as_of - LAST), until=as_of, step=_STATES_EVERY
         ),
+        decided=bool(store.read_decisions(client, service.name, since=as_of - LAST, until=as_of, limit=1)),
         decisions=tuple(
             store.read_decisions(
                 client, service.name, since=as_of - LAST, until=as_of, limit=_MOST_DECISIONS, changes_only=True

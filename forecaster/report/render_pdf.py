@@ -137,7 +137,14 @@ def _write_missing(page: _Page, block: Missing) -> None:
     page.keep(12)
     top = page.get_y()
     page.multi_cell(
-        page.epw - 1.2, 4.4, f"{block.what}: {block.why}.", fill=True, new_x="LMARGIN", new_y="NEXT", padding=1
+        page.epw - 1.2,
+        4.4,
+        f"{block.what}: {block.why}.",
+        fill=True,
+        align="L",
+        new_x="LMARGIN",
+        new_y="NEXT",
+        padding=1,
     )
     page.set_fill_color(*_AMBER)
     page.rect(_MARGIN, top, 1.0, page.get_y() - top, style="F")

@@ -123,9 +123,9 @@ def _slo_row(status: SloStatus) -> tuple[Cell, ...]:
 
 def scaling_section(inputs: CapacityInputs, found: Findings) -> Section:
     """Return what scaling did in the last 30 days, and what it saved as far as anybody has compared."""
-    scaling = inputs.service.scaling
+    scaling, title = inputs.service.scaling, "What scaling did, and what it saved"
     if scaling is None:
-        return Section("What scaling did", (Missing("Scaling", "the configuration names no scaling target"),))
+        return Section(title, (Missing("Scaling", "the configuration names no scaling target"),))
     applied = [one for one in inputs.decisions if one.applied]
     failed = [one for one in inputs.decisions if one.error]
     raised = sum(one.decision.floor_after > one.decision.floor_before for one in applied)
@@ -135,8 +135,11 @@ def scaling_section(inputs: CapacityInputs, found: Findings) -> Section:
         (plain("Changes that the cluster refused or did not answer"), count(len(failed))),
         (plain("Changes advised, not made"), count(len(inputs.decisions) - len(applied) - len(failed))),
     )
+    if not inputs.decided:
+        silent = Missing("Decisions of the last 30 days", "none is stored: no forecaster has decided for this service")
+        return Section(title, (silent, *_saved(inputs, found)))
     table = Table("Decisions of the last 30 days", ("What", "Times"), rows, note=f"Mode now: {scaling.mode}.")
-    return Section("What scaling did, and what it saved", (table, *_changes(applied), *_saved(inputs, found)))
+    return Section(title, (table, *_changes(applied), *_saved(inputs, found)))
 
 
 def _changes(applied: Sequence[StoredDecision]) -> tuple[Block, ...]:

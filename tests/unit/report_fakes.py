@@ -67,6 +67,7 @@ def inputs(**changes: Any) -> CapacityInputs:
         amiss=(),
         statuses=(a_status(1000, 995),),
         states=replica_states(),
+        decided=True,
         decisions=(),
         backtest=None,
         scores=(),
@@ -77,4 +78,6 @@ def inputs(**changes: Any) -> CapacityInputs:
 
 def nothing() -> CapacityInputs:
     """A service of which nothing was ever recorded."""
-    return inputs(demand=None, states=pd.DataFrame({"ts": [], "current": []}), statuses=(a_status(0, 0),))
+    return inputs(
+        demand=None, decided=False, states=pd.DataFrame({"ts": [], "current": []}), statuses=(a_status(0, 0),)
+    )

@@ -161,6 +161,7 @@ def test_what_is_not_known_is_said_and_never_zero() -> None:
     assert missing["Demand so far"] == "no demand has been recorded or imported"
     assert missing["Cost now"] == "nobody has looked at the replicas of the last 30 days"
     assert set(missing) >= {"Peaks ahead", "Recommended replicas", "Forecast quality of the last month", "Gaps"}
+    assert missing["Decisions of the last 30 days"].startswith("none is stored")
     for row in csv.DictReader(io.StringIO(render(document, "csv").content.decode())):
         if row["text"].startswith(("not known", "no valid")):
             assert row["value"] == ""
