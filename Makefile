@@ -32,10 +32,10 @@ demo: .venv/.synced ## Import history, play a day's peak in minutes on the embed
 up: .venv/.synced ## Start the embedded stack in real time, until Ctrl-C
 	@$(TIDEGAUGE) up --data '$(DATA)'
 
-# The whole stack wants the machine for itself; everything else waits more than it works, so it goes side by side.
+# Tests wait more than they work, so they go side by side; whole stacks no more than two at a time.
 test: .venv/.synced ## Run all tests (those that need a missing program skip, and say so)
 	@.venv/bin/pytest -m 'not faults and not e2e' -n 3 --dist loadfile
-	@.venv/bin/pytest -m e2e
+	@.venv/bin/pytest -m e2e -n 2 --dist loadfile
 
 unit: .venv/.synced ## Run the unit tests only: seconds, no network, no servers
 	@.venv/bin/pytest -n 2 --dist loadfile tests/unit
