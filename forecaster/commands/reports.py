@@ -14,7 +14,7 @@ from forecaster.commands.forecasts import ServiceOrCommand
 if TYPE_CHECKING:
     from forecaster.report.formats import Format, Rendered
 
-_GROUP_HELP = """Make a report (`report capacity`, which a service's name alone means too).
+_GROUP_HELP = """Make a report (`report show`, which a service's name alone means too).
 
 \b
 tidegauge report reference-app --horizon 90d --format pdf --out capacity.pdf
@@ -42,8 +42,7 @@ _Out = Annotated[
 def mount(app: typer.Typer) -> None:
     """Add the reports."""
     group = typer.Typer(cls=ServiceOrCommand, help=_GROUP_HELP)
-    group.command("show", help=_CAPACITY_HELP, hidden=True)(report_capacity)
-    group.command("capacity", help=_CAPACITY_HELP)(report_capacity)
+    group.command("show", help=_CAPACITY_HELP)(report_capacity)
     group.command("sla", help=_SLA_HELP)(report_sla)
     app.add_typer(group, name="report")
 
