@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
@@ -116,7 +117,8 @@ def mail_message(settings: ReportSettings, report: Rendered, *, due: datetime, s
     )
     kind, _, subtype = report.media_type.partition(";")[0].partition("/")
     mail.add_attachment(report.content, maintype=kind, subtype=subtype, filename=report.name)
-    return Message(_message_id(settings, due), settings.name, settings.service, mail.as_bytes())
+    # With the line ends of SMTP: smtplib sends bytes as they are.
+    return Message(_message_id(settings, due), settings.name, settings.service, mail.as_bytes(policy=policy.SMTP))
 
 
 def _message_id(settings: ReportSettings, due: datetime) -> str:
@@ -133,7 +135,8 @@ def send_mail(settings: MailSettings, recipients: tuple[str, ...], message: Mess
             refused = server.sendmail(settings.sender, list(recipients), message.body)
     except smtplib.SMTPResponseException as error:
         status = 422 if 500 <= error.smtp_code < 600 and not isinstance(error, smtplib.SMTPAuthenticationError) else 503
-        return Answer(status, f"SMTP {error.smtp_code}")
+        words = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode(errors="replace")
+        return Answer(status, f"SMTP {error.smtp_code} {words[:200]}")
     except smtplib.SMTPRecipientsRefused as error:
         return Answer(422, f"refused: {', '.join(sorted(error.recipients))}")
     except (OSError, smtplib.SMTPException) as error:
@@ -155,6 +158,7 @@ def _connected(settings: MailSettings) -> smtplib.SMTP:
     return server
 
 
-def send_waiting(outbox: Outbox, name: str, send: Send, *, now: float) -> list[str]:
-    """Try what is due under a report's name, oldest first; return the outcomes. now: real epoch seconds."""
-    return [outbox.record(waiting, send(waiting.message), now=now) for waiting in outbox.due(name, now=now)]
+def send_waiting(outbox: Outbox, name: str, send: Send, *, now: float) -> list[tuple[str, str]]:
+    """Try what is due under a report's name; return each outcome with what was answered. now: real epoch seconds."""
+    tried = [(waiting, send(waiting.message)) for waiting in outbox.due(name, now=now)]
+    return [(outbox.record(waiting, answer, now=now), answer.detail) for waiting, answer in tried]

@@ -29,7 +29,7 @@ h2{font-size:13pt;margin:9mm 0 2mm;color:#12395b;border-bottom:1.5px solid #1239
 header p{margin:1mm 0 4mm;color:#566}.strong{font-weight:600;font-size:11.5pt}
 .figures{display:grid;grid-template-columns:repeat(5,1fr);gap:2.5mm;margin:4mm 0}
 .figure{border:1px solid #d5dde4;border-top:2.5px solid #0072b2;padding:2mm;break-inside:avoid}
-.figure b{display:block;font-size:11.5pt;line-height:1.25}
+.figure b{display:block;font-size:10.5pt;line-height:1.35;white-space:nowrap}
 .figure i{font-style:normal;font-size:8pt;color:#566;display:block}
 .missing{border-left:3px solid #b58900;background:#fdf8e8;padding:1.5mm 3mm;margin:3mm 0;font-size:9.5pt}
 figure{margin:4mm 0;break-inside:avoid}figcaption,caption{font-weight:600;text-align:left;font-size:10pt;padding:1mm 0}
@@ -37,6 +37,7 @@ figure svg{width:100%;height:auto}
 table{border-collapse:collapse;width:100%;margin:3mm 0 1mm;font-size:9pt;font-variant-numeric:tabular-nums}
 th{text-align:right;color:#445;border-bottom:1px solid #8a9aa8;padding:1mm 1.5mm;vertical-align:bottom}
 td{text-align:right;border-bottom:1px solid #e4e9ed;padding:.8mm 1.5mm;vertical-align:top}
+td:first-child{min-width:24mm}.dense td:first-child{min-width:0}
 td:first-child,th:first-child,td.words,th.words{text-align:left}tr{break-inside:avoid}thead{display:table-header-group}
 .dense{font-size:7.5pt}.dense td,.dense th{padding:.6mm .5mm;text-align:center}
 .note{font-size:8.5pt;color:#566;margin:.5mm 0 3mm}
@@ -44,7 +45,10 @@ td:first-child,th:first-child,td.words,th.words{text-align:left}tr{break-inside:
 .sign{display:flex;gap:10mm;margin-top:8mm;break-inside:avoid}
 .sign div{flex:1;border-top:1px solid #333;padding-top:1mm;font-size:8.5pt}
 footer{margin-top:8mm;border-top:1px solid #d5dde4;font-size:7.5pt;color:#566;overflow-wrap:anywhere}
-@media print{body{margin:0;padding:0;max-width:none}section.first{break-after:page}}
+@media print{body{margin:0;padding:0;max-width:none;font-size:8.8pt}section.first{break-after:page}h1{font-size:17pt}
+table{font-size:7.8pt;break-inside:avoid}.strong{font-size:10.5pt}figure{margin:2mm 0}header p{margin-bottom:2mm}
+ul{margin:1mm 0}
+.dense{font-size:6.6pt}.note{font-size:7.4pt}.missing{font-size:8pt;margin:2mm 0}h2{margin-top:6mm}}
 """
 
 

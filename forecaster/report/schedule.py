@@ -132,10 +132,11 @@ class ReportDesk:
             send = self._sender(report, real_seconds)
             if send is None:
                 continue
-            for outcome in send_waiting(self._outbox, report.name, send, now=real_seconds):
-                _log.info(
-                    "report sent" if outcome == "delivered" else "report not sent", report=report.name, as_=outcome
-                )
+            for outcome, detail in send_waiting(self._outbox, report.name, send, now=real_seconds):
+                if outcome == "delivered":
+                    _log.info("report sent", report=report.name, answer=detail)
+                else:
+                    _log.warning("report not sent", report=report.name, outcome=outcome, answer=detail)
 
     def _sender(self, report: ReportSettings, real_seconds: float) -> Send | None:
         if report.webhook is not None:

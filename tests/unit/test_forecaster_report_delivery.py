@@ -260,6 +260,15 @@ def test_mail_over_tls_logs_in_and_trusts_no_certificate_that_nobody_vouches_for
     assert len(box.mails) == 1
 
 
+def test_a_page_of_long_lines_and_every_letter_arrives_as_it_was_made(inbox: tuple[Inbox, int]) -> None:
+    box, port = inbox
+    page = Rendered("shop.html", "html", ("<p>" + "größer € " * 20_000).encode(), "SLA report: shop", "d" * 64)
+    mail = mail_message(replace(WEEKLY, email=("a@b.c",)), page, due=MONDAY, sender="t@b.c")
+    assert send_mail(MailSettings("smtp", "127.0.0.1", port, "t@b.c"), ("a@b.c",), mail).status == 200
+    (attached,) = box.mails[0][1].iter_attachments()
+    assert attached.get_payload(decode=True) == page.content
+
+
 def test_a_mail_that_is_refused_for_good_is_not_tried_again(inbox: tuple[Inbox, int]) -> None:
     box, port = inbox
     box.refuse = "554 no reports here"
