@@ -27,7 +27,7 @@ max-width:190mm;margin:8mm auto;padding:0 6mm}
 h1{font-size:19pt;margin:0;color:#12395b}
 h2{font-size:13pt;margin:9mm 0 2mm;color:#12395b;border-bottom:1.5px solid #12395b}
 header p{margin:1mm 0 4mm;color:#566}.strong{font-weight:600;font-size:11.5pt}
-.figures{display:grid;grid-template-columns:repeat(5,1fr);gap:2.5mm;margin:4mm 0}
+.figures{display:grid;grid-template-columns:repeat(5,minmax(0,1fr));gap:2.5mm;margin:4mm 0}
 .figure{border:1px solid #d5dde4;border-top:2.5px solid #0072b2;padding:2mm;break-inside:avoid}
 .figure b{display:block;font-size:10.5pt;line-height:1.35;white-space:nowrap}
 .figure i{font-style:normal;font-size:8pt;color:#566;display:block}
@@ -48,7 +48,8 @@ footer{margin-top:8mm;border-top:1px solid #d5dde4;font-size:7.5pt;color:#566;ov
 @media print{body{margin:0;padding:0;max-width:none;font-size:8.8pt}section.first{break-after:page}h1{font-size:17pt}
 table{font-size:7.8pt;break-inside:avoid}.strong{font-size:10.5pt}figure{margin:2mm 0}header p{margin-bottom:2mm}
 ul{margin:1mm 0}
-.dense{font-size:6.6pt}.note{font-size:7.4pt}.missing{font-size:8pt;margin:2mm 0}h2{margin-top:6mm}}
+.dense{font-size:6.6pt}.note{font-size:7.4pt}.missing{font-size:8pt;margin:2mm 0}h2{margin-top:6mm}
+.figure b{font-size:9.2pt}.figure{padding:1.2mm 1.5mm}.figure i{font-size:7pt}.sign{margin-top:7mm}.figures{margin:2mm 0}}
 """
 
 
