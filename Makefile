@@ -19,8 +19,11 @@ TRACES ?= ../shared/traces
 JSON ?=
 RECORD ?= 100M
 
+# Where `make kube` puts its programs; KUBE_BUILD_JOBS=2 builds on two CPUs
+KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +67,12 @@ bench-app: .venv/.synced ## Measure the booking API: 10,000 users, caches, repli
 
 test-ablation: .venv/.synced ## Switch off each measure of the booking API: does its test notice?
 	@mkdir -p out && .venv/bin/python -m tests.ablation --json out/ablation.json
+
+kube: ## Build a real Kubernetes API server and controller manager for the tests (Go and etcd wanted; a quarter of an hour)
+	@nice -n 19 tests/kubernetes/build-kube.sh '$(KUBE)'
+
+test-kube: .venv/.synced kube ## Test the Kubernetes actuator on them, and the simulated autoscaler against the real one
+	@KUBEBUILDER_ASSETS='$(KUBE)' .venv/bin/pytest tests/kubernetes
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .

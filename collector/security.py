@@ -9,7 +9,7 @@ import hmac
 import ipaddress
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -57,21 +57,22 @@ class Security:
         return any(self.tokens.values())
 
 
-def read_security(environ: Mapping[str, str], *, host: str) -> Security:
+def read_security(environ: Mapping[str, str], *, host: str, roles: Sequence[Role] = ROLES) -> Security:
     """Return the tokens of each role's setting (or of the file that ..._FILE names), and the files of TLS.
 
-    host: where the server will listen; another than loopback needs a token for every role. Several tokens of a role,
+    host: where the server will listen; another than loopback needs a token for every one of `roles`, which are those
+    the server knows. Several tokens of a role,
     with commas or on lines between, are all good: the new one and the old one while they are changed.
     Raises SecuritySettingsError.
     """
-    tokens = {role: _tokens(environ, name) for role, name in _SETTINGS.items()}
-    missing = [name for role, name in _SETTINGS.items() if not tokens[role]]
+    tokens = {role: _tokens(environ, _SETTINGS[role]) for role in roles}
+    missing = [_SETTINGS[role] for role in roles if not tokens[role]]
     if missing and not is_loopback(host):
         raise SecuritySettingsError(
             f"TIDEGAUGE_BIND_ADDRESS={host}: expected tokens for all that is not loopback: set {', '.join(missing)}"
             " (or each with _FILE)"
         )
-    for one, other in combinations(ROLES, 2):
+    for one, other in combinations(roles, 2):
         if set(tokens[one]) & set(tokens[other]):
             raise SecuritySettingsError(f"{_SETTINGS[one]}: expected other tokens than in {_SETTINGS[other]}")
     certificate = Path(text) if (text := environ.get("TIDEGAUGE_TLS_CERT")) else None

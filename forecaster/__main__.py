@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import httpx
 import structlog
@@ -32,19 +33,24 @@ from collector.clickhouse import (
     migrate,
 )
 from collector.clickhouse import settings_from_environment as store_settings_from_environment
-from forecaster.actuators.local import LocalCluster
+from collector.security import Guarded, Role, authorization, read_security
+from forecaster.actuators.chosen import Outside, choose
 from forecaster.api import ApiParts, build_app
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
+from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
-from forecaster.leadership import Lease, LedActuator, holder_of
+from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
-from forecaster.report.schedule import ReportTimer, Senders, report_timer, senders_of
+from forecaster.notices import Notices
+from forecaster.orders import Orders
+from forecaster.report.schedule import ReportTimer, report_timer, senders_of
 from forecaster.scheduler import Ticker
 from forecaster.settings import Settings, SettingsError, settings_from_environment
 from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
-from forecaster.tick import World
+from forecaster.world import Memory, World
 from tidegauge.clock import Clock, clock_from_environment
 
+ROLES: tuple[Role, ...] = ("read", "admin")
 _RETRY_STORE_SECONDS = 0.5
 _CLUSTER_TIMEOUT_SECONDS = 5.0
 _log = structlog.get_logger("forecaster")
@@ -54,15 +60,27 @@ class Forecaster:
     """One running forecaster: reaches the store, then ticks, until it is left."""
 
     def __init__(
-        self, settings: Settings, store: ClickHouseSettings, catalog: Catalog, clock: Clock, senders: Senders
+        self,
+        settings: Settings,
+        store: ClickHouseSettings,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        alerts: Mapping[str, str],
+        environ: Mapping[str, str],
     ) -> None:
         self._settings, self._store, self._catalog, self._clock = settings, store, catalog, clock
-        self._senders = senders
+        self._alerts = alerts  # the header that the collector asks for
+        self._senders = senders_of(catalog.reports, environ)
         self._reports: ReportTimer | None = None
+        self._orders = Orders(settings.data, now=lambda: datetime.now(UTC))
+        self._memories = {name: Memory() for name in catalog.services}  # until the ticks have theirs
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
         self._holder, self._let_holder_go = holder_of(settings.data)
-        self._lease: Lease | None = None
-        self._actuator = LocalCluster(settings.cluster_url, self._http)
+        self._lease: Leads | None = None
+        outside = Outside(settings.cluster_url, self._http, environ, self._holder, time.monotonic)
+        self._chosen = choose(catalog, outside)
+        self._actuator = self._chosen.actuator
         self._metrics = ForecasterMetrics(clock, settings)
         self._stopping = threading.Event()
         self._world: World | None = None
@@ -78,7 +96,18 @@ class Forecaster:
             world=lambda: self._world,
             why_not_ready=self.why_not_ready,
             running=self.running,
+            control=ControlParts(
+                orders=self._orders, actuator=self._actuator, memory=self._memory_of, leads=self._holds_lead
+            ),
         )
+
+    def _memory_of(self, service: str) -> Memory:
+        ticker = self._ticker
+        return self._memories[service] if ticker is None else ticker.memories[service]
+
+    def _holds_lead(self) -> bool:
+        """Return whether we may decide and act."""
+        return self._lease is not None and self._lease.holds()
 
     def why_not_ready(self) -> str | None:
         """Return why no work can be done now, None when it can: the store answers and the ticks run."""
@@ -109,6 +138,7 @@ class Forecaster:
                 self._lease.release()
             if self._world is not None:
                 self._world.client.close()
+            self._chosen.close()
             self._http.close()
             self._let_holder_go()
 
@@ -116,14 +146,20 @@ class Forecaster:
         client = self._reach_store()
         if client is None:
             return
-        self._lease = Lease(client, holder=self._holder, monotonic=time.monotonic)
+        self._lease = self._chosen.lease(client)
         actuator = LedActuator(self._actuator, self._lease)
         feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
-        world = World(client, self._clock, actuator, self._settings, feeds)
-        tell_drift = DriftAlert(self._settings.collector_url, self._http)
+        world = World(client, self._clock, actuator, self._settings, feeds, self._orders, self._catalog)
+        collector, http = self._settings.collector_url, self._http
+        tell_drift = DriftAlert(collector, http, headers=self._alerts)
+        tell = Notices(collector, http, headers=self._alerts)
+        tell.adopt_posted(client, now=self._clock.now())
         services = list(self._catalog.services.values())
-        self._ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift)
-        self._ticker.start()
+        ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift, tell=tell)
+        for name, memory in self._memories.items():
+            ticker.memories[name].unsaved = memory.unsaved
+        self._ticker = ticker
+        ticker.start()
         self._reports = report_timer(self._catalog, self._senders, world, leads=self._lease.holds)
         self._world = world
         _log.info("ready", services=sorted(self._catalog.services), speed=self._clock.speed_now())
@@ -162,7 +198,8 @@ def main(environ: Mapping[str, str]) -> int:
         store = store_settings_from_environment(environ)
         clock = clock_from_environment(environ)
         catalog = read_catalog(settings.config)
-        senders = senders_of(catalog.reports, environ)
+        security = read_security(environ, host=settings.host, roles=ROLES)
+        alerts = authorization(environ, "ingest")
     except (SettingsError, StoreSettingsError, CatalogError, ValueError) as error:
         print(f"forecaster: {error}", file=sys.stderr)  # noqa: T201 (the one line a person reads)
         return 2
@@ -174,8 +211,13 @@ def main(environ: Mapping[str, str]) -> int:
     # uvicorn raises the signal again when it is done; without these that would end the process as if killed by it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    forecaster = Forecaster(settings, store, catalog, clock, senders)
-    app = build_app(forecaster.parts())
+    try:
+        forecaster = Forecaster(settings, store, catalog, clock, alerts=alerts, environ=environ)
+    except ValueError as error:  # a cluster that cannot be connected to
+        listener.close()
+        print(f"forecaster: {error}", file=sys.stderr)  # noqa: T201 (as above)
+        return 2
+    app = Guarded(build_app(forecaster.parts()), security)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10))
     server.run(sockets=[listener])
     return 1 if forecaster.failed else 0

@@ -1,7 +1,7 @@
 """What the forecaster tells over HTTP: each service's forecast, plan and decisions, its own health and metrics.
 
 The contract stands in ARCHITECTURE.md. Everything is read from the store or decided anew by the same pure functions
-as the ticks use; nothing here changes a floor.
+as the ticks use; what changes a floor or a mode is in `control_api`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from starlette.concurrency import run_in_threadpool
 from collector.catalog import Catalog, CatalogError
 from collector.clickhouse import StoreError
 from forecaster import store
+from forecaster.audit_api import add_audit
+from forecaster.control_api import ControlParts, add_control
+from forecaster.keda_metric import keda_metric
 from forecaster.metrics import ForecasterMetrics
 from forecaster.overview import overview_json
 from forecaster.report.api import add_reports
@@ -26,7 +29,7 @@ from forecaster.scaling.plan import decide
 from forecaster.scores.drift import drift_of
 from forecaster.scores.score import summarise
 from forecaster.scores.score_store import read_scores
-from forecaster.shapes import decision_json, forecasts_json, scores_json, stored_decision_json
+from forecaster.shapes import decision_json, forecasts_json, scores_json
 from forecaster.tick import Memory, World, load, look
 
 
@@ -39,6 +42,7 @@ class ApiParts:
     world: Callable[[], World | None]
     why_not_ready: Callable[[], str | None]
     running: Callable[[], AbstractContextManager[None]]
+    control: ControlParts | None = None  # None: nobody can order anything here
 
 
 def build_app(parts: ApiParts) -> FastAPI:
@@ -59,7 +63,11 @@ def build_app(parts: ApiParts) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     _add_health(app, parts)
     _add_services(app, parts)
+    app.include_router(keda_metric(parts.catalog, lambda: _world(parts)))
     add_reports(app, parts.catalog, parts.world)
+    add_audit(app, parts.catalog, world=lambda: _world(parts))
+    if parts.control is not None:
+        add_control(app, parts.control, catalog=parts.catalog, world=lambda: _world(parts), known=parts.world)
     return app
 
 
@@ -112,12 +120,6 @@ def _add_services(app: FastAPI, parts: ApiParts) -> None:
         now = world.clock.now()
         found = read_scores(world.client, known.name, since=now - timedelta(days=days), until=now)
         return scores_json(known.name, summarise(found), drift_of(found, now=now))
-
-    @app.get("/v1/services/{service}/decisions")
-    def decisions(service: str, limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> dict[str, Any]:
-        world, known = _world(parts), parts.catalog.service(service)
-        found = store.read_decisions(world.client, known.name, limit=limit)
-        return {"service": known.name, "decisions": [stored_decision_json(one) for one in found]}
 
 
 def _world(parts: ApiParts) -> World:

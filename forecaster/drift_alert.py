@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import httpx
 
 from forecaster.scores.drift import Drift
@@ -17,8 +19,8 @@ class AlertsUnavailableError(Exception):
 class DriftAlert:
     """Posts while a service's forecast drifts, and once when it no longer does."""
 
-    def __init__(self, collector_url: str, http: httpx.Client) -> None:
-        self._url, self._http = f"{collector_url}/v1/alerts", http
+    def __init__(self, collector_url: str, http: httpx.Client, *, headers: Mapping[str, str] | None = None) -> None:
+        self._url, self._http, self._headers = f"{collector_url}/v1/alerts", http, dict(headers or {})
         self._posted: set[str] = set()
 
     def __call__(self, service: str, drift: Drift) -> None:
@@ -34,7 +36,7 @@ class DriftAlert:
             "expires_in_seconds": _EXPIRES_SECONDS,
         }
         try:
-            self._http.post(self._url, json=body).raise_for_status()
+            self._http.post(self._url, json=body, headers=self._headers).raise_for_status()
         except httpx.HTTPError as error:
             raise AlertsUnavailableError(f"{self._url}: {error}") from error
         (self._posted.add if drift.reasons else self._posted.discard)(service)

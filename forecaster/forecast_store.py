@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,18 @@ import pandas as pd
 from collector.clickhouse import Client
 from forecaster.forecast.types import Forecast
 from forecaster.instants import epoch_milliseconds, epoch_seconds, utc
+
+_NAMESPACE = uuid.UUID("6a1f3c52-1d0e-4c0e-9a57-0b8f6f0f5a11")
+
+
+def forecast_id(forecast: Forecast) -> str:
+    """Return what a forecast is called in the audit: made of what it is, so that the same one is called the same."""
+    return str(uuid.uuid5(_NAMESPACE, _token(forecast)))
+
+
+def _token(forecast: Forecast) -> str:
+    # A second forecast from the same origin is a second one only if it saw more: the newest is read back.
+    return f"{forecast.name}/{epoch_seconds(forecast.origin)}/{epoch_seconds(forecast.watermark)}/{forecast.model}"
 
 
 def write_forecast(client: Client, forecast: Forecast, *, created_at: datetime) -> None:
@@ -33,10 +46,9 @@ def write_forecast(client: Client, forecast: Forecast, *, created_at: datetime) 
         "history_from": [epoch_seconds(forecast.history_from)] * rows,
         "watermark": [epoch_seconds(forecast.watermark)] * rows,
         "notes": [list(forecast.notes)] * rows,
+        "id": [forecast_id(forecast)] * rows,
     }
-    # A second forecast from the same origin is a second one only if it saw more: the newest is read back.
-    token = f"{forecast.name}/{epoch_seconds(forecast.origin)}/{epoch_seconds(forecast.watermark)}/{forecast.model}"
-    client.insert_columns("forecasts", columns, token=f"forecast/{token}")
+    client.insert_columns("forecasts", columns, token=f"forecast/{_token(forecast)}")
 
 
 def read_latest_forecast(client: Client, service: str, *, at: datetime) -> Forecast | None:

@@ -35,3 +35,9 @@ def floored(value: datetime, step: timedelta, *, anchor: datetime | None = None)
 def text_of(value: datetime) -> str:
     """Return ISO 8601 in UTC with `Z`, milliseconds only when there are any."""
     return utc(value).isoformat(timespec="milliseconds" if value.microsecond >= 1000 else "seconds")[:-6] + "Z"
+
+
+def between(since: datetime | None, until: datetime | None) -> dict[str, int]:
+    """Return the parameters `since` and `until` of a query, in epoch milliseconds; None leaves that side open."""
+    far_ahead = datetime(2200, 1, 1, tzinfo=UTC)
+    return {"since": epoch_milliseconds(since) if since else 0, "until": epoch_milliseconds(until or far_ahead)}

@@ -37,13 +37,16 @@ _log = structlog.get_logger("forecaster")
 
 
 class Leads(Protocol):
-    """Says whether we may act."""
+    """Says whether we may act: `Lease` by the store, `kube_lease.KubernetesLease` by the cluster that is acted on."""
 
     def leads(self) -> bool:
         """Return whether we lead now. Raises StoreError when that cannot be known and the last lease has run out."""
 
     def holds(self) -> bool:
         """Return whether the lease we have still runs, without asking anybody."""
+
+    def release(self) -> None:
+        """Let go, so that the next in line leads at once."""
 
 
 class Alone:
@@ -56,6 +59,9 @@ class Alone:
     def holds(self) -> bool:
         """Return True."""
         return True
+
+    def release(self) -> None:
+        """Do nothing."""
 
 
 class Lease:
@@ -136,9 +142,17 @@ class LedActuator:
 
     def write_floor(self, name: str, floor: int) -> HpaState:
         """Set the floor; raises ActuatorUnavailable when we do not lead (any more). See `Actuator`."""
-        if not self._lease.holds():
-            raise ActuatorUnavailable("another forecaster leads, or the store could not be asked who does")
+        self._demand_lead()
         return self._actuator.write_floor(name, floor)
+
+    def release(self, name: str) -> HpaState:
+        """Give the operator's floor back; raises ActuatorUnavailable when we do not lead. See `Actuator`."""
+        self._demand_lead()
+        return self._actuator.release(name)
+
+    def _demand_lead(self) -> None:
+        if not self._lease.holds():
+            raise ActuatorUnavailable("another forecaster leads, or it could not be asked who does")
 
 
 def holder_of(folder: Path | None) -> tuple[str, Callable[[], None]]:

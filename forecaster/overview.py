@@ -8,8 +8,10 @@ from collector.catalog import Service
 from forecaster import store
 from forecaster.actuators.contract import ActuatorUnavailable
 from forecaster.instants import text_of
-from forecaster.shapes import hpa_json, stored_decision_json
-from forecaster.tick import World
+from forecaster.look import read_orders_of
+from forecaster.orders import mode_in_force
+from forecaster.shapes import hpa_json, order_json, stored_decision_json
+from forecaster.world import World
 
 
 def overview_json(world: World, service: Service) -> dict[str, Any]:
@@ -24,10 +26,14 @@ def overview_json(world: World, service: Service) -> dict[str, Any]:
             hpa = world.actuator.read(service.scaling.name)
         except ActuatorUnavailable as error:
             hpa_error = str(error)
+    ordered, standing = read_orders_of(world, service.name)
     return {
         "service": service.name,
         "now": text_of(now),
-        "mode": service.scaling.mode if service.scaling else None,
+        "mode": mode_in_force(standing, service.name, service.scaling.mode) if service.scaling else None,
+        "mode_configured": service.scaling.mode if service.scaling else None,
+        "mode_ordered": order_json(ordered.mode) if ordered.mode else None,
+        "paused": ordered.paused or (hpa.paused if hpa else None),
         "forecast_origin": text_of(forecast.origin) if forecast else None,
         "model": forecast.model if forecast else None,
         "last_decision": stored_decision_json(last) if last else None,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -27,13 +28,29 @@ from forecaster.drift_alert import AlertsUnavailableError
 from forecaster.forecast.types import NoForecast
 from forecaster.leadership import Alone, Leads
 from forecaster.metrics import ForecasterMetrics
+from forecaster.notices import Notice, conditions_of
+from forecaster.outcomes import follow_once
+from forecaster.savings import weigh_once
 from forecaster.scores.drift import Drift
 from forecaster.scores.scoring import judge, score_once
-from forecaster.tick import Memory, World, decide_once, decision_is_due, observe_once, refresh_once, train_once
+from forecaster.tick import Decided, decide_once, decision_is_due, observe_once, refresh_once, train_once
+from forecaster.world import Memory, World
 from tidegauge.clock import Clock
 
+_WEIGHED_EVERY = timedelta(hours=1)  # what there is to do follows from the days that lack a row
 _LEASE_EVERY_SECONDS = 1.0  # real; the lease itself asks the store less often
 _log = structlog.get_logger("forecaster")
+
+
+class Tell(Protocol):
+    """Tells people in which conditions a service is."""
+
+    def __call__(self, service: str, notices: Sequence[Notice], *, now: datetime) -> None:
+        """Tell what has begun, changed or ended. Raises AlertsUnavailableError."""
+
+
+def _tell_nobody(service: str, notices: Sequence[Notice], *, now: datetime) -> None:
+    """Where there is nobody to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,8 @@ class Tick:
 class Ticker:
     """Runs the ticks of all services, each kind in a thread of its own, until it is stopped; while it leads.
 
-    tell_drift: posts to people whether a service's forecast has drifted; raises AlertsUnavailableError.
+    tell_drift: posts to people whether a service's forecast has drifted, tell: what decisions say of a service; both
+    raise AlertsUnavailableError.
     """
 
     def __init__(
@@ -60,8 +78,9 @@ class Ticker:
         *,
         lease: Leads | None = None,
         tell_drift: Callable[[str, Drift], None] = lambda *_: None,
+        tell: Tell = _tell_nobody,
     ) -> None:
-        self._world, self._lease, self._tell_drift = world, lease or Alone(), tell_drift
+        self._world, self._lease, self._tell_drift, self._tell = world, lease or Alone(), tell_drift, tell
         self._leads = False
         self._metrics = metrics
         self.memories = {service.name: Memory() for service in services}
@@ -134,7 +153,8 @@ class Ticker:
             leads = False
         self._metrics.saw_leadership(leads)
         if leads and not self._leads:
-            self.memories.update({name: Memory() for name in self.memories})  # another may have acted since
+            # Another may have acted since; what the store was not told yet is still to be told.
+            self.memories.update({name: Memory(unsaved=one.unsaved) for name, one in self.memories.items()})
             for job in self._scheduler.get_jobs():
                 if job.id in self._ticks:
                     with suppress(JobLookupError):
@@ -172,6 +192,8 @@ class Ticker:
             Tick("train", settings.decide, 0.5, lambda _, memory: train_once(memory)),
             Tick("observe", settings.observe, 0.5, self._observe),
             Tick("score", settings.score, 5.0, self._score),
+            Tick("follow", settings.decide, 1.0, self._follow),
+            Tick("weigh", _WEIGHED_EVERY, 5.0, self._weigh),
         )
 
     def _plan(self, service: Service, memory: Memory) -> None:
@@ -182,6 +204,7 @@ class Ticker:
             return
         decided = decide_once(self._world, service, memory)
         self._metrics.saw_decision(decided)
+        self._tell_people(service, memory, decided)
         decision = decided.stored.decision
         if decision.apply:
             _log.info(
@@ -201,6 +224,25 @@ class Ticker:
             self._tell_held("alert", service, str(error))
         else:
             self._tell_held("alert", service, None)
+
+    def _tell_people(self, service: Service, memory: Memory, decided: Decided) -> None:
+        """Post what the decision has to say to people; when the collector is away, the next decision says it again."""
+        situation, stored = decided.situation, decided.stored
+        notices = conditions_of(situation, stored.decision, memory.slos, decision_id=stored.id)
+        try:
+            self._tell(service.name, notices, now=situation.now)
+        except AlertsUnavailableError as error:
+            self._tell_held("notices", service, str(error))
+        else:
+            self._tell_held("notices", service, None)
+
+    def _follow(self, service: Service, memory: Memory) -> None:  # noqa: ARG002 (a tick's shape)
+        if service.scaling is not None:
+            follow_once(self._world, service)
+
+    def _weigh(self, service: Service, memory: Memory) -> None:  # noqa: ARG002 (a tick's shape)
+        if service.scaling is not None:
+            weigh_once(self._world, service)
 
     def _observe(self, service: Service, memory: Memory) -> None:
         if service.scaling is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from forecaster.answers import Answer
 from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
+from forecaster.outcome_store import Outcome
 from forecaster.scaling.backtest import PolicyBacktest
 from forecaster.scaling.types import Decision
 from forecaster.scores.drift import Drift
@@ -24,6 +25,7 @@ from forecaster.store import StoredDecision
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CHART_COLUMNS = 72
 _MOST_ROWS = 24
+_BRANCHES = ("with_us", "without_us")
 
 
 def show_answer(console: Console, answer: Answer) -> None:
@@ -52,30 +54,75 @@ def show_decision(console: Console, decision: Decision) -> None:
         console.print(_table("Floors ahead (UTC)", ("from", "floor", "because"), rows))
 
 
-def show_decisions(console: Console, service: str, decisions: Sequence[StoredDecision]) -> None:
-    """Print past decisions, newest first."""
+def show_decisions(
+    console: Console, service: str, decisions: Sequence[StoredDecision], outcomes: Mapping[str, Outcome]
+) -> None:
+    """Print past decisions, newest first, with what came of them by their ids."""
     if not decisions:
         console.print(f"{service}: no decision has been taken in this time")
         return
     rows = [
         (
+            stored.id[:8],
             text_of(stored.decision.at),
             stored.decision.mode,
             stored.decision.outcome,
             f"{stored.decision.floor_before} -> {stored.decision.floor_after}",
             "yes" if stored.applied else (f"failed: {stored.error}" if stored.error else "no"),
+            _enough(outcomes.get(stored.id)),
+            stored.actor + (" (forced)" if stored.forced else ""),
             "; ".join(stored.decision.reasons),
         )
         for stored in decisions
     ]
-    console.print(_table(f"Decisions for {service}", ("at", "mode", "outcome", "floor", "applied", "because"), rows))
+    headings = ("id", "at", "mode", "outcome", "floor", "applied", "enough", "by", "because")
+    console.print(_table(f"Decisions for {service}", headings, rows))
+
+
+def show_weeks(console: Console, answer: dict[str, Any]) -> None:
+    """Print week by week what was and what would have been (the answer of `scale saved`)."""
+    if not answer["weeks"]:
+        console.print(f"{answer['service']}: no day with a floor of ours has been weighed yet")
+        return
+    rows = [
+        (
+            week["starts_on"],
+            f"{week['days']}",
+            f"{week['acted_seconds'] / 3600:,.1f}",
+            *(
+                f"{week[branch][figure] * factor:,.1f}"
+                for figure, factor in (("under_provisioned_seconds", 1 / 60), ("replica_hours", 1))
+                for branch in ("with_us", "without_us")
+            ),
+            *("-" if week[branch]["cost"] is None else f"{week[branch]['cost']:,.2f}" for branch in _BRANCHES),
+        )
+        for week in answer["weeks"]
+    ]
+    money = answer["currency"] or "cost"
+    headings = (
+        "week of", "days", "hours acted", "missing min with us", "without", "replica-hours with us", "without ",
+        f"{money} with us", "without  ",
+    )  # fmt: skip
+    console.print(_table(f"{answer['service']}: with our floors, and played without them", headings, rows))
+
+
+def _enough(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "not yet"
+    if outcome.enough is None:
+        return "unknown"
+    return f"{'yes' if outcome.enough else 'NO'}: {outcome.ready} of {outcome.replicas_needed}"
 
 
 def show_status(console: Console, status: dict[str, Any]) -> None:
     """Print how a service stands (the overview that the API answers with)."""
-    hpa = status["autoscaler"]
-    last = status["last_decision"]
+    hpa, last, ordered = status["autoscaler"], status["last_decision"], status["mode_ordered"]
     console.print(f"{status['service']} at {status['now']}, mode {status['mode'] or 'none (no scaling target)'}")
+    if ordered:
+        forced = " by force" if ordered["forced"] else ""
+        console.print(f"  mode ordered by {ordered['actor']}{forced}: {ordered['reason']}")
+    if status["paused"]:
+        console.print(f"  PAUSED: {status['paused']}")
     if hpa:
         console.print(
             f"  floor {hpa['floor']} (operator's {hpa['operator_floor']}, ceiling {hpa['ceiling']}),"

@@ -31,6 +31,7 @@ class Settings:
     port: int = 9401
     cluster_url: str = "http://127.0.0.1:8010"
     collector_url: str = "http://127.0.0.1:9400"
+    forecaster_url: str = "http://127.0.0.1:9401"  # where commands find the running forecaster
     data: Path = Path(".tidegauge")
     step: timedelta = timedelta(minutes=5)
     horizon: timedelta = timedelta(hours=24)
@@ -55,6 +56,9 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         cluster_url=environ.get("TIDEGAUGE_CLUSTER_URL") or read.own_url("TIDEGAUGE_CLUSTER_PORT", plain.cluster_url),
         collector_url=(
             environ.get("TIDEGAUGE_COLLECTOR_URL") or read.own_url("TIDEGAUGE_COLLECTOR_PORT", plain.collector_url)
+        ).rstrip("/"),
+        forecaster_url=(
+            environ.get("TIDEGAUGE_FORECASTER_URL") or read.own_url("TIDEGAUGE_FORECASTER_PORT", plain.forecaster_url)
         ).rstrip("/"),
         data=Path(environ.get("TIDEGAUGE_DATA") or plain.data),
         step=read.span("TIDEGAUGE_FORECAST_STEP", plain.step),

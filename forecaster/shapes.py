@@ -9,6 +9,8 @@ from typing import Any
 
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
+from forecaster.orders import ALL, Order
+from forecaster.outcome_store import Outcome, Patch
 from forecaster.scaling.types import Decision, HpaState
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
@@ -71,14 +73,16 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "floor_after": decision.floor_after,
         "reasons": list(decision.reasons),
         "needed_at": text_of(decision.needed_at) if decision.needed_at else None,
+        "guardrails": list(decision.guardrails),
+        "warnings": [plain_json(warning) for warning in decision.warnings],
         "plan": [
             {"starts_at": text_of(step.starts_at), "floor": step.floor, "reason": step.reason} for step in decision.plan
         ],
     }
 
 
-def stored_decision_json(stored: StoredDecision) -> dict[str, Any]:
-    """Return a decision with what it rested on and what became of it."""
+def stored_decision_json(stored: StoredDecision, outcome: Outcome | None = None) -> dict[str, Any]:
+    """Return a decision with what it rested on and what became of it; outcome: null until its time has come."""
     capacity = stored.capacity
     return {
         "id": stored.id,
@@ -89,10 +93,32 @@ def stored_decision_json(stored: StoredDecision) -> dict[str, Any]:
         "model": stored.model,
         "quantile": stored.quantile,
         "capacity_rps": [capacity.low_rps, capacity.high_rps] if capacity else None,
+        "capacity_source": capacity.source if capacity else None,
+        "capacity_id": capacity.id if capacity else None,
+        "forecast_id": stored.forecast_id,
+        "actor": stored.actor,
+        "forced": stored.forced,
+        "operator_floor": stored.operator_floor,
+        "ready": stored.ready,
+        "lead_seconds": stored.lead.total_seconds() if stored.lead is not None else None,
+        "resource_version": stored.resource_version,
+        "outcome_at_lead": plain_json(outcome) if outcome else None,
     }
 
 
-def hpa_json(hpa: HpaState | None) -> dict[str, int] | None:
+def order_json(order: Order) -> dict[str, Any]:
+    """Return an order."""
+    value: dict[str, Any] = plain_json(order)
+    return {**value, "service": None if order.scope == ALL else order.scope}
+
+
+def patch_json(patch: Patch) -> dict[str, Any]:
+    """Return an attempt to change a floor."""
+    value: dict[str, Any] = plain_json(patch)
+    return value
+
+
+def hpa_json(hpa: HpaState | None) -> dict[str, Any] | None:
     """Return the autoscaler's state, None when it could not be read."""
     return dataclasses.asdict(hpa) if hpa else None
 

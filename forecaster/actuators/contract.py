@@ -21,6 +21,10 @@ class FloorRefused(Exception):  # noqa: N818 (the name says what happened, as th
     """The autoscaler answered, and would not take this floor. The message is its own reason."""
 
 
+class FloorConflict(FloorRefused):
+    """Another field manager holds the floor. It is never taken by force; the message says how it can be handed over."""
+
+
 class Actuator(Protocol):
     """The HorizontalPodAutoscaler, as far as a forecaster may touch it."""
 
@@ -30,4 +34,8 @@ class Actuator(Protocol):
 
     def write_floor(self, name: str, floor: int) -> HpaState:
         """Set the floor (replicas) and return the state after it. Raises ActuatorUnavailable or FloorRefused."""
+        ...
+
+    def release(self, name: str) -> HpaState:
+        """Give the operator's own floor back; return the state after it. Raises ActuatorUnavailable or FloorRefused."""
         ...

@@ -29,9 +29,11 @@ class LocalCluster:
     def write_floor(self, name: str, floor: int) -> HpaState:
         """Set min_replicas as field manager `tidegauge`. Raises ActuatorUnavailable or FloorRefused."""
         response = self._ask("PATCH", name, {"min_replicas": floor, "field_manager": FIELD_MANAGER})
-        if response.status_code in (400, 409, 422):
-            raise FloorRefused(f"floor {floor} of {name}: {_reason(response)}")
-        return _state(response)
+        return _accepted(response, f"floor {floor} of {name}")
+
+    def release(self, name: str) -> HpaState:
+        """Restore the operator's floor. Raises ActuatorUnavailable or FloorRefused."""
+        return _accepted(self._ask("PATCH", name, {"release": True}), f"release of {name}")
 
     def _ask(self, method: str, name: str, body: dict[str, object] | None) -> httpx.Response:
         url = f"{self._base_url}/hpas/{quote(name, safe='')}"
@@ -39,6 +41,12 @@ class LocalCluster:
             return self._http.request(method, url, json=body)
         except httpx.HTTPError as error:
             raise ActuatorUnavailable(f"{method} {url}: {error or type(error).__name__}") from error
+
+
+def _accepted(response: httpx.Response, what: str) -> HpaState:
+    if response.status_code in (400, 409, 422):
+        raise FloorRefused(f"{what}: {_reason(response)}")
+    return _state(response)
 
 
 def _state(response: httpx.Response) -> HpaState:

@@ -32,3 +32,10 @@ class MemoryCluster:
         self.hpas[name] = replace(state, floor=floor, desired=max(state.desired, floor))
         self.written.append((name, floor))
         return self.hpas[name]
+
+    def release(self, name: str) -> HpaState:
+        """Restore the operator's floor. Raises ActuatorUnavailable."""
+        state = self.read(name)
+        self.hpas[name] = replace(state, floor=state.operator_floor)
+        self.written.append((name, state.operator_floor))
+        return self.hpas[name]

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.catalog import Catalog
+    from forecaster.actuators.contract import Actuator
     from forecaster.settings import Settings
-    from forecaster.tick import World
+    from forecaster.world import World
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="A service of tidegauge.yaml.")]
@@ -88,21 +89,50 @@ def configuration() -> tuple[Catalog, Settings]:
     return read_catalog(known.config), known
 
 
+def scaled(service: str) -> None:
+    """Refuse a service that is not known or has no scaling target. Raises ValueError."""
+    from forecaster.world import scaling_of
+
+    scaling_of(configuration()[0].service(service))
+
+
 @contextmanager
-def world(told_by: Settings) -> Iterator[World]:
-    """The command's composition root: store, clock and actuator from the environment, closed afterwards."""
+def actuator(told_by: Settings) -> Iterator[Actuator]:
+    """Return whoever holds the floors, by the configuration and the environment, closed afterwards."""
+    import time
+
     import httpx
 
+    from forecaster.actuators.chosen import Outside, Unreachable, choose
+
+    with httpx.Client(timeout=5.0) as http:
+        try:
+            chosen = choose(configuration()[0], Outside(told_by.cluster_url, http, os.environ, "", time.monotonic))
+        except ValueError as error:  # most commands can do without
+            yield Unreachable(str(error))
+            return
+        try:
+            yield chosen.actuator
+        finally:
+            chosen.close()
+
+
+@contextmanager
+def world(told_by: Settings) -> Iterator[World]:
+    """The command's composition root: store, clock, actuator and orders from the environment, closed afterwards."""
+    from datetime import UTC, datetime
+
     from collector.clickhouse import connect, settings_from_environment
-    from forecaster.actuators.local import LocalCluster
-    from forecaster.tick import World
+    from forecaster.orders import Orders
+    from forecaster.world import World
     from tidegauge.clock import clock_from_environment
 
     client = connect(settings_from_environment(os.environ))
     try:
-        with httpx.Client(timeout=5.0) as http:
-            actuator = LocalCluster(told_by.cluster_url, http)
-            yield World(client, clock_from_environment(os.environ), actuator, told_by)
+        with actuator(told_by) as acting:
+            orders = Orders(told_by.data, now=lambda: datetime.now(UTC))
+            clock = clock_from_environment(os.environ)
+            yield World(client, clock, acting, told_by, orders=orders, catalog=configuration()[0])
     finally:
         client.close()
 

@@ -26,8 +26,10 @@ from forecaster.forecast.demand import DemandError, clean_series
 from forecaster.forecast.types import DemandSeries
 from forecaster.history import read_history, read_known
 from forecaster.instants import floored
+from forecaster.look import running_version
 from forecaster.outlook.asked import HISTORY, STEP
 from forecaster.outlook.outlook import NoOutlook, Outlook, outlook_of
+from forecaster.savings import Day, read_days
 from forecaster.scaling.capacity import capacity_in_use
 from forecaster.scaling.types import Capacity
 from forecaster.scores.drift import came_between
@@ -35,7 +37,6 @@ from forecaster.scores.score import BUCKETS, Summary, summarise
 from forecaster.scores.score_store import read_scores
 from forecaster.settings import Settings
 from forecaster.store import StoredBacktest, StoredDecision
-from forecaster.tick import running_version
 
 LAST = timedelta(days=30)  # what "lately" is: cost, scaling, forecast quality
 _STATES_EVERY = timedelta(minutes=5)
@@ -48,7 +49,7 @@ class CapacityInputs:
     """None: the record holds none. demand: hourly or coarser, masked spans out. states: from the month's first or LAST.
 
     decided: any decision was taken in LAST. decisions: those that changed, or would have changed, the floor.
-    scores: of LAST's truths. amiss: calendars that could not be read.
+    days: of LAST, with us and without us. scores: of LAST's truths. amiss: calendars that could not be read.
     """
 
     service: Service
@@ -64,6 +65,7 @@ class CapacityInputs:
     states: pd.DataFrame
     decided: bool
     decisions: tuple[StoredDecision, ...]
+    days: tuple[Day, ...]
     backtest: StoredBacktest | None
     scores: tuple[Summary, ...]
     markers: tuple[Marker, ...]
@@ -79,6 +81,7 @@ class CapacityInputs:
             "SLO counts": self.statuses,
             "replica states": self.states,
             "decisions": (self.decided, *self.decisions),
+            "days with us and without us": self.days,
             "policy backtest": self.backtest,
             "forecast scores": self.scores,
             "markers": self.markers,
@@ -127,6 +130,7 @@ def read_capacity_inputs(
                 client, service.name, since=as_of - LAST, until=as_of, limit=_MOST_DECISIONS, changes_only=True
             )
         ),
+        days=tuple(read_days(client, service.name, since=as_of - LAST, until=as_of - timedelta(days=1))),
         backtest=backtest if backtest is not None and backtest.run_at <= as_of else None,
         scores=summarise(came_between(scores, as_of - LAST, as_of)),
         markers=tuple(read_markers(client, service.name, since=as_of - max(LAST, horizon), until=as_of)),

@@ -49,7 +49,8 @@ footer{margin-top:8mm;border-top:1px solid #d5dde4;font-size:7.5pt;color:#566;ov
 table{font-size:7.8pt;break-inside:avoid}.strong{font-size:10.5pt}figure{margin:2mm 0}header p{margin-bottom:2mm}
 ul{margin:1mm 0}
 .dense{font-size:6.6pt}.note{font-size:7.4pt}.missing{font-size:8pt;margin:2mm 0}h2{margin-top:6mm}
-.figure b{font-size:9.2pt}.figure{padding:1.2mm 1.5mm}.figure i{font-size:7pt}.sign{margin-top:7mm}.figures{margin:2mm 0}}
+.figure b{font-size:9.2pt}
+.figure{padding:1.2mm 1.5mm}.figure i{font-size:7pt}.sign{margin-top:7mm}.figures{margin:2mm 0}}
 """
 
 

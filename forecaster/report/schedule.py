@@ -43,7 +43,7 @@ from forecaster.report.deliver import (
 )
 from forecaster.report.formats import Rendered
 from forecaster.report.requests import ReportRequest, report_of
-from forecaster.tick import World
+from forecaster.world import World
 
 LOOK_SECONDS = 15.0  # real
 _DONE_NAME = "done.json"

@@ -1,7 +1,8 @@
 """What replicas carry, in the units of the clock in use, and the autoscaler's own settings in the same units.
 
 A capacity is declared and measured in requests per real second; demand is counted per second of the clock in use. Who
-compares the two converts here. Plans use the low end of the interval: a replica may carry more, it must not carry less.
+compares the two converts here. Plans take it to lie anywhere in its interval (`replicas`); who judges what has been
+takes the low end: a replica may carry more, it must not carry less.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def capacity_in_use(
     best = min(fresh, key=lambda one: (_TRUST.get(one.source, len(_TRUST)), now - one.measured_at))
     low, high = in_clock_units((best.low_rps, best.high_rps), speed)
     build = f", version {best.version}" if best.version else ""
-    return Capacity(low, high, f"measured {best.measured_at:%Y-%m-%d} ({best.source}{build})")
+    id_ = f"{best.source}/{best.version}@{best.measured_at:%Y-%m-%dT%H:%M:%SZ}"
+    return Capacity(low, high, f"measured {best.measured_at:%Y-%m-%d} ({best.source}{build})", id_)
 
 
 def replicas_for(rps: float, capacity: Capacity) -> int:

@@ -1,122 +1,101 @@
-"""The decision, pure: from forecast quantile and capacity to a floor ahead of the demand, and what comes after it.
+"""The decision, pure: from the demand ahead and the capacity to a floor ahead of it, and what comes after it.
 
-The live loop and the backtest both call `decide`. Reading the situation and applying the answer is left to them; what
-may hold a plan back is in `policy`.
+The live loop and the backtest both call `decide`. Reading the situation and applying the answer is left to them; what a
+plan stands on is in `grounds`, what may hold it back in `policy`, the day ahead in `day`.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from collector.catalog import Scaling
-from forecaster.forecast.models import column_of
-from forecaster.scaling.capacity import replicas_for
-from forecaster.scaling.policy import (
-    FALL_MARGIN,
-    GUARDRAILS,
-    Draft,
-    Grounds,
-    Needs,
-    bounded,
-    grounds_or_reason,
-    may_apply,
-    without_grounds,
-)
-from forecaster.scaling.types import Decision, PlannedFloor, Situation
+from forecaster.forecast.types import Forecast
+from forecaster.scaling.day import PLAN_SPAN, day_plan, day_warnings
+from forecaster.scaling.demand_ahead import Array, DemandAhead, demand_ahead
+from forecaster.scaling.grounds import Grounds, NoGrounds, grounds_of, lead_of
+from forecaster.scaling.policy import KEPT_RISK_SHARE, Draft, Needs, guarded, may_apply, reverted, without_grounds
+from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
+from forecaster.scaling.types import Decision, PlannedFloor, PlanWarning, Situation
+from forecaster.scaling.wording import chance, clock
 
-HOLD = timedelta(minutes=15)  # a lowering must be good for so long after the lead
-PLAN_BLOCK = timedelta(minutes=30)
-PLAN_SPAN = timedelta(hours=24)
+__all__ = ["PLAN_SPAN", "decide", "looked_at"]
+
 RAMP_DECISIONS = 6  # how many decisions ahead a ramp is begun
-
-Array = npt.NDArray[Any]
-
-
-class QuantileAhead:
-    """The forecast's quantile as steps over time, to be asked for its highest value in a span."""
-
-    def __init__(self, grounds: Grounds) -> None:
-        forecast = grounds.forecast
-        self._origin = forecast.origin
-        self._step = forecast.step
-        self.rps: Array = forecast.frame[column_of(grounds.quantile)].to_numpy(dtype=np.float64)
-
-    @property
-    def end(self) -> datetime:
-        """Return the end of the last step."""
-        return self._origin + len(self.rps) * self._step
-
-    def start_of(self, index: int) -> datetime:
-        """Return the start of a step."""
-        return self._origin + index * self._step
-
-    def index_at(self, instant: datetime) -> int:
-        """Return the step that holds an instant; the nearest one outside."""
-        return min(max((instant - self._origin) // self._step, 0), len(self.rps) - 1)
-
-    def highest(self, start: datetime, end: datetime) -> tuple[float, datetime]:
-        """Return the highest demand of the steps that touch [start, end), and where its step starts."""
-        first = self.index_at(start)
-        last = max(first, -((self._origin - end) // self._step) - 1)
-        span = self.rps[first : last + 1]
-        at = int(np.argmax(span))
-        return float(span[at]), self.start_of(first + at)
 
 
 def looked_at(scaling: Scaling, refresh: timedelta) -> timedelta:
     """Return how much of the future a decision about the floor looks at; the plan of the day looks further."""
-    return scaling.lead + refresh + max(HOLD, RAMP_DECISIONS * refresh)
+    return scaling.lead + (1 + RAMP_DECISIONS) * refresh
 
 
 def decide(situation: Situation) -> Decision:
     """Return what to do about the floor now, why, and what is planned for the next day."""
-    grounds = grounds_or_reason(situation)
-    if isinstance(grounds, str):
-        return _no_plan(situation, grounds)
-    ahead = QuantileAhead(grounds)
-    needs = _needs(situation, grounds, ahead)
-    wanted = max(needs.urgent, needs.ramped)
-    draft = Draft(grounds.hpa.floor, wanted, needs)
-    for guardrail in GUARDRAILS:
-        draft = guardrail(situation, draft)
+    grounds = grounds_of(situation)
+    if isinstance(grounds, NoGrounds):
+        draft = guarded(situation, without_grounds(situation, grounds))
+        return _decision(situation, draft, wanted=draft.before, planned=False)
+    risk, source = risk_in_use(situation.scaling, situation.budget_left)
+    ahead = demand_ahead(grounds.forecast, situation.callers)
+    covered = situation.now + lead_of(situation) + situation.refresh  # a raise of the next decision is ready from here
+    nearest, rates = ahead.highest(situation.now, covered), ahead.at_risk(risk)
+    urgent = replicas_needed(nearest, grounds.capacity, risk)
+    ramped = _ramped(situation, grounds, ahead, (risk, rates), urgent)
+    before, wanted = grounds.hpa.floor, max(urgent, ramped)
+    kept = urgent if wanted >= before else replicas_needed(nearest, grounds.capacity, risk * KEPT_RISK_SHARE)
+    peak = ahead.peak(situation.now, covered, rates)
+    why = _why(situation, grounds, peak, risk=(risk, source), needs=(urgent, ramped))
+    draft = guarded(situation, Draft(before, wanted, Needs(urgent, kept), (*why, *_unheard(situation))))
+    plan: tuple[PlannedFloor, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
+    if situation.day_plan:
+        plan = day_plan(situation, grounds, ahead, risk, draft.floor)
+        warnings = day_warnings(situation, grounds, ahead, risk)
+    return _decision(
+        situation,
+        draft,
+        wanted=wanted,
+        planned=True,
+        plan=plan,
+        warnings=warnings,
+        quantile=1 - risk,
+        needed_at=_needed_at(situation, grounds, ahead, (risk, rates)),
+    )
+
+
+def _decision(
+    situation: Situation,
+    draft: Draft,
+    *,
+    wanted: int,
+    planned: bool,
+    plan: tuple[PlannedFloor, ...] = (),
+    warnings: tuple[PlanWarning, ...] = (),
+    quantile: float | None = None,
+    needed_at: datetime | None = None,
+) -> Decision:
     outcome = _direction(draft)
     refusal = may_apply(situation) if outcome != "keep" else None
-    reasons = (_why(situation, grounds, ahead, wanted), *draft.reasons, *([refusal] if refusal else []))
+    again = reverted(situation)
+    told = (*draft.warnings, *warnings, *((PlanWarning("reverted", f"{again}: observing"),) if again else ()))
     return Decision(
         at=situation.now,
         service=situation.service,
         mode=situation.mode,
-        outcome=outcome,
+        outcome="no_plan" if outcome == "keep" and not planned else outcome,
         floor_before=draft.before,
         floor_wanted=wanted,
         floor_after=draft.floor,
         apply=outcome != "keep" and refusal is None,
-        reasons=reasons,
-        needed_at=_needed_at(situation, grounds, ahead),
-        plan=_plan(situation, grounds, ahead, draft.floor),
-    )
-
-
-def _no_plan(situation: Situation, why: str) -> Decision:
-    draft = without_grounds(situation, why)
-    outcome = _direction(draft)
-    refusal = may_apply(situation) if outcome != "keep" else None
-    return Decision(
-        at=situation.now,
-        service=situation.service,
-        mode=situation.mode,
-        outcome="no_plan" if outcome == "keep" else outcome,
-        floor_before=draft.before,
-        floor_wanted=draft.before,
-        floor_after=draft.floor,
-        apply=outcome != "keep" and refusal is None,
         reasons=(*draft.reasons, *([refusal] if refusal else [])),
-        needed_at=None,
-        plan=(),
+        needed_at=needed_at,
+        plan=plan,
+        warnings=tuple({warning.kind: warning for warning in reversed(told)}.values())[::-1],  # of a kind the first
+        quantile=quantile,
+        guardrails=draft.changed_by,
+        lead=lead_of(situation) if planned else None,
     )
 
 
@@ -126,51 +105,61 @@ def _direction(draft: Draft) -> Literal["raise", "lower", "keep"]:
     return "lower" if draft.floor < draft.before else "keep"
 
 
-def _needs(situation: Situation, grounds: Grounds, ahead: QuantileAhead) -> Needs:
-    now, scaling = situation.now, situation.scaling
-    covered = now + scaling.lead + situation.refresh  # a raise of the next decision is ready from here on
+def _ramped(
+    situation: Situation, grounds: Grounds, ahead: DemandAhead, at_risk: tuple[float, Array], urgent: int
+) -> int:
+    """Return what must stand now, so that raises of the largest step keep up with the demand after the lead."""
+    risk, rates = at_risk
+    now, step, refresh, low = situation.now, situation.scaling.largest_step, situation.refresh, grounds.capacity.low_rps
+    covered = now + lead_of(situation) + refresh
+    farthest = ahead.steps_in(now, covered + RAMP_DECISIONS * refresh)
+    if float(rates[farthest].max()) <= (urgent + step) * low:
+        return urgent  # surely: whatever the capacity, the first raise to come is enough
+    most = urgent
+    for decisions in range(1, RAMP_DECISIONS + 1):
+        until = ahead.steps_in(now, covered + decisions * refresh)
+        if float(rates[until].max()) > (most + decisions * step) * low:
+            needed = replicas_needed(ahead.highest_of(until), grounds.capacity, risk)
+            most = max(most, needed - decisions * step)
+    return most
 
-    def until(end: datetime) -> int:
-        return replicas_for(ahead.highest(now, end)[0], grounds.capacity)
 
-    later = (until(covered + k * situation.refresh) - k * scaling.largest_step for k in range(1, RAMP_DECISIONS + 1))
-    present_rps = float(ahead.rps[ahead.index_at(now)])
-    # a quantile widens with its horizon: one below that of now tells of a steep fall
-    falls = ahead.highest(covered, covered + HOLD)[0] < present_rps
-    present = replicas_for(present_rps * (1 + FALL_MARGIN if falls else 1), grounds.capacity)
-    return Needs(urgent=until(covered), ramped=max(later), held=until(covered + HOLD), present=present)
-
-
-def _why(situation: Situation, grounds: Grounds, ahead: QuantileAhead, wanted: int) -> str:
-    covered = situation.now + situation.scaling.lead + situation.refresh
-    rps, at = ahead.highest(situation.now, covered)
-    at = max(at, situation.now)
+def _why(
+    situation: Situation,
+    grounds: Grounds,
+    peak: tuple[float, datetime],
+    *,
+    risk: tuple[float, str],
+    needs: tuple[int, int],
+) -> tuple[str, ...]:
+    (taken, source), (rps, at) = risk, peak
+    low, high = grounds.capacity.low_rps, grounds.capacity.high_rps
+    each = f"{low:.4g} rps" if low == high else f"{low:.4g} to {high:.4g} rps"
+    covered = situation.now + lead_of(situation) + situation.refresh
     text = (
-        f"demand stays under {rps:.4g} rps (at {at:%H:%M}) until {covered:%H:%M} with probability {grounds.quantile:g}"
+        f"demand stays under {rps:.4g} rps (at {clock(max(at, situation.now))}) until {clock(covered)} "
+        f"with probability {1 - taken:.4g}: {needs[0]} replicas at {each}"
     )
-    text += f": {replicas_for(rps, grounds.capacity)} replicas at {grounds.capacity.low_rps:.4g} rps"
-    more = wanted - replicas_for(rps, grounds.capacity)
-    return text + (f", and {more} more for the ramp after it" if more > 0 else "")
+    if needs[1] > needs[0]:
+        text += f", and {needs[1] - needs[0]} more for the ramp after it"
+    return (text,) if source == "fixed" else (text, f"risk {chance(taken)}: {source}")
 
 
-def _needed_at(situation: Situation, grounds: Grounds, ahead: QuantileAhead) -> datetime | None:
-    carried = grounds.hpa.floor * grounds.capacity.low_rps
-    first = ahead.index_at(situation.now)
-    above = np.flatnonzero(ahead.rps[first:] > carried * (1 + 1e-9))
-    return max(situation.now, ahead.start_of(first + int(above[0]))) if len(above) else None
+def _unheard(situation: Situation) -> tuple[str, ...]:
+    """Name the callers whose forecasts are missing: what they may send is not seen to."""
+    missing = [caller.service for caller in situation.callers if not isinstance(caller.forecast, Forecast)]
+    return (f"without the demand of {', '.join(missing)}: no forecast",) if missing else ()
 
 
-def _plan(situation: Situation, grounds: Grounds, ahead: QuantileAhead, floor: int) -> tuple[PlannedFloor, ...]:
-    """Return the floors of the next day in blocks of PLAN_BLOCK, each change once, each ahead by the lead."""
-    planned = [PlannedFloor(situation.now, floor, "decided now")]
-    block = int(PLAN_BLOCK.total_seconds())
-    start = datetime.fromtimestamp((int(situation.now.timestamp()) // block + 1) * block, UTC)
-    end = min(ahead.end - situation.scaling.lead, situation.now + PLAN_SPAN)
-    while start < end:
-        rps, at = ahead.highest(start, start + PLAN_BLOCK + situation.scaling.lead)
-        draft = bounded(situation, Draft(floor, replicas_for(rps, grounds.capacity), Needs(0, 0, 0, 0)))
-        if draft.floor != planned[-1].floor:
-            reason = f"up to {rps:.4g} rps at {at:%H:%M} with probability {grounds.quantile:g}"
-            planned.append(PlannedFloor(start, draft.floor, "; ".join((reason, *draft.reasons))))
-        start += PLAN_BLOCK
-    return tuple(planned)
+def _needed_at(
+    situation: Situation, grounds: Grounds, ahead: DemandAhead, at_risk: tuple[float, Array]
+) -> datetime | None:
+    """Return the first instant at which the floor of before is too low at this risk; None when it never is."""
+    capacity, floor = grounds.capacity, grounds.hpa.floor
+    risk, rates = at_risk
+    first = ahead.steps_in(situation.now, situation.now).start
+    for index in (rates[first:] > floor * capacity.low_rps * (1 + 1e-9)).nonzero()[0].tolist():
+        chances = chance_of_too_few(ahead.curve(first + index), capacity, np.array([float(floor)]))
+        if chances[0] > risk * (1 + 1e-9):
+            return max(situation.now, ahead.start_of(first + index))
+    return None

@@ -1,7 +1,7 @@
 """Guardrails: small steps between what a plan wants and what is done, each of which may change the floor and says why.
 
-First come the reasons to plan nothing at all, then the steps in the order of GUARDRAILS, then whether the result may be
-applied. Pure: what they look at is in the Situation.
+They are taken in the order of GUARDRAILS, with a plan and without one; then comes whether the result may be applied.
+Pure: what they look at is in the Situation.
 """
 
 from __future__ import annotations
@@ -9,104 +9,94 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from forecaster.forecast.types import Forecast, NoForecast
-from forecaster.scaling.types import Capacity, HpaState, Situation
+from forecaster.scaling.grounds import SCORED_STEPS, NoGrounds, lead_of
+from forecaster.scaling.types import PlanWarning, Situation
+from forecaster.scaling.windows import bounds_between
+from forecaster.scaling.wording import clock, span
 
-STALE_AFTER_STEPS = 3
-HOLD_BLIND = timedelta(hours=1)  # how long the floor is held without fresh metrics before it decays
-FALL_MARGIN = 0.25
+HOLD_BLIND = timedelta(hours=1)  # how long the floor is held without grounds for a plan before it decays
 LARGEST_LOWERING = 0.2  # share of the floor that one lowering may take away
+COVERAGE_DRIFT = 0.10  # how much less than asked the quantile may have covered before nothing is lowered by it
+REVERTS_BORNE = 2
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Replicas that the forecast quantile asks for, at the capacity's low end.
+    """Replicas that the demand ahead asks for.
 
-    urgent: until the next decision's raise could be ready; ramped: as much as raises of the largest step must have
-    reached by now to keep up later; held: over the time that a lowering must be good for; present: by the demand of
-    now, and FALL_MARGIN more where a steep fall is foreseen, because it may come later than foreseen.
+    urgent: at the risk taken, until the next decision's raise could be ready; kept: the same at KEPT_RISK_SHARE of it.
     """
 
     urgent: int
-    ramped: int
-    held: int
-    present: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A floor on its way through the guardrails, with what each of them had to say."""
+    """A floor on its way through the guardrails, with what each of them said and the names of those that acted."""
 
     before: int
     floor: int
     needs: Needs
     reasons: tuple[str, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
+    changed_by: tuple[str, ...] = ()
 
     def changed(self, floor: int, reason: str) -> Draft:
         """Return the draft with another floor and the reason for it."""
         return replace(self, floor=floor, reasons=(*self.reasons, reason))
 
-
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """What a plan stands on, once nothing of it is missing."""
-
-    forecast: Forecast
-    capacity: Capacity
-    hpa: HpaState
-    quantile: float
+    def warned(self, warning: PlanWarning) -> Draft:
+        """Return the draft with something that people should be told."""
+        return replace(self, warnings=(*self.warnings, warning))
 
 
-def grounds_or_reason(situation: Situation) -> Grounds | str:
-    """Return what a plan stands on, or why there can be none."""
-    if situation.hpa is None:
-        return "the autoscaler's state is unknown"
-    if isinstance(situation.forecast, NoForecast):
-        return f"no forecast: {situation.forecast.reason}"
-    if situation.capacity is None or not situation.capacity.low_rps > 0:
-        return "the capacity of a replica is unknown"
-    reason = _stale(situation, situation.forecast)
-    if reason is not None:
-        return reason
-    wanted = situation.scaling.quantile
-    enough = [level for level in situation.forecast.quantiles if level >= wanted]
-    if not enough:
-        return f"the forecast has no quantile {wanted:g} or above, only {list(situation.forecast.quantiles)}"
-    return Grounds(situation.forecast, situation.capacity, situation.hpa, min(enough))
+def guarded(situation: Situation, draft: Draft) -> Draft:
+    """Take all guardrails in their order."""
+    for guardrail in GUARDRAILS:
+        passed = guardrail(situation, draft)
+        if passed.floor != draft.floor:
+            passed = replace(passed, changed_by=(*draft.changed_by, guardrail.__name__))
+        draft = passed
+    return draft
 
 
-def _stale(situation: Situation, forecast: Forecast) -> str | None:
-    allowed = STALE_AFTER_STEPS * forecast.step
-    if situation.metric_at is None:
-        return "no demand has been recorded"
-    if situation.now - situation.metric_at > allowed:
-        return f"demand is stale: the newest is of {_clock(situation.metric_at)}, more than {_span(allowed)} ago"
-    patience = max(allowed, 3 * situation.refresh)
-    if situation.now - forecast.origin > patience:
-        return f"the forecast is stale: its origin {_clock(forecast.origin)} is more than {_span(patience)} ago"
-    end = forecast.origin + len(forecast.frame) * forecast.step
-    if end < situation.now + situation.scaling.lead:
-        return f"the forecast ends at {_clock(end)}, before a raise of now would be ready"
-    return None
-
-
-def without_grounds(situation: Situation, why: str) -> Draft:
-    """Hold the floor; after HOLD_BLIND without metrics let it decay, step by step, to the operator's own."""
+def without_grounds(situation: Situation, lacking: NoGrounds) -> Draft:
+    """Return a draft that holds the floor, and after HOLD_BLIND lets it go back to the operator's own."""
     hpa = situation.hpa
     if hpa is None:
-        return Draft(0, 0, Needs(0, 0, 0, 0), (why,))
-    needs = Needs(0, 0, hpa.operator_floor, hpa.operator_floor)
-    draft = Draft(hpa.floor, hpa.floor, needs, (f"{why}: holding the floor",))
-    blind = situation.metric_at is not None and situation.now - situation.metric_at > HOLD_BLIND
-    if not blind or hpa.floor <= hpa.operator_floor:
+        return Draft(0, 0, Needs(0, 0), (lacking.reason,))
+    draft = Draft(hpa.floor, hpa.floor, Needs(0, 0), (f"{lacking.reason}: holding the floor",))
+    if lacking.no_skill:
+        draft = draft.warned(PlanWarning("forecast_skill", lacking.reason))
+    since = lacking.since
+    if since is None or situation.now - since <= HOLD_BLIND or hpa.floor <= hpa.operator_floor:
         return draft
-    draft = draft.changed(hpa.operator_floor, f"blind for more than {_span(HOLD_BLIND)}: back to the operator's floor")
-    return cooled_down(situation, stepped_down(situation, draft))
+    why = f"blind for more than {span(HOLD_BLIND)}: back to the operator's floor"
+    draft = replace(draft.changed(hpa.operator_floor, why), changed_by=(without_grounds.__name__,))
+    return draft.warned(PlanWarning("blind", f"{lacking.reason} (since {clock(since)}); {why}"))
 
 
-def bounded(situation: Situation, draft: Draft) -> Draft:
+def within_windows(situation: Situation, draft: Draft) -> Draft:
+    """Within the bounds of the operator's time windows: minima are seen to ahead of their window, by the lead."""
+    if not situation.scaling.bounds:
+        return draft
+    now = situation.now
+    ahead = now + lead_of(situation) + situation.refresh
+    least, _, names = bounds_between(situation.scaling, now, ahead)
+    _, most, now_open = bounds_between(situation.scaling, now, now + _INSTANT)
+    if draft.floor < least:
+        needs = replace(draft.needs, urgent=max(draft.needs.urgent, least), kept=max(draft.needs.kept, least))
+        return replace(draft, needs=needs).changed(least, f"at least {least} by {names}, until {clock(ahead)}")
+    if most is not None and draft.floor > max(most, least):
+        return draft.changed(max(most, least), f"{draft.floor} is above the {most} of {now_open}")
+    return draft
+
+
+def within_bounds(situation: Situation, draft: Draft) -> Draft:
     """Never below the operator's floor, never above the ceiling."""
     hpa = situation.hpa
     if hpa is None:
@@ -116,6 +106,37 @@ def bounded(situation: Situation, draft: Draft) -> Draft:
     if draft.floor < hpa.operator_floor:
         return draft.changed(hpa.operator_floor, f"{draft.floor} is below the operator's floor {hpa.operator_floor}")
     return draft
+
+
+def within_use(situation: Situation, draft: Draft) -> Draft:
+    """Refuse replicas that a shared bottleneck would make useless."""
+    most = situation.most_useful
+    if most is None or draft.floor <= max(most, draft.before):
+        return draft
+    why = f"{draft.floor} replicas would serve no more than {most}: a shared bottleneck, by the measured scaling law"
+    return draft.changed(max(most, draft.before), why).warned(PlanWarning("bottleneck", why))
+
+
+def within_room(situation: Situation, draft: Draft) -> Draft:
+    """Refuse replicas that the cluster could not start."""
+    room = startable(situation)
+    if room is None or draft.floor <= max(room, draft.before):
+        return draft
+    why = f"{draft.floor} replicas are wanted, and the cluster can start no more than {room}{_pending(situation)}"
+    return draft.changed(max(room, draft.before), why).warned(PlanWarning("no_room", why))
+
+
+def startable(situation: Situation) -> int | None:
+    """Return how many replicas there could be in all; None where nobody can say."""
+    hpa = situation.hpa
+    if hpa is None or (hpa.room is None and hpa.pending == 0):
+        return None
+    return hpa.current + (0 if hpa.pending else hpa.room or 0)
+
+
+def _pending(situation: Situation) -> str:
+    waiting = situation.hpa.pending if situation.hpa is not None else 0
+    return f" ({waiting} wait for room already)" if waiting else ""
 
 
 def stepped_up(situation: Situation, draft: Draft) -> Draft:
@@ -129,28 +150,29 @@ def stepped_up(situation: Situation, draft: Draft) -> Draft:
     return draft.changed(allowed, f"towards {draft.floor} by the largest step of {situation.scaling.largest_step}")
 
 
-def kept_while_needed(situation: Situation, draft: Draft) -> Draft:
-    """Lower only to what the hold time after the lead needs as well: a floor must not flap."""
-    lowest = min(draft.before, draft.needs.held)
+def kept_while_burning(situation: Situation, draft: Draft) -> Draft:
+    """Lower nothing while an error budget burns."""
+    if draft.floor >= draft.before or not situation.burning:
+        return draft
+    return draft.changed(draft.before, f"kept at {draft.before} while {', '.join(situation.burning)} burns")
+
+
+def kept_while_drifting(situation: Situation, draft: Draft) -> Draft:
+    """Lower nothing by quantiles that have covered much less than they said."""
+    skill = situation.skill
+    if skill is None or skill.steps < SCORED_STEPS or skill.coverage >= skill.asked - COVERAGE_DRIFT:
+        return draft
+    why = f"the quantile {skill.asked:g} covered {skill.coverage:.0%} of the last {skill.steps} steps"
+    draft = draft.warned(PlanWarning("forecast_skill", why))
+    return draft if draft.floor >= draft.before else draft.changed(draft.before, f"kept at {draft.before}: {why}")
+
+
+def kept_at_less_risk(_situation: Situation, draft: Draft) -> Draft:
+    """Lower only what is not needed at a share of the risk either: raised again at once, it would only flap."""
+    lowest = min(draft.before, draft.needs.kept)
     if draft.floor >= lowest:
         return draft
-    return draft.changed(lowest, f"{lowest} are needed again soon after the lead of {_span(situation.scaling.lead)}")
-
-
-def kept_until_fallen(_situation: Situation, draft: Draft) -> Draft:
-    """Lower only as far as demand has fallen already: a foreseen fall may come late, and raises would be too."""
-    lowest = min(draft.before, draft.needs.present)
-    if draft.floor >= lowest:
-        return draft
-    return draft.changed(lowest, f"{lowest} while demand has not fallen yet, with {FALL_MARGIN:.0%} to spare")
-
-
-def kept_after_raise(situation: Situation, draft: Draft) -> Draft:
-    """Keep what was raised until its demand has had the time to come: the lead, and two decisions more."""
-    last, span = situation.last_raised_at, situation.scaling.lead + 2 * situation.refresh
-    if draft.floor >= draft.before or last is None or situation.now - last >= span:
-        return draft
-    return draft.changed(draft.before, f"raised at {_clock(last)}: kept for {_span(span)}")
+    return draft.changed(lowest, f"{lowest} kept: needed again at {KEPT_RISK_SHARE:g} of the risk")
 
 
 def stepped_down(_situation: Situation, draft: Draft) -> Draft:
@@ -166,18 +188,44 @@ def cooled_down(situation: Situation, draft: Draft) -> Draft:
     last = situation.last_lowered_at
     if draft.floor >= draft.before or last is None or situation.now - last >= situation.scaling.cool_down:
         return draft
-    return draft.changed(draft.before, f"cooling down since {_clock(last)} for {_span(situation.scaling.cool_down)}")
+    return draft.changed(draft.before, f"cooling down since {clock(last)} for {span(situation.scaling.cool_down)}")
 
 
+def within_change_budget(situation: Situation, draft: Draft) -> Draft:
+    """Once the day's changes are used up, change only what the lead does not let wait."""
+    budget = situation.scaling.change_budget
+    if situation.changes_today < budget or draft.floor == draft.before:
+        return draft
+    why = f"all {budget} changes of the day are made"
+    draft = draft.warned(PlanWarning("change_budget", f"{why}: only raises needed within the lead follow"))
+    floor = max(draft.before, min(draft.floor, draft.needs.urgent))
+    if floor == draft.floor:
+        return draft
+    return draft.changed(floor, f"{why}: {floor} instead of {draft.floor}")
+
+
+def unless_paused(situation: Situation, draft: Draft) -> Draft:
+    """Change nothing while somebody has paused us."""
+    if situation.paused is None or draft.floor == draft.before:
+        return draft
+    return draft.changed(draft.before, f"paused, {situation.paused}: {draft.before} instead of {draft.floor}")
+
+
+KEPT_RISK_SHARE = 0.5
 GUARDRAILS: tuple[Callable[[Situation, Draft], Draft], ...] = (
-    bounded,
+    within_windows,
+    within_bounds,
+    within_use,
+    within_room,
     stepped_up,
-    kept_while_needed,
-    kept_until_fallen,
-    kept_after_raise,
+    kept_while_burning,
+    kept_while_drifting,
+    kept_at_less_risk,
     stepped_down,
     cooled_down,
-    bounded,  # last again: no step above may leave the bounds, whatever the floor was before
+    within_change_budget,
+    within_bounds,  # again: no step above may leave the bounds, whatever the floor was before
+    unless_paused,
 )
 
 
@@ -187,12 +235,14 @@ def may_apply(situation: Situation) -> str | None:
         return f"mode {situation.mode}: nothing is applied"
     if not situation.backtest_passed:
         return "mode act, but no backtest on this service's history has been passed: nothing is applied"
+    if reverted(situation) is not None:
+        return f"{reverted(situation)}: observing, nothing is applied"
     return None
 
 
-def _clock(instant: datetime) -> str:
-    return f"{instant:%H:%M}"
-
-
-def _span(span: timedelta) -> str:
-    return f"{span.total_seconds() / 60:g} min"
+def reverted(situation: Situation) -> str | None:
+    """Say that somebody else keeps setting our floor back."""
+    reverts = situation.hpa.reverts if situation.hpa is not None else 0
+    if reverts < REVERTS_BORNE:
+        return None
+    return f"another field manager has set our floor back {reverts} times"

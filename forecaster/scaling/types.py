@@ -17,6 +17,7 @@ class Capacity:
     low_rps: float
     high_rps: float
     source: str
+    id: str | None = None  # of the measurement, in the audit; None: declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class HpaState:
     """The autoscaler as read from the cluster. operator_floor is the floor the operator set; floor is in force now.
 
     room: replicas that the cluster could still start beside the current ones, pending: those that wait for room.
-    reverts: how often another field manager has set our floor back, in a row.
+    reverts: how often another field manager has set our floor back, in a row (Kubernetes: in the last half hour).
+    paused: who stopped all changes there (a label, an annotation) and why; blocked: why no floor can be written there.
     """
 
     operator_floor: int
@@ -37,6 +39,8 @@ class HpaState:
     pending: int = 0
     reverts: int = 0
     resource_version: str | None = None
+    paused: str | None = None
+    blocked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ class Situation:
     refresh: time until the next decision, which this one must see to; stopping short of it would miss the lead.
     paused: who stopped all changes and why; burning: the SLOs that page now; budget_left: the least share of an error
     budget that is left (may be negative); lead: measured from our own changes, None until enough are known;
-    most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law.
+    most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law;
+    planned_at: when a decision last had grounds for a plan, None where nobody remembers; day_plan: false leaves out the
+    plan and the warnings of the day ahead, which no floor depends on (a replay reads neither).
     """
 
     now: datetime
@@ -92,6 +98,8 @@ class Situation:
     changes_today: int = 0
     most_useful: int | None = None
     callers: tuple[Caller, ...] = ()
+    planned_at: datetime | None = None
+    day_plan: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from forecaster.report.requests import ReportRequest, report_of
 from forecaster.scores.score import Score
 from forecaster.scores.score_store import write_scores
 from forecaster.settings import Settings
-from forecaster.tick import World
+from forecaster.world import World
 from loadgen.shape import daily_weekly_rps
 from tests.integration.dashboard_fixtures import create_tables, fill, present
 from tests.integration.store_fixtures import shared_store_url

@@ -69,6 +69,7 @@ def inputs(**changes: Any) -> CapacityInputs:
         states=replica_states(),
         decided=True,
         decisions=(),
+        days=(),
         backtest=None,
         scores=(),
         markers=(),

@@ -29,6 +29,9 @@ class _ClusterApi(BaseHTTPRequestHandler):
         hpa = self.server.hpas.get(self._name())
         if hpa is None:
             return self._answer(404)
+        if body.get("release"):
+            hpa.update(min_replicas=hpa["operator_floor"], manager=None)
+            return self._answer(200)
         if not 1 <= body["min_replicas"] <= hpa["max_replicas"]:
             return self._answer(409)
         hpa.update(min_replicas=body["min_replicas"], manager=body["field_manager"])
@@ -94,6 +97,12 @@ def test_a_written_floor_is_in_force_and_is_read_back(actuator: Actuator) -> Non
     after = HpaState(operator_floor=2, floor=7, ceiling=20, desired=7, current=3, ready=3)
     assert actuator.write_floor("app", 7) == after
     assert actuator.read("app") == after
+
+
+def test_a_released_floor_is_the_operators_own(actuator: Actuator) -> None:
+    actuator.write_floor("app", 7)
+    assert actuator.release("app").floor == 2
+    assert actuator.read("app").floor == 2
 
 
 @pytest.mark.parametrize("floor", [0, 21])

@@ -2,80 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from collector.catalog import Mode, Reactive, Scaling
-from forecaster.forecast.types import Forecast, NoForecast
+from collector.catalog import Mode
+from forecaster.forecast.types import NoForecast
 from forecaster.scaling.capacity import declared_capacity, in_clock_units, reactive_spec, replicas_for
 from forecaster.scaling.plan import decide, looked_at
-from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
-
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-FIVE = timedelta(minutes=5)
-
-
-def minutes(count: float) -> timedelta:
-    return timedelta(minutes=count)
-
-
-SCALING = Scaling(
-    kind="local",
-    name="shop",
-    mode="act",
-    min_replicas=2,
-    max_replicas=20,
-    capacity_rps=(12.0, 14.0),
-    quantile=0.95,
-    lead=minutes(15),
-    largest_step=4,
-    cool_down=minutes(5),
-    reactive=Reactive(target_rps_per_replica=10.0),
+from forecaster.scaling.types import Capacity, Skill
+from tests.unit.scaling_fakes import (
+    CAPACITY,
+    FIVE,
+    NOW,
+    SCALING,
+    flat_then,
+    forecast_of,
+    hpa,
+    minutes,
+    said,
+    situation,
 )
-CAPACITY = Capacity(low_rps=12.0, high_rps=14.0, source="declared")
-
-
-def forecast_of(rps: list[float], *, origin: datetime = NOW, quantile: float = 0.95) -> Forecast:
-    starts = pd.to_datetime(origin.timestamp() + 300.0 * np.arange(len(rps)), unit="s", utc=True)
-    frame = pd.DataFrame({"ds": starts, f"q{quantile:g}": rps})
-    return Forecast("shop", origin, "by hand", FIVE, (quantile,), frame, origin - minutes(600), origin)
-
-
-def hpa(floor: int, *, operator_floor: int = 2, ceiling: int = 20) -> HpaState:
-    return HpaState(operator_floor, floor, ceiling, desired=floor, current=floor, ready=floor)
-
-
-def situation(rps: list[float], floor: int = 2, **changes: Any) -> Situation:
-    plain = Situation(
-        now=NOW,
-        service="shop",
-        scaling=SCALING,
-        mode="act",
-        forecast=forecast_of(rps),
-        capacity=CAPACITY,
-        hpa=hpa(floor),
-        metric_at=NOW,
-        last_lowered_at=None,
-        backtest_passed=True,
-        refresh=FIVE,
-    )
-    return replace(plain, **changes)
-
-
-def flat_then(low: float, high: float, *, after_minutes: int, hours: int = 3) -> list[float]:
-    steps = after_minutes // 5
-    return [low] * steps + [high] * (hours * 12 - steps)
-
-
-def said(decision: Decision) -> str:
-    return " | ".join(decision.reasons)
 
 
 def test_the_floor_carries_the_quantile_until_the_next_decision_is_ready() -> None:
@@ -131,25 +79,13 @@ def test_a_lowering_waits_for_the_cool_down() -> None:
     assert decide(situation([12.0] * 36, floor=11, last_lowered_at=NOW - minutes(5))).floor_after == 9
 
 
-def test_the_floor_is_not_lowered_under_what_is_needed_again_soon() -> None:
-    # 12 rps now, 96 rps (8 replicas) from minute 30 on: after lead and refresh (20), within the hold of 15 more.
-    # The ramp alone would ask for 8 - 2 * 4 = 0 more: without the hold the floor would flap to 4.
-    decision = decide(situation(flat_then(12.0, 96.0, after_minutes=30), floor=5))
-    assert (decision.outcome, decision.floor_after) == ("keep", 5)
-
-
-def test_a_foreseen_fall_is_not_believed_before_it_comes() -> None:
-    # 108 rps now, 24 in five minutes, as foreseen: but 108 * 1.25 / 12 = 11.25, so 12 stay for now
-    falling = [108.0, *[24.0] * 35]
-    decision = decide(situation(falling, floor=13))
-    assert decision.floor_after == 12
-    assert "has not fallen yet" in said(decision)
-
-
-def test_what_was_raised_is_kept_for_the_lead_and_two_decisions() -> None:
-    raised = decide(situation([12.0] * 36, floor=11, last_raised_at=NOW - minutes(24)))
-    assert (raised.outcome, raised.floor_after) == ("keep", 11)
-    assert decide(situation([12.0] * 36, floor=11, last_raised_at=NOW - minutes(25))).floor_after == 9
+def test_the_floor_is_not_lowered_under_what_is_needed_at_half_the_risk() -> None:
+    # 60 rps at 0.95, 120 at 0.99: halving the risk of 0.05 is ln 2 / ln 5 = 0.431 of the way from the one to the other,
+    # so 60 + 0.431 * 60 = 85.8: 8 replicas are kept, though 5 are wanted
+    forecast = forecast_of([30.0] * 36, spread=1.0)
+    decision = decide(situation([], floor=9, forecast=forecast))
+    assert (decision.floor_wanted, decision.floor_after) == (5, 8)
+    assert "8 kept: needed again at 0.5 of the risk" in said(decision)
 
 
 def test_the_ceiling_and_the_operators_floor_bound_everything() -> None:
@@ -179,7 +115,8 @@ def test_nothing_is_applied_but_in_act_after_a_passed_backtest(mode: Mode, passe
         ({"metric_at": NOW - minutes(16)}, "demand is stale"),  # three steps of five minutes are 15
         ({"forecast": forecast_of([30.0] * 36, origin=NOW - minutes(16))}, "forecast is stale"),
         ({"forecast": forecast_of([30.0] * 2)}, "forecast ends at 09:10"),
-        ({"forecast": forecast_of([30.0] * 36, quantile=0.5)}, "no quantile 0.95 or above"),
+        ({"forecast": forecast_of([30.0] * 36, levels=(0.5,))}, "no quantile 0.95 or above"),
+        ({"skill": Skill(1.1, 0.95, 0.95, 288)}, "the last 288 steps' forecasts lost 1.10 times"),
     ],
 )
 def test_without_grounds_there_is_no_plan_and_the_floor_is_held(changes: dict[str, Any], expected: str) -> None:
@@ -205,8 +142,12 @@ def test_after_an_hour_without_metrics_the_floor_decays_in_steps_to_the_operator
     assert "blind" in said(blind)
 
 
-def test_a_higher_quantile_stands_in_for_a_missing_one() -> None:
-    assert decide(situation([30.0] * 36, forecast=forecast_of([30.0] * 36, quantile=0.99))).outcome == "raise"
+def test_a_quantile_between_two_known_ones_lies_between_them_by_the_logarithm_of_the_risk() -> None:
+    # 24 rps at 0.8 and 48 at 0.99: 0.05 lies ln(0.2 / 0.05) / ln(0.2 / 0.01) = 0.463 of the way: 35.1 rps, 3 replicas
+    forecast = forecast_of([24.0] * 36, levels=(0.8, 0.99), spread=1.0)
+    decision = decide(situation([], forecast=forecast))
+    assert decision.floor_after == 3
+    assert "under 35.11 rps" in said(decision)
 
 
 def test_needed_at_is_the_first_step_that_passes_what_the_floor_carries() -> None:
@@ -236,52 +177,6 @@ def test_the_floor_does_not_depend_on_more_future_than_it_looks_at() -> None:
         floor = int(random.integers(2, 20))
         long, short = decide(situation(rps, floor)), decide(situation(rps[:enough], floor))
         assert (long.floor_after, long.reasons) == (short.floor_after, short.reasons)
-
-
-@given(
-    rps=st.lists(st.floats(0, 2000), min_size=36, max_size=36),
-    operator_floor=st.integers(1, 10),
-    room=st.integers(0, 20),
-    at=st.floats(0, 1),
-    lowered=st.none() | st.integers(0, 30),
-    raised=st.none() | st.integers(0, 60),
-    mode=st.sampled_from(["observe", "recommend", "act"]),
-    passed=st.booleans(),
-    metric_age=st.none() | st.integers(0, 120),
-)
-def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(
-    rps: list[float],
-    operator_floor: int,
-    room: int,
-    at: float,
-    lowered: int | None,
-    raised: int | None,
-    mode: Mode,
-    passed: bool,
-    metric_age: int | None,
-) -> None:
-    ceiling = operator_floor + room
-    before = operator_floor + round(at * room)
-    decision = decide(
-        situation(
-            rps,
-            hpa=hpa(before, operator_floor=operator_floor, ceiling=ceiling),
-            last_lowered_at=None if lowered is None else NOW - minutes(lowered),
-            last_raised_at=None if raised is None else NOW - minutes(raised),
-            mode=mode,
-            backtest_passed=passed,
-            metric_at=None if metric_age is None else NOW - minutes(metric_age),
-        )
-    )
-    assert operator_floor <= decision.floor_after <= ceiling
-    assert before - decision.floor_after <= max(1, before // 5)
-    assert all(operator_floor <= planned.floor <= ceiling for planned in decision.plan)
-    assert decision.apply == (decision.floor_after != before and mode == "act" and passed)
-    assert decision.reasons
-    if decision.outcome in {"keep", "no_plan"}:
-        assert decision.floor_after == before
-    if lowered is not None and lowered < 5:
-        assert decision.floor_after >= before
 
 
 def test_a_capacity_in_real_seconds_is_divided_by_the_clocks_speed() -> None:

@@ -15,6 +15,7 @@ from forecaster.calendar.types import Event
 from forecaster.report.capacity_report import capacity_report
 from forecaster.report.document import Document, KeyFigures, Missing, Table
 from forecaster.report.formats import FORMATS, MEDIA_TYPES, Rendered, parse_format, render
+from forecaster.savings import Day
 from forecaster.scores.score import Summary
 from forecaster.store import StoredBacktest
 from tests.unit.forecaster_fakes import a_decision, a_stored
@@ -195,6 +196,16 @@ def test_what_scaling_did_and_saved_is_counted() -> None:
     # Eight all the time were 8 x 720 = 5760 replica-hours; 4 x 720 + 4 ran: 2876 were saved, EUR 288.
     text = render(document, "md").content.decode()
     assert "Against 8 replicas all the time, the most that ran at once, 2,876 replica-hours were saved, EUR 288" in text
+
+
+def test_days_with_us_and_without_us_stand_before_the_backtest() -> None:
+    one = Day((NOW - 2 * DAY).date(), 12.0, 3 * HOUR, 60.0, 600.0, 36_000.0, 72_000.0)
+    document = capacity_report(inputs(days=(one, replace(one, day=(NOW - DAY).date()))))
+    saved = table_of(document, "Saved against the autoscaler alone")
+    # Two days: 120 s against 1,200 s; 72,000 s are 20 replica-hours at EUR 0.10, against 40.
+    assert [[cell.value for cell in row[1:]] for row in saved.rows] == [[120.0, 20.0, 2.0], [1200.0, 40.0, 4.0]]
+    assert "2 of the last 30 days" in saved.note
+    assert "1,080 s fewer under-provisioned, +20.0 replica-hours saved" in saved.note
 
 
 def test_forecast_quality_is_the_stored_scores() -> None:

@@ -34,9 +34,12 @@ def test_a_decision_to_raise_changes_the_floor_and_leaves_an_audit_row() -> None
     decided = decide_once(a_world(store, cluster), SERVICE, Memory(), decide=raise_to_six)
     assert cluster.read("app").floor == 6
     assert decided.stored.applied
-    [(table, columns, token)] = store.inserts
+    [(table, columns, token), (other, patch, _)] = store.inserts
     assert (table, columns["floor_after"], columns["applied"]) == ("decisions", [6], [1])
     assert token == f"decision/{decided.stored.id}"
+    assert (other, patch["decision_id"], patch["floor_before"], patch["floor_after"], patch["applied"]) == (
+        "floor_patches", [decided.stored.id], [2], [6], [1],
+    )  # fmt: skip
 
 
 def test_an_empty_record_means_no_plan_and_an_untouched_floor() -> None:
@@ -75,8 +78,9 @@ def test_a_floor_changed_while_the_store_went_down_is_written_to_the_audit_at_th
 def test_an_audit_row_that_the_store_will_never_take_does_not_stop_the_next_ones() -> None:
     store, cluster, memory = FakeStore(), MemoryCluster({"app": HPA}), Memory()
     store.insert_error = StoreRefusedError("no such column", code=16)
-    with pytest.raises(StoreRefusedError):
-        decide_once(a_world(store, cluster), SERVICE, memory, decide=raise_to_six)
+    for _ in range(2):  # its decision's row, then its patch's
+        with pytest.raises(StoreRefusedError):
+            decide_once(a_world(store, cluster), SERVICE, memory, decide=raise_to_six)
     assert memory.unsaved == []
 
 
@@ -84,9 +88,10 @@ def test_a_cluster_that_refuses_leaves_an_audit_row_with_the_reason() -> None:
     store, cluster = FakeStore(), MemoryCluster({"app": replace(HPA, ceiling=5)})
     decided = decide_once(a_world(store, cluster), SERVICE, Memory(), decide=raise_to_six)
     assert not decided.stored.applied
-    [(_, columns, _)] = store.inserts
-    assert columns["applied"] == [0]
-    assert columns["error"] == ["floor 6 of app: expected 1 to 5"]
+    assert [table for table, *_ in store.inserts] == ["decisions", "floor_patches"]
+    for _, columns, _ in store.inserts:
+        assert columns["applied"] == [0]
+        assert columns["error"] == ["floor 6 of app: expected 1 to 5"]
 
 
 def test_a_lowering_starts_the_cool_down_even_when_its_answer_was_lost() -> None:
@@ -165,7 +170,7 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
     ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
     ticker.start()
     try:
-        seconds = {"plan": 1.0, "train": 1.0, "observe": 0.5, "score": 15.0}
+        seconds = {"plan": 1.0, "train": 1.0, "observe": 0.5, "score": 15.0, "follow": 1.0, "weigh": 60.0}
         assert ticker.intervals() == {name: timedelta(seconds=value) for name, value in seconds.items()}
         real[0] += 62
         ticker.run_tick("observe")
@@ -174,6 +179,8 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
             "train": timedelta(minutes=1),
             "observe": timedelta(seconds=30),
             "score": timedelta(minutes=15),
+            "follow": timedelta(minutes=1),
+            "weigh": timedelta(hours=1),
         }
     finally:
         ticker.stop()
