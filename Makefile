@@ -23,7 +23,7 @@ RECORD ?= 100M
 KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube
+.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,10 @@ kube: ## Build a real Kubernetes API server and controller manager for the tests
 
 test-kube: .venv/.synced kube ## Test the Kubernetes actuator on them, and the simulated autoscaler against the real one
 	@KUBEBUILDER_ASSETS='$(KUBE)' .venv/bin/pytest tests/kubernetes
+
+bench-policy: .venv/.synced ## Play scaling policies on real traces (TRACES=folder); writes out/policy-benchmark.json
+	@mkdir -p out && .venv/bin/python -m benchmarks.policy --traces '$(TRACES)' --data out/policy-forecasts \
+	  --json out/policy-benchmark.json
 
 format: .venv/.synced ## Format the code
 	@.venv/bin/ruff check --fix .

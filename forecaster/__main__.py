@@ -39,6 +39,7 @@ from forecaster.api import ApiParts, build_app
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
+from forecaster.journal import Journal
 from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
 from forecaster.notices import Notices
@@ -149,7 +150,11 @@ class Forecaster:
         self._lease = self._chosen.lease(client)
         actuator = LedActuator(self._actuator, self._lease)
         feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
-        world = World(client, self._clock, actuator, self._settings, feeds, self._orders, self._catalog)
+        journal = Journal(self._settings.data / "changes-under-way")
+        world = World(
+            client, self._clock, actuator, self._settings, feeds,
+            orders=self._orders, journal=journal, catalog=self._catalog,
+        )  # fmt: skip
         collector, http = self._settings.collector_url, self._http
         tell_drift = DriftAlert(collector, http, headers=self._alerts)
         tell = Notices(collector, http, headers=self._alerts)

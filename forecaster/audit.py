@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import re
-import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 
 from collector.clickhouse import Client, StoreRefusedError
-from forecaster.decision_store import StoredDecision, write_decision
+from forecaster.decision_store import OURSELVES, StoredDecision, decision_row, write_decision
 from forecaster.forecast.types import Forecast
 from forecaster.forecast_store import forecast_id
-from forecaster.outcome_store import Patch, write_patch
+from forecaster.journal import UNKNOWN, Row
+from forecaster.outcome_store import Patch, patch_row, write_patch
 from forecaster.scaling.types import Decision, HpaState, Situation
 from forecaster.world import Memory
 
 _MOST_UNSAVED = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks for a decision. forced: against the mode, or without a passed backtest."""
+
+    actor: str = OURSELVES
+    forced: bool = False
+    by_hand: bool = False
+    reason: str = ""
+
+
+BY_ITSELF = By()
+
+
 def stored_of(
-    situation: Situation, decision: Decision, *, after: HpaState | None, error: str | None, actor: str, forced: bool
+    situation: Situation, decision: Decision, *, id_: str, after: HpaState | None, error: str | None, by: By
 ) -> StoredDecision:
     """Return the row of a decision. after: the autoscaler once it was carried out, None when it was not."""
     forecast = situation.forecast if isinstance(situation.forecast, Forecast) else None
     hpa = after or situation.hpa
     return StoredDecision(
-        id=str(uuid.uuid4()),
+        id=id_,
         decision=decision,
         applied=after is not None,
         error=error,
@@ -33,8 +47,8 @@ def stored_of(
         quantile=decision.quantile or situation.scaling.quantile,
         capacity=situation.capacity,
         forecast_id=forecast_id(forecast) if forecast else None,
-        actor=actor,
-        forced=forced,
+        actor=by.actor,
+        forced=by.forced,
         operator_floor=hpa.operator_floor if hpa else None,
         ready=situation.hpa.ready if situation.hpa else None,
         lead=decision.lead or situation.lead or situation.scaling.lead,
@@ -42,13 +56,13 @@ def stored_of(
     )
 
 
-def patch_of(situation: Situation, stored: StoredDecision, *, id_: str, reason: str = "") -> Patch | None:
-    """Return the row of the patch that a decision led to; None when nothing was tried."""
+def patch_of(situation: Situation, stored: StoredDecision, *, reason: str = "") -> Patch | None:
+    """Return the patch that a decision led to, which has its id; None when nothing was tried."""
     decision = stored.decision
     if not decision.apply:
         return None
     return Patch(
-        id=id_,
+        id=stored.id,
         service=decision.service,
         at=decision.at,
         action="apply",
@@ -65,13 +79,20 @@ def patch_of(situation: Situation, stored: StoredDecision, *, id_: str, reason: 
     )
 
 
+def rows_before(situation: Situation, decision: Decision, *, id_: str, by: By) -> list[Row]:
+    """Return the rows of a change that is about to be made, as they stand when nobody learns what became of it."""
+    stored = stored_of(situation, decision, id_=id_, after=None, error=UNKNOWN, by=by)
+    patch = patch_of(situation, stored, reason=by.reason)
+    return [decision_row(stored), *([] if patch is None else [patch_row(patch)])]
+
+
 def is_worth_storing(stored: StoredDecision, last: StoredDecision | None, *, heartbeat: timedelta) -> bool:
-    """Say whether a decision adds to the audit: it changed the floor, or says something else than the last one stored.
+    """Say whether a decision adds to the audit: it tried to change the floor, or says something else than the last.
 
     Ticks come every clock minute and mostly repeat themselves; a row for each would bury the changes. But silence must
     not look like health, so a repetition is stored too when the last row is `heartbeat` old.
     """
-    if last is None or stored.applied or _gist(stored) != _gist(last):
+    if last is None or stored.decision.apply or _gist(stored) != _gist(last):
         return True
     return not timedelta(0) <= stored.decision.at - last.decision.at < heartbeat
 

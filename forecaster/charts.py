@@ -56,7 +56,7 @@ def answer_svg(answer: Answer) -> str:
     bands = [plane.band(ahead, columns[:, index], columns[:, -1 - index]) for index in range(len(columns[0]) // 2)]
     title = f"{answer.series} from {text_of(forecast.origin)} ({forecast.model}), {answer.unit}"
     levels = ", ".join(f"{level:g}" for level in forecast.quantiles)
-    return _svg(
+    return svg_of(
         title,
         [
             *plane.axes(f"quantiles {levels}"),
@@ -86,7 +86,7 @@ def skill_svg(report: SkillReport) -> str:
         )
     x = 130 + wide / most
     marks.append(f"<line class='mark' x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{HEIGHT - _BOTTOM}'/>")
-    return _svg(f"{report.series}: quantile loss to {report.horizon} ahead, over that of {report.yardstick}", marks)
+    return svg_of(f"{report.series}: quantile loss to {report.horizon} ahead, over that of {report.yardstick}", marks)
 
 
 class _Plane:
@@ -150,7 +150,8 @@ def _seconds(forecast: Forecast) -> np.ndarray:
     return seconds
 
 
-def _svg(title: str, marks: Sequence[str]) -> str:
+def svg_of(title: str, marks: Sequence[str]) -> str:
+    """Return a drawing with its title."""
     head = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}'>"
     return "\n".join(
         [

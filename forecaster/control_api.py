@@ -89,18 +89,18 @@ def add_control(
         }
 
     @app.post("/v1/pause")
-    def pause_one(body: PauseIn) -> dict[str, Any]:
+    def pause_changes(body: PauseIn) -> dict[str, Any]:
         names = _names(catalog, body.service)
         memories = [control.memory(name) for name in names]
         return _told(pause(control.orders, scope_of(body.service), body.asked(), memories))
 
     @app.post("/v1/resume")
-    def resume_one(body: PauseIn) -> dict[str, Any]:
+    def resume_changes(body: PauseIn) -> dict[str, Any]:
         _names(catalog, body.service)
         return _told(resume(control.orders, scope_of(body.service), body.asked()))
 
     @app.post("/v1/services/{service}/release")
-    def release_one(service: str, body: AskedIn) -> dict[str, Any]:
+    def release_floor(service: str, body: AskedIn) -> dict[str, Any]:
         found = _scaled(catalog, service)
         memory = control.memory(service)
         try:
@@ -110,12 +110,12 @@ def add_control(
         return {"patch": patch_json(patch)}
 
     @app.post("/v1/services/{service}/mode")
-    def mode_of(service: str, body: ModeIn) -> dict[str, Any]:
+    def order_mode(service: str, body: ModeIn) -> dict[str, Any]:
         found = _scaled(catalog, service)
         return _told(set_mode(world(), control.orders, found, body.mode, body.asked()))
 
     @app.post("/v1/services/{service}/apply")
-    def apply_one(service: str, body: AskedIn) -> dict[str, Any]:
+    def decide_now(service: str, body: AskedIn) -> dict[str, Any]:
         found = _scaled(catalog, service)
         _leading(control)
         return stored_decision_json(apply_now(world(), found, control.memory(service), body.asked()).stored)

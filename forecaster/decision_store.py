@@ -15,6 +15,7 @@ from typing import Any
 
 from collector.clickhouse import Client
 from forecaster.instants import between, epoch_milliseconds, epoch_seconds, utc
+from forecaster.journal import Row
 from forecaster.scaling.types import Capacity, Decision, PlannedFloor, PlanWarning
 
 OURSELVES = "tidegauge"
@@ -63,6 +64,11 @@ class LastChanges:
 
 def write_decision(client: Client, stored: StoredDecision) -> None:
     """Store one decision."""
+    decision_row(stored).insert(client)
+
+
+def decision_row(stored: StoredDecision) -> Row:
+    """Return the row of a decision."""
     decision, capacity = stored.decision, stored.capacity
     row: dict[str, Any] = {
         "id": stored.id,
@@ -95,7 +101,7 @@ def write_decision(client: Client, stored: StoredDecision) -> None:
         "lead_seconds": None if stored.lead is None else int(stored.lead.total_seconds()),
         "resource_version": stored.resource_version or "",
     }
-    client.insert_columns("decisions", {name: [value] for name, value in row.items()}, token=f"decision/{stored.id}")
+    return Row("decisions", row, f"decision/{stored.id}")
 
 
 def read_decisions(

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 from collector.clickhouse import Client
 from forecaster.decision_store import OURSELVES
 from forecaster.instants import between, epoch_milliseconds, utc
+from forecaster.journal import Row
 
 Action = Literal["apply", "release"]
 _PATCH_COLUMNS = (
@@ -83,6 +84,11 @@ class Outcome:
 
 def write_patch(client: Client, patch: Patch) -> None:
     """Store one attempt to change a floor; the same one again is stored once."""
+    patch_row(patch).insert(client)
+
+
+def patch_row(patch: Patch) -> Row:
+    """Return the row of an attempt to change a floor."""
     row: dict[str, Any] = {
         "id": patch.id,
         "service": patch.service,
@@ -99,7 +105,7 @@ def write_patch(client: Client, patch: Patch) -> None:
         "applied": int(patch.applied),
         "error": patch.error or "",
     }
-    client.insert_columns("floor_patches", {name: [value] for name, value in row.items()}, token=f"patch/{patch.id}")
+    return Row("floor_patches", row, f"patch/{patch.id}")
 
 
 def read_patches(

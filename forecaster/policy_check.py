@@ -1,4 +1,4 @@
-"""The policy backtest as a job: read the history, let `scaling.backtest` judge the policy on it, keep the verdict.
+"""The gate before mode `act`: read the history, let `scaling.backtest` judge the policy on it, keep the verdict.
 
 `act` needs a verdict that passed (it is read at every decision). The command and the demo both call this; the judging
 itself is pure and elsewhere.
@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pandas as pd
-
 from collector.catalog import Reactive, Scaling, Service
 from collector.clickhouse import Client
-from forecaster.answers import read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.types import DemandSeries
 from forecaster.history import read_history, read_known
@@ -35,12 +32,22 @@ _CEILING_OVER_PEAK = 1.5
 
 @dataclass(frozen=True, slots=True)
 class BacktestRequest:
-    """window: how much of the newest history is replayed (None: the judge's own); speed: clock seconds per real one."""
+    """window: how much of the newest history is replayed (None: its last third); speed: clock seconds per real one.
+
+    kept: the folder of stored forecasts, None: none are kept; processes: that make the forecasts.
+    """
 
     settings: Settings
     speed: float = 1.0
     window: timedelta | None = None
     start_delay: timedelta = START_DELAY
+    kept: Path | None = None
+    processes: int = 1
+
+    @property
+    def data_delay(self) -> timedelta:
+        """Return how long after its end a step of demand is known, in the clock's time: as in the live loop."""
+        return self.settings.settle * self.speed
 
 
 def run_policy_backtest(
@@ -51,42 +58,41 @@ def run_policy_backtest(
     request: BacktestRequest,
     progress: Callable[[float], None] | None = None,
 ) -> PolicyBacktest:
-    """Judge the service's own policy on its history before `now`, and store the verdict.
+    """Judge the service's own policy, at its own risk, on its history before `now`, and store the verdict.
 
     progress: called with the share that is done, 0..1. Raises BacktestError when there is no history, StoreError.
     """
     scaling = scaling_of(service)
-    settings = request.settings
-    known = read_known(client, service.name, finest=settings.step)
-    if known is None:
-        raise BacktestError(f"service {service.name!r}: expected demand in the record, got none; import or record some")
-    end = floored(min(now, known.end), known.step)
-    rows = read_history(client, service.name, since=end - _LONGEST_HISTORY, until=end, step=known.step)
-    series = clean_series(service.name, rows, step=known.step, until=end)
-    verdict = _judge(series, scaling, request=request, progress=progress)
+    series = history_of(client, service, now=now, request=request)
+    window = None
+    if request.window is not None:
+        end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
+        window = (end - request.window, end)
+    verdict = backtest_policy(
+        series,
+        scaling=scaling,
+        capacity=declared_capacity(scaling, speed=request.speed),
+        spec=reactive_spec(scaling, speed=request.speed),
+        window=window,
+        start_delay=request.start_delay,
+        refresh=request.settings.refresh,
+        data_delay=request.data_delay,
+        kept=request.kept,
+        processes=request.processes,
+        progress=progress,
+    )
     write_backtest(client, _stored(service.name, verdict, run_at=now))
     return verdict
 
 
-def run_csv_backtest(
-    path: Path, *, peak_replicas: int, request: BacktestRequest, progress: Callable[[float], None] | None = None
-) -> PolicyBacktest:
-    """Judge the default policy on a file, with replicas of which `peak_replicas` carry the file's peak.
-
-    Raises ValueError for a malformed file, BacktestError for one that is too short.
-    """
-    imported = read_csv(path)
-    rps = imported.frame["value"] / imported.step.total_seconds()
-    rows = pd.DataFrame({"ds": imported.frame["ds"], "y": rps})
-    step = max(request.settings.step, imported.step)
-    if step % imported.step == timedelta(0) and step > imported.step:
-        seconds = int(step.total_seconds())
-        rows = rows.resample(f"{seconds}s", on="ds", origin="epoch").mean().dropna().reset_index()
-    else:
-        step = imported.step
-    series = clean_series(path.stem, rows, step=step)
-    scaling = scaling_for_peak(path.stem, peak_rps=float(series.frame["y"].max()), peak_replicas=peak_replicas)
-    return _judge(series, scaling, request=request, progress=progress)
+def history_of(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> DemandSeries:
+    """Return the demand that a backtest of a service may use. Raises BacktestError when there is none, StoreError."""
+    known = read_known(client, service.name, finest=request.settings.step)
+    if known is None:
+        raise BacktestError(f"service {service.name!r}: expected demand in the record, got none; import or record some")
+    end = floored(min(now, known.end), known.step)
+    rows = read_history(client, service.name, since=end - _LONGEST_HISTORY, until=end, step=known.step)
+    return clean_series(service.name, rows, step=known.step, until=end)
 
 
 def scaling_for_peak(name: str, *, peak_rps: float, peak_replicas: int) -> Scaling:
@@ -98,7 +104,7 @@ def scaling_for_peak(name: str, *, peak_rps: float, peak_replicas: int) -> Scali
         kind="local",
         name=name,
         mode="act",
-        min_replicas=min(2, peak_replicas),
+        min_replicas=1,  # Kubernetes' own default
         max_replicas=math.ceil(peak_replicas * _CEILING_OVER_PEAK),
         capacity_rps=(capacity, capacity),
         quantile=0.95,
@@ -106,25 +112,6 @@ def scaling_for_peak(name: str, *, peak_rps: float, peak_replicas: int) -> Scali
         largest_step=4,
         cool_down=timedelta(minutes=5),
         reactive=Reactive(target_rps_per_replica=capacity * _TARGET_SHARE),
-    )
-
-
-def _judge(
-    series: DemandSeries, scaling: Scaling, *, request: BacktestRequest, progress: Callable[[float], None] | None
-) -> PolicyBacktest:
-    window = None
-    if request.window is not None:
-        end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
-        window = (end - request.window, end)
-    return backtest_policy(
-        series,
-        scaling=scaling,
-        capacity=declared_capacity(scaling, speed=request.speed),
-        spec=reactive_spec(scaling, speed=request.speed),
-        window=window,
-        start_delay=request.start_delay,
-        refresh=request.settings.refresh,
-        progress=progress,
     )
 
 

@@ -16,7 +16,6 @@ from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
 from forecaster.outcome_store import Outcome
-from forecaster.scaling.backtest import PolicyBacktest
 from forecaster.scaling.types import Decision
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
@@ -25,6 +24,7 @@ from forecaster.store import StoredDecision
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CHART_COLUMNS = 72
 _MOST_ROWS = 24
+_SHOWN_LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)  # a scaled service has more than a terminal is wide; --json has all
 _BRANCHES = ("with_us", "without_us")
 
 
@@ -139,18 +139,6 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
         console.print(f"  - {reason}")
 
 
-def show_backtest(console: Console, name: str, verdict: PolicyBacktest) -> None:
-    """Print the two branches side by side and the verdict."""
-    rows = [
-        (branch, f"{toll.under_provisioned_seconds:,.0f}", f"{toll.replica_seconds / 3600:,.1f}")
-        for branch, toll in (("predictive", verdict.predictive), ("reactive_only", verdict.reactive_only))
-    ]
-    start, end = verdict.window
-    title = f"{name}, {text_of(start)} to {text_of(end)}"
-    console.print(_table(title, ("policy", "under-provisioned s", "replica-hours"), rows))
-    console.print(f"{'passed' if verdict.passed else 'not passed'}: {verdict.reason}")
-
-
 def show_skill(console: Console, report: SkillReport) -> None:
     """Print each model's scores as ratios to the yardstick, and how much of the truth lay under its quantiles."""
     levels = list(report.models[0].coverage)
@@ -181,7 +169,8 @@ def show_scores(console: Console, service: str, summaries: Sequence[Summary], dr
     if not summaries:
         console.print(f"{service}: no forecast of this time has come true yet")
         return
-    levels = sorted({level for summary in summaries for level in summary.coverage})
+    known = sorted({level for summary in summaries for level in summary.coverage})
+    levels = [level for level in known if level in _SHOWN_LEVELS] or known
 
     def of(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"

@@ -20,11 +20,10 @@ from collector.clickhouse import StoreUnavailableError
 from collector.record import store as record
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
-from forecaster.audit import is_worth_storing, patch_of, save, stored_of
+from forecaster.audit import BY_ITSELF, By, is_worth_storing, patch_of, rows_before, save, stored_of
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import calendar_of
 from forecaster.calendar.types import Calendar
-from forecaster.decision_store import OURSELVES
 from forecaster.forecast.demand import DemandError, clean_series
 from forecaster.forecast.models import history_to_read, train_ahead
 from forecaster.forecast.types import Forecast, NoForecast
@@ -34,6 +33,7 @@ from forecaster.look import look, running_version
 from forecaster.order_store import settle_orders
 from forecaster.scaling.capacity import declared_capacity
 from forecaster.scaling.plan import decide
+from forecaster.scaling.rolling import LEVELS
 from forecaster.scaling.types import Decision, HpaState, Situation
 from forecaster.settings import Settings
 from forecaster.world import Memory, World, scaling_of
@@ -42,6 +42,7 @@ _STATE_AT_LEAST_EVERY = timedelta(minutes=1)
 _log = structlog.get_logger("forecaster")
 
 __all__ = [
+    "By",
     "Decided",
     "Memory",
     "World",
@@ -57,16 +58,6 @@ __all__ = [
     "scaling_of",
     "train_once",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class By:
-    """Who asks for a decision. forced: against the mode, or without a passed backtest."""
-
-    actor: str = OURSELVES
-    forced: bool = False
-    by_hand: bool = False
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +137,7 @@ def decide_once(
     memory: Memory,
     *,
     decide: Callable[[Situation], Decision] = decide,
-    by: By = By(),
+    by: By = BY_ITSELF,
 ) -> Decided:
     """Look, decide, carry it out through the actuator when the decision says so, and keep the audit rows.
 
@@ -154,18 +145,21 @@ def decide_once(
     """
     with memory.deciding:
         load(world, service, memory)
-        save(world.client, memory)
+        _settle(world, service, memory)
         if world.orders is not None:
             settle_orders(world.client, world.orders)
         situation = _as_asked(look(world, service, memory), by)
         decision = decide(situation)
+        id_ = str(uuid.uuid4())
+        if decision.apply and world.journal is not None:
+            world.journal.begin(service.name, rows_before(situation, decision, id_=id_, by=by))
         after, error = _carry_out(world.actuator, situation, decision)
         if decision.apply:  # also when the answer was lost: the floor may have changed, and the cool-down must hold
             memory.changes = _changed(memory.changes, decision)
-        stored = stored_of(situation, decision, after=after, error=error, actor=by.actor, forced=by.forced)
+        stored = stored_of(situation, decision, id_=id_, after=after, error=error, by=by)
         memory.newest = stored
         if by.by_hand or is_worth_storing(stored, memory.last, heartbeat=world.settings.heartbeat):
-            _keep(world, memory, situation, stored, reason=by.reason)
+            _keep(world, service, memory, situation, stored, reason=by.reason)
         return Decided(situation, stored)
 
 
@@ -176,12 +170,25 @@ def _as_asked(situation: Situation, by: By) -> Situation:
     return replace(situation, mode="act") if by.by_hand and situation.mode == "recommend" else situation
 
 
-def _keep(world: World, memory: Memory, situation: Situation, stored: store.StoredDecision, *, reason: str) -> None:
+def _settle(world: World, service: Service, memory: Memory) -> None:
+    """Write the rows that wait: first those of this life, then what an earlier one left on disk."""
+    save(world.client, memory)
+    if world.journal is not None:
+        for row in world.journal.left(service.name):
+            row.insert(world.client)
+        world.journal.end(service.name)
+
+
+def _keep(
+    world: World, service: Service, memory: Memory, situation: Situation, stored: store.StoredDecision, *, reason: str
+) -> None:
     memory.last = stored
-    patch = patch_of(situation, stored, id_=str(uuid.uuid4()), reason=reason)
+    patch = patch_of(situation, stored, reason=reason)
     memory.unsaved += [stored] if patch is None else [stored, patch]
     try:
         save(world.client, memory)
+        if world.journal is not None:
+            world.journal.end(service.name)
     except StoreUnavailableError:
         if not stored.applied:
             raise
@@ -206,7 +213,7 @@ def observe_once(world: World, service: Service, memory: Memory) -> store.Replic
     Raises ActuatorUnavailable, StoreError.
     """
     scaling = scaling_of(service)
-    hpa = world.actuator.read(scaling.name)
+    hpa = world.actuator.read(scaling.address)
     capacity = memory.capacity or declared_capacity(scaling, speed=world.clock.speed_now())
     seen = store.ReplicaState(service.name, world.clock.now(), hpa, capacity.low_rps)
     last = memory.state
@@ -232,8 +239,8 @@ def load(world: World, service: Service, memory: Memory) -> None:
 
 
 def quantiles_for(settings: Settings, scaling: Scaling | None) -> tuple[float, ...]:
-    """Return the levels to forecast: those asked for, and the one that the service is scaled at."""
-    return tuple(sorted({*settings.quantiles, *((scaling.quantile,) if scaling else ())}))
+    """Return the levels to forecast: those asked for and, of a service that is scaled, those its backtest judges."""
+    return tuple(sorted({*settings.quantiles, *((*LEVELS, scaling.quantile) if scaling else ())}))
 
 
 def _changed(changes: store.LastChanges, decision: Decision) -> store.LastChanges:
@@ -247,6 +254,6 @@ def _carry_out(actuator: Actuator, situation: Situation, decision: Decision) -> 
     if not decision.apply:
         return None, None
     try:
-        return actuator.write_floor(situation.scaling.name, decision.floor_after), None
+        return actuator.write_floor(situation.scaling.address, decision.floor_after), None
     except (ActuatorUnavailable, FloorRefused) as error:
         return None, str(error)

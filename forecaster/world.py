@@ -15,6 +15,7 @@ from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.models import LearntHours
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import HistoryCache
+from forecaster.journal import Journal
 from forecaster.orders import Orders
 from forecaster.outcome_store import Patch
 from forecaster.scaling.types import Capacity
@@ -32,6 +33,7 @@ class World:
     settings: Settings
     feeds: FeedTexts | None = None  # of iCalendar; None: they are not read
     orders: Orders | None = None  # None: there is nobody to give any
+    journal: Journal | None = None  # of changes under way; None: a kill in between loses their rows
     catalog: Catalog | None = None  # of all services, for who calls whom; None: nobody calls anybody
 
 

@@ -155,6 +155,13 @@ def console() -> Any:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
+def aside() -> Any:
+    """Return where people read what is not the result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
 def print_json(value: Any) -> None:
     """Print a result for a program."""
     typer.echo(json.dumps(value, allow_nan=False))

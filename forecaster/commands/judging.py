@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from forecaster.forecast.interface import Model
     from forecaster.forecast.skill import SkillReport
 
-_BACKTEST_HELP = """Play the scaling policy on the past, against the autoscaler alone. `act` needs a passed one.
+_BACKTEST_HELP = """Play scaling policies on the past: ours, the autoscaler alone, what others ship, and the bounds.
+
+For a SERVICE its own policy is judged against its autoscaler first, and the verdict kept: `act` needs a passed one.
 
 \b
 tidegauge backtest policy reference-app --window 7d
-tidegauge backtest policy --csv traffic.csv --peak-replicas 20
+tidegauge backtest policy --csv traffic.csv --peak-replicas 20 --chart curves.svg
+tidegauge backtest policy --csv traffic.csv --policy tidegauge,hpa,hpa_cron --json
 """
 _SKILL_HELP = """Score past forecasts by what came, beside the naive baselines. Ratios under 1 beat the yardstick.
 
@@ -38,36 +41,55 @@ def mount(app: typer.Typer) -> None:
 def backtest_policy(
     service: edge.OneService = None,
     csv: edge.CsvFile = None,
+    policy: Annotated[
+        str | None, typer.Option(help="These only, commas between: tidegauge,hpa,mean. Else all there are.")
+    ] = None,
     peak_replicas: Annotated[int, typer.Option(help="With --csv: replicas that carry the file's peak.", min=1)] = 20,
     window: Annotated[str | None, typer.Option(help="How much of the newest history to play, such as 7d.")] = None,
+    processes: Annotated[int, typer.Option(help="That make forecasts and play.", min=1)] = 2,
+    chart: edge.ChartFile = None,
     as_json: edge.AsJson = False,
 ) -> None:
-    """Answer `tidegauge backtest policy`: exit 0 when it passed, 1 when it did not."""
-    from forecaster.policy_check import BacktestRequest, run_csv_backtest, run_policy_backtest
-    from forecaster.screen import show_backtest
-    from forecaster.shapes import plain_json
+    """Answer `tidegauge backtest policy`: exit 1 when a service's own policy did not pass, else 0."""
+    from forecaster.charts import write_chart
+    from forecaster.policy_charts import contest_svg
+    from forecaster.policy_check import BacktestRequest, run_policy_backtest
+    from forecaster.policy_report import KEPT, Ask, contest_json, field_from_csv, field_from_record, run_contest
+    from forecaster.policy_screen import show_contest, show_verdict
+    from forecaster.scaling.contest import chosen
 
+    verdict, price = None, None
     with edge.told():
         edge.exactly_one(service, csv)
-        settings = edge.settings()
-        span = edge.window(window)
+        settings, span, policies = edge.settings(), edge.window(window), chosen(policy)
+        kept = settings.data / KEPT
+        ask = Ask(policies, processes, kept)
         if csv is not None:
             request = BacktestRequest(settings, window=span)
+            ground = field_from_csv(csv, peak_replicas=peak_replicas, request=request)
             with edge.progress() as progress:
-                verdict = run_csv_backtest(csv, peak_replicas=peak_replicas, request=request, progress=progress)
+                contest = run_contest(ground, ask, progress=progress)
         else:
             catalog, settings = edge.configuration()
             known = catalog.service(service or "")
-            with edge.world(settings) as world, edge.progress() as progress:
-                request = BacktestRequest(settings, speed=world.clock.speed_now(), window=span)
-                verdict = run_policy_backtest(
-                    world.client, known, now=world.clock.now(), request=request, progress=progress
-                )
+            price = known.cost
+            with edge.world(settings) as world:
+                speed, now = world.clock.speed_now(), world.clock.now()
+                request = BacktestRequest(settings, speed, span, kept=kept, processes=processes)
+                ground = field_from_record(world.client, known, now=now, request=request)
+                with edge.progress() as progress:  # the forecasts made here are the verdict's too
+                    contest = run_contest(ground, ask, progress=progress)
+                with edge.progress() as progress:
+                    verdict = run_policy_backtest(world.client, known, now=now, request=request, progress=progress)
+        if chart is not None:
+            write_chart(chart, contest_svg(contest))
     if as_json:
-        edge.print_json({"series": service or (csv.stem if csv else None), **plain_json(verdict)})
+        edge.print_json(contest_json(contest))
     else:
-        show_backtest(edge.console(), service or str(csv), verdict)
-    raise typer.Exit(0 if verdict.passed else 1)
+        show_contest(edge.console(), contest, price)
+    if verdict is not None:
+        show_verdict(edge.console() if not as_json else edge.aside(), verdict)
+        raise typer.Exit(0 if verdict.passed else 1)
 
 
 def backtest_forecasts(

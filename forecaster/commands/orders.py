@@ -105,7 +105,7 @@ def release(
     body = _body(who, reason)
 
     def here() -> dict[str, Any]:
-        from forecaster.actuators.contract import FloorRefused
+        from forecaster.actuators.contract import ActuatorUnavailable, FloorRefused
 
         catalog, settings = edge.configuration()
         with edge.actuator(settings) as actuator:
@@ -113,7 +113,7 @@ def release(
                 patch = control.release(
                     actuator, _orders(), catalog.service(service), _asked(body), memory=Memory(), world=None
                 )
-            except FloorRefused as error:
+            except (ActuatorUnavailable, FloorRefused) as error:
                 edge.complain(f"{service} is paused, but its floor is as it was: {error}")
                 raise typer.Exit(1) from None
         return {"patch": patch_json(patch)}
@@ -163,15 +163,10 @@ def apply(
     as_json: edge.AsJson = False,
 ) -> None:
     """Answer `tidegauge scale apply`; exit 1 when there was a change to make and it was not made."""
-
-    def nowhere() -> dict[str, Any]:
-        edge.complain(f"no forecaster answers at {edge.settings().forecaster_url}: start it, it is the one that acts")
-        raise typer.Exit(1)
-
     with edge.told():
         edge.scaled(service)
         body = {**_body(who, reason), "force": force}
-        answer = _ask(f"/v1/services/{service}/apply", body, nowhere)
+        answer = _ask(f"/v1/services/{service}/apply", body, None)
     change = f"floor {answer['floor_before']} -> {answer['floor_after']}"
     unchanged = answer["floor_before"] == answer["floor_after"]
     outcome = "nothing to change" if unchanged else "applied" if answer["applied"] else "not applied"
@@ -183,8 +178,8 @@ def apply(
         raise typer.Exit(1)
 
 
-def _ask(path: str, body: dict[str, Any], here: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the forecaster's answer, or that of `here` when nobody listens. Raises typer.Exit when it is a refusal."""
+def _ask(path: str, body: dict[str, Any], here: Callable[[], dict[str, Any]] | None) -> dict[str, Any]:
+    """Return the forecaster's answer, or that of `here` when nobody listens. Raises typer.Exit for a refusal."""
     import httpx
 
     from collector.security import authorization
@@ -194,7 +189,10 @@ def _ask(path: str, body: dict[str, Any], here: Callable[[], dict[str, Any]]) ->
     try:
         answer = httpx.post(f"{url}{path}", json=body, headers=headers, timeout=_TIMEOUT_SECONDS)
     except httpx.ConnectError:
-        edge.complain(f"no forecaster listens at {url}: the order is kept in {edge.settings().data.resolve()}")
+        if here is None:
+            edge.complain(f"no forecaster listens at {url}: start it, it is the one that acts")
+            raise typer.Exit(1) from None
+        edge.complain(f"no forecaster listens at {url}: asked of the files in {edge.settings().data.resolve()}")
         return here()
     except httpx.HTTPError as error:
         edge.complain(f"the forecaster at {url}: {error or type(error).__name__}; whether it took the order is unknown")

@@ -1,30 +1,35 @@
 """The live decision, played on the past: would this policy have served the service better than the autoscaler alone?
 
-`replay` steps through a window and calls the same forecast and the same `decide` as the live loop, each time with the
-history before that instant only. `backtest_policy` is the gate before mode `act`.
+`replay` steps through a window with the live decision, each time with the forecast from the history before that instant
+only. `backtest_policy` is the gate before mode `act`. Other policies beside ours are played in `contest`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from collector.catalog import Scaling
 from forecaster.forecast.models import LearntHours, forecast_demand
-from forecaster.forecast.types import DemandSeries, Forecast
+from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.plan import decide, looked_at
+from forecaster.scaling.plan import looked_at
+from forecaster.scaling.policies.ours import ForecastFrom, LiveLanes
+from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of, roll
 from forecaster.scaling.simulate import SimulatedCluster, SimulationResult, demand_steps, play, simulate
-from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
+from forecaster.scaling.types import Capacity, Decision
 
-WEEK = timedelta(days=7)
 REFRESH = timedelta(minutes=5)
 START_DELAY = timedelta(minutes=2)
 DATA_DELAY = timedelta(seconds=0)
+LONGEST_WINDOW = timedelta(weeks=4)
+FORECASTS_SHARE = 0.9  # of the work, where they are not on disk
 
 
 class BacktestError(ValueError):
@@ -70,12 +75,14 @@ def replay(
     refresh: timedelta = REFRESH,
     data_delay: timedelta = DATA_DELAY,
     demand: pd.DataFrame | None = None,
+    forecasts: RollingForecasts | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Replay:
     """Play `window` of `series` (requests/s) with and without the policy; both start with the same replicas.
 
     data_delay: how long after its end a step of demand is known. demand: `ds`, `rps` inside the window, what the
     replicas meet where it is known more finely than the series that the forecasts see; the series when not given.
+    forecasts: from every decision of the window; made on the way when not given.
 
     spec: the autoscaler, in the same rates as the series; its floor is not used, the operator's is
     scaling.min_replicas. progress is told the share played, 0..1. Raises BacktestError when the window holds no demand.
@@ -87,19 +94,25 @@ def replay(
     first_rps = float(demand["rps"].dropna().iloc[0])
     at_target = replicas_for(first_rps, Capacity(spec.target_per_replica, spec.target_per_replica, "target"))
     initial = min(max(at_target, scaling.min_replicas), scaling.max_replicas)
-    policy = _Policy(
-        series=series,
-        scaling=scaling,
+    span = window[1] - window[0]
+    live = LiveLanes(
+        service=series.name,
+        scalings=[scaling],
         capacity=capacity,
+        forecast_from=_made_on_the_way(series, scaling, refresh, data_delay) if forecasts is None else forecasts.of,
+        first=series.frame["ds"].iloc[0].to_pydatetime(),
+        step=series.step,
         refresh=refresh,
         data_delay=data_delay,
-        window=window,
-        progress=progress,
+        told=None if progress is None else lambda now: progress((now - window[0]) / span),
     )
+
+    def floor_at(at: float, cluster: SimulatedCluster) -> int:
+        counts = (np.array([count]) for count in (cluster.ready, cluster.current, cluster.desired))
+        return int(live.floors_at(at, *counts)[0])
+
     cluster = SimulatedCluster(spec=spec, start_delay=start_delay, ready=initial)
-    predictive = play(
-        demand_steps(demand), cluster, sync=spec.sync, capacity_rps=capacity.low_rps, floor_at=policy.floor_at
-    )
+    predictive = play(demand_steps(demand), cluster, sync=spec.sync, capacity_rps=capacity.low_rps, floor_at=floor_at)
     reactive_only = simulate(
         demand,
         capacity_rps=capacity.low_rps,
@@ -108,7 +121,7 @@ def replay(
         floors=lambda _at: scaling.min_replicas,
         initial=initial,
     )
-    return Replay(predictive, reactive_only, tuple(policy.decisions))
+    return Replay(predictive, reactive_only, tuple(live.decisions[0]))
 
 
 def backtest_policy(
@@ -120,15 +133,32 @@ def backtest_policy(
     window: tuple[datetime, datetime] | None = None,
     start_delay: timedelta = START_DELAY,
     refresh: timedelta = REFRESH,
+    data_delay: timedelta = DATA_DELAY,
     allowed_extra_cost: float = 0.25,
+    kept: Path | None = None,
+    processes: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> PolicyBacktest:
-    """Replay the policy over `window` (the last week; the last third of a shorter history) and judge it.
+    """Replay the policy over `window` (the last third, four weeks at most) and judge it.
 
     Passed: less under-provisioned time than the autoscaler alone (or none, where that had none either), for at most
-    1 + allowed_extra_cost times its replica-seconds. Raises BacktestError when there is nothing to replay.
+    1 + allowed_extra_cost times its replica-seconds. kept, processes: see `rolling.roll`. Raises BacktestError when
+    there is nothing to replay.
     """
-    window = window or _last_week(series)
+    window = window or last_third(series, longest=LONGEST_WINDOW)
+
+    def told(before: float, share: float) -> Callable[[float], None] | None:
+        return None if progress is None else lambda done: progress(before + share * done)
+
+    forecasts = roll(
+        series,
+        origins=origins_of(series, window=window, refresh=refresh, data_delay=data_delay),
+        horizons=horizons_for(series, scaling, refresh, data_delay),
+        levels=levels_for(scaling),
+        kept=kept,
+        processes=processes,
+        progress=told(0.0, FORECASTS_SHARE),
+    )
     outcome = replay(
         series,
         window=window,
@@ -137,95 +167,42 @@ def backtest_policy(
         spec=spec,
         start_delay=start_delay,
         refresh=refresh,
-        progress=progress,
+        data_delay=data_delay,
+        forecasts=forecasts,
+        progress=told(FORECASTS_SHARE, 1 - FORECASTS_SHARE),
     )
     predictive, reactive_only = _toll(outcome.predictive), _toll(outcome.reactive_only)
     passed, reason = _judged(predictive, reactive_only, allowed_extra_cost)
     return PolicyBacktest(passed, reason, window, predictive, reactive_only)
 
 
-class _Policy:
-    """The live loop's job during a replay: forecast and decide at every refresh, remember the floor."""
-
-    def __init__(
-        self,
-        *,
-        series: DemandSeries,
-        scaling: Scaling,
-        capacity: Capacity,
-        refresh: timedelta,
-        data_delay: timedelta,
-        window: tuple[datetime, datetime],
-        progress: Callable[[float], None] | None,
-    ) -> None:
-        self._series, self._scaling, self._capacity, self._refresh = series, scaling, capacity, refresh
-        self._data_delay, self._window, self._progress = data_delay, window, progress
-        self._learnt = LearntHours()
-        self._floor = scaling.min_replicas
-        self._origin: datetime | None = None
-        self._changed_at: dict[str, datetime] = {}
-        self.decisions: list[Decision] = []
-
-    def floor_at(self, at: float, cluster: SimulatedCluster) -> int:
-        """Return the floor in force, decided anew when a new step of demand is known and a refresh is due."""
-        now = datetime.fromtimestamp(at, UTC)
-        origin = self._newest_end(now - self._data_delay)
-        if self._origin is not None and origin - self._origin < self._refresh:
-            return self._floor
-        self._origin = origin
-        decision = decide(self._situation(now, origin, cluster))
-        self.decisions.append(decision)
-        if decision.apply:
-            self._floor = decision.floor_after
-            self._changed_at[decision.outcome] = now
-        if self._progress is not None:
-            self._progress((now - self._window[0]) / (self._window[1] - self._window[0]))
-        return self._floor
-
-    def _newest_end(self, known_until: datetime) -> datetime:
-        """Return the end of the newest step that is whole by then, on the series' own grid."""
-        first: datetime = self._series.frame["ds"].iloc[0].to_pydatetime()
-        return first + (known_until - first) // self._series.step * self._series.step
-
-    def _situation(self, now: datetime, origin: datetime, cluster: SimulatedCluster) -> Situation:
-        scaling = self._scaling
-        forecast = forecast_demand(
-            self._series,
-            origin=origin,
-            horizon=looked_at(scaling, self._refresh) + self._series.step + (now - origin),
-            quantiles=(scaling.quantile,),
-            learnt=self._learnt,
-        )
-        hpa = HpaState(
-            operator_floor=scaling.min_replicas,
-            floor=self._floor,
-            ceiling=scaling.max_replicas,
-            desired=cluster.desired,
-            current=cluster.current,
-            ready=cluster.ready,
-        )
-        return Situation(
-            now=now,
-            service=self._series.name,
-            scaling=scaling,
-            mode="act",
-            forecast=forecast,
-            capacity=self._capacity,
-            hpa=hpa,
-            metric_at=forecast.watermark if isinstance(forecast, Forecast) else None,
-            last_lowered_at=self._changed_at.get("lower"),
-            last_raised_at=self._changed_at.get("raise"),
-            backtest_passed=True,  # this is the backtest
-            refresh=self._refresh,
-        )
+def levels_for(scaling: Scaling) -> tuple[float, ...]:
+    """Return the quantiles that a backtest forecasts: those of the risk curve, and the service's own."""
+    return tuple(sorted({*LEVELS, scaling.quantile}))
 
 
-def _last_week(series: DemandSeries) -> tuple[datetime, datetime]:
+def horizons_for(series: DemandSeries, scaling: Scaling, refresh: timedelta, data_delay: timedelta) -> int:
+    """Return how many steps from its origin a decision looks at."""
+    return -(-(looked_at(scaling, refresh) + series.step + data_delay) // series.step)
+
+
+def last_third(series: DemandSeries, *, longest: timedelta = timedelta.max) -> tuple[datetime, datetime]:
+    """Return the last third of a series, or the newest part of it. Raises BacktestError for less than two steps."""
     if len(series.frame) < 2:
         raise BacktestError(f"series {series.name!r}: expected a history to replay, got {len(series.frame)} steps")
-    start = series.frame["ds"].iloc[0].to_pydatetime()
-    end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
-    return max(end - WEEK, end - (end - start) / 3), end
+    start, end = series.frame["ds"].iloc[0].to_pydatetime(), series.frame["ds"].iloc[-1].to_pydatetime() + series.step
+    third = (end - start) / 3 // series.step * series.step
+    return end - min(third, longest), end
+
+
+def _made_on_the_way(series: DemandSeries, scaling: Scaling, refresh: timedelta, data_delay: timedelta) -> ForecastFrom:
+    learnt, horizons = LearntHours(), horizons_for(series, scaling, refresh, data_delay)
+
+    def forecast_from(origin: datetime) -> Forecast | NoForecast:
+        horizon = horizons * series.step
+        return forecast_demand(series, origin=origin, horizon=horizon, quantiles=levels_for(scaling), learnt=learnt)
+
+    return forecast_from
 
 
 def _toll(result: SimulationResult) -> Toll:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
+
+SelectPolicy = Literal["Max", "Min", "Disabled"]
 
 # What a requests-per-second metric is averaged over before the autoscaler sees it: the rate over two minutes of
 # prometheus-adapter's customary rules. The local cluster and the simulator both use it.
@@ -39,6 +42,10 @@ class HpaSpec:
         ScalingPolicy("pods", 4, timedelta(seconds=15)),
     )
     scale_down_policies: tuple[ScalingPolicy, ...] = (ScalingPolicy("percent", 100, timedelta(seconds=15)),)
+    scale_up_select: SelectPolicy = "Max"
+    scale_down_select: SelectPolicy = "Max"
+    scale_up_tolerance: float | None = None  # None: tolerance, as it is for the other direction
+    scale_down_tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,16 @@ class HpaMemory:
 
 @dataclass(frozen=True, slots=True)
 class HpaReading:
-    """What one sync sees. metric_per_replica: mean over ready replicas; None = metrics are down."""
+    """What one sync sees. metric_per_replica: mean over ready replicas; None = metrics are down.
+
+    ready: those that are ready and have a metric; missing: those that should have one and have none. The rest of the
+    current ones are starting.
+    """
 
     current: int
     ready: int
     metric_per_replica: float | None
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +108,34 @@ def recommend(spec: HpaSpec, memory: HpaMemory, reading: HpaReading, *, now: dat
 
 
 def _wanted_by_metric(spec: HpaSpec, reading: HpaReading, metric: float) -> tuple[int, str]:
-    """calcPlainMetricReplicas: starting replicas count as idle when scaling up, and not at all when scaling down."""
+    """calcPlainMetricReplicas: what has no metric counts against the change, whichever direction that is.
+
+    Starting replicas are idle when scaling up, and not there at all when scaling down. Replicas whose metric is missing
+    are idle when scaling up, and exactly at the target when scaling down.
+    """
     ratio = metric / spec.target_per_replica
-    starting = reading.current - reading.ready
-    if starting > 0 and ratio > 1.0:
-        diluted = ratio * reading.ready / reading.current
-        if diluted < 1.0 or _within_tolerance(spec, diluted):
-            return reading.current, f"ratio {diluted:.2f} counting starting replicas: within tolerance"
-        return math.ceil(ratio * reading.ready), f"ratio {diluted:.2f} counting starting replicas"
-    if _within_tolerance(spec, ratio):
-        return reading.current, f"ratio {ratio:.2f}: within tolerance"
-    return math.ceil(ratio * reading.ready), f"ratio {ratio:.2f}"
+    starting = max(0, reading.current - reading.ready - reading.missing)
+    idle = starting if ratio > 1.0 else 0
+    if not idle and not reading.missing:
+        if _within_tolerance(spec, ratio):
+            return reading.current, f"ratio {ratio:.2f}: within tolerance"
+        return math.ceil(ratio * reading.ready), f"ratio {ratio:.2f}"
+    load = ratio * reading.ready + (reading.missing if ratio < 1.0 else 0)
+    counted = load / (reading.ready + reading.missing + idle)
+    reason = f"ratio {counted:.2f} counting starting replicas" + (" and missing metrics" if reading.missing else "")
+    turned = (ratio < 1.0 < counted) or (counted < 1.0 < ratio)
+    if turned or _within_tolerance(spec, counted):
+        return reading.current, f"{reason}: within tolerance"
+    wanted = math.ceil(load)
+    if (counted < 1.0 and wanted > reading.current) or (counted > 1.0 and wanted < reading.current):
+        return reading.current, f"{reason}: it would turn the direction"
+    return wanted, reason
 
 
 def _within_tolerance(spec: HpaSpec, ratio: float) -> bool:
-    return 1.0 - spec.tolerance <= ratio <= 1.0 + spec.tolerance
+    up = spec.tolerance if spec.scale_up_tolerance is None else spec.scale_up_tolerance
+    down = spec.tolerance if spec.scale_down_tolerance is None else spec.scale_down_tolerance
+    return 1.0 - down <= ratio <= 1.0 + up
 
 
 def _stabilized(spec: HpaSpec, memory: HpaMemory, current: int, wanted: int, now: datetime) -> int:
@@ -126,14 +151,21 @@ def _stabilized(spec: HpaSpec, memory: HpaMemory, current: int, wanted: int, now
 
 
 def _within_rates(spec: HpaSpec, memory: HpaMemory, current: int, desired: int, now: datetime) -> int:
-    """convertDesiredReplicasWithBehaviorRate, with selectPolicy Max: the policy that allows the most change counts."""
+    """convertDesiredReplicasWithBehaviorRate: the policy that allows the most change counts, or the least, or none."""
     if desired > current:
         limits = [_up_limit(policy, memory, current, now) for policy in spec.scale_up_policies]
-        return min(desired, spec.max_replicas, max(current, *limits))
+        return min(desired, spec.max_replicas, max(current, _selected(spec.scale_up_select, limits, current, up=True)))
     if desired < current:
         limits = [_down_limit(policy, memory, current, now) for policy in spec.scale_down_policies]
-        return max(desired, spec.min_replicas, min(current, *limits))
+        allowed = _selected(spec.scale_down_select, limits, current, up=False)
+        return max(desired, spec.min_replicas, min(current, allowed))
     return desired
+
+
+def _selected(select: SelectPolicy, limits: list[int], current: int, *, up: bool) -> int:
+    if select == "Disabled" or not limits:
+        return current
+    return max(limits) if (select == "Max") == up else min(limits)
 
 
 def _up_limit(policy: ScalingPolicy, memory: HpaMemory, current: int, now: datetime) -> int:

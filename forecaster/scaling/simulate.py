@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,19 +86,7 @@ class SimulatedCluster:
 
 
 def _with_floor(spec: HpaSpec, floor: int) -> HpaSpec:
-    if floor == spec.min_replicas:
-        return spec
-    return HpaSpec(
-        floor,
-        spec.max_replicas,
-        spec.target_per_replica,
-        spec.sync,
-        spec.tolerance,
-        spec.scale_up_stabilization,
-        spec.scale_down_stabilization,
-        spec.scale_up_policies,
-        spec.scale_down_policies,
-    )
+    return spec if floor == spec.min_replicas else replace(spec, min_replicas=floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +109,21 @@ class DemandSteps:
         found: Array = np.where(inside, self.rps[np.maximum(index, 0)], np.nan)
         return found
 
-    def mean_before(self, times: Array) -> Array:
-        """Return the mean over METRIC_WINDOW before each time; NaN where nothing of it is known."""
+    def metric_at(self, times: Array) -> Array:
+        """Return what a metric over METRIC_WINDOW tells at each time; NaN where nothing of its window is known.
+
+        It rests on whole steps only: their mean over the window, at least the newest one. What came inside a step that
+        has not ended is not in the data, and its mean would tell of the rest of the step, which is the future.
+        """
         known = np.isfinite(self.rps)
         edges = np.append(self.starts, self.end)
         lengths = np.diff(edges)
         served = np.concatenate([[0.0], np.cumsum(np.where(known, self.rps, 0.0) * lengths)])
         seen = np.concatenate([[0.0], np.cumsum(known * lengths)])
-        before = times - METRIC_WINDOW.total_seconds()
-        amount = np.interp(times, edges, served) - np.interp(before, edges, served)
-        seconds = np.interp(times, edges, seen) - np.interp(before, edges, seen)
+        until = edges[np.maximum(np.searchsorted(edges, times + _UNDER_TOLERANCE, side="right") - 1, 0)]
+        before = until - max(METRIC_WINDOW.total_seconds(), self.step_seconds)
+        amount = np.interp(until, edges, served) - np.interp(before, edges, served)
+        seconds = np.interp(until, edges, seen) - np.interp(before, edges, seen)
         enough = seconds > _UNDER_TOLERANCE
         means: Array = np.divide(np.maximum(amount, 0.0), seconds, out=np.full_like(amount, np.nan), where=enough)
         return means
@@ -156,8 +149,8 @@ def simulate(
 ) -> SimulationResult:
     """Play `demand` (`ds`, `rps`) against the autoscaler from `initial` ready replicas, at its own sync interval.
 
-    floors: the floor in force at an instant; the spec's own is not used. Until METRIC_WINDOW has been played the metric
-    is the mean of what has been, and the first sync sees the first step.
+    floors: the floor in force at an instant; the spec's own is not used. The metric is that of `DemandSteps.metric_at`;
+    during the first step, before which nothing is known, it is that step's own.
     """
     cluster = SimulatedCluster(spec=spec, start_delay=start_delay, ready=initial)
 
@@ -177,8 +170,8 @@ def play(
 ) -> SimulationResult:
     """Drive a cluster through the demand; floor_at sees the cluster as it is just before each sync."""
     times = np.arange(demand.starts[0], demand.end, sync.total_seconds())
-    metrics = demand.mean_before(times)
-    metrics[0] = demand.rps[0]
+    metrics = demand.metric_at(times)
+    metrics[times < demand.starts[0] + demand.step_seconds] = demand.rps[0]
     initial_ready = cluster.ready
     rows: list[tuple[int, int, int, int]] = []
     for at, metric in zip(times.tolist(), metrics.tolist(), strict=True):

@@ -2,11 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -274,3 +279,51 @@ def test_the_commands_tell_history_story_and_savings(
     assert (status["mode"], status["mode_configured"], status["mode_ordered"]["forced"]) == ("act", "observe", True)
     assert run("apply", "shop")[0] == 1
     assert run("pause", "nobody", "--reason", "x")[0] == 2
+
+
+def test_a_pause_works_with_no_store_at_all_and_outlives_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, admin = free_port(), "a" * 20
+    (tmp_path / "tidegauge.yaml").write_text("version: 1\nservices: {shop: {source: import}}\n")
+    told = {
+        "TIDEGAUGE_CONFIG": str(tmp_path / "tidegauge.yaml"),
+        "TIDEGAUGE_DATA": str(tmp_path / "data"),
+        "TIDEGAUGE_CLICKHOUSE_URL": f"http://127.0.0.1:{free_port()}",
+        "TIDEGAUGE_FORECASTER_PORT": str(port),
+        "TIDEGAUGE_READ_TOKEN": "r" * 20,
+        "TIDEGAUGE_ADMIN_TOKEN": admin,
+    }
+    for name in [name for name in os.environ if name.startswith("TIDEGAUGE_")]:
+        monkeypatch.delenv(name)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    url = f"http://127.0.0.1:{port}/v1/orders"
+    app = typer.Typer()
+    mount(app)
+    with running_forecaster(url):
+        assert httpx.get(url).status_code == 401
+        result = CliRunner().invoke(app, ["scale", "pause", "shop", "--reason", "incident 42", "--who", "ann"])
+        assert (result.exit_code, result.stderr) == (0, "")  # the process took it: nothing was kept aside
+    with running_forecaster(url):
+        paused = httpx.get(url, headers={"Authorization": f"Bearer {admin}"}).json()["paused"]
+    assert "paused by ann" in paused["shop"]
+
+
+@contextmanager
+def running_forecaster(url: str) -> Iterator[None]:
+    """A forecaster of this environment, from when it answers until it is killed."""
+    process = subprocess.Popen([sys.executable, "-m", "forecaster"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    try:
+        while True:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            with suppress(httpx.TransportError):
+                httpx.get(url, timeout=5)
+                break
+            time.sleep(0.05)  # polling with a deadline
+        yield
+    finally:
+        process.kill()
+        process.wait()

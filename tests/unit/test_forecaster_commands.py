@@ -124,15 +124,6 @@ def test_an_unknown_service_is_named_with_the_known_ones(
     assert "expected a `scaling` block" in result.stderr
 
 
-def test_a_policy_is_judged_on_a_file_without_any_store(app: typer.Typer, csv: Path) -> None:
-    arguments = ["backtest", "policy", "--csv", str(csv), "--peak-replicas", "10", "--window", "1d", "--json"]
-    result = CliRunner().invoke(app, arguments)
-    verdict = json.loads(result.stdout)
-    assert result.exit_code == (0 if verdict["passed"] else 1)
-    assert verdict["window"] == ["2026-05-03T00:00:00Z", "2026-05-04T00:00:00Z"]
-    assert verdict["predictive"]["replica_seconds"] > 0
-
-
 def test_every_command_explains_itself_with_an_example(app: typer.Typer) -> None:
     for command in (["forecast"], ["plan"], ["backtest", "policy"], ["scale", "status"], ["scale", "history"]):
         result = CliRunner().invoke(app, [*command, "--help"])

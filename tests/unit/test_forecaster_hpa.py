@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster.scaling.hpa import HpaMemory, HpaReading, HpaSpec, ScalingPolicy, recommend
+from forecaster.scaling.hpa import HpaMemory, HpaReading, HpaSpec, ScalingPolicy, SelectPolicy, recommend
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SPEC = HpaSpec(min_replicas=2, max_replicas=20, target_per_replica=10.0)
@@ -79,6 +79,96 @@ def test_starting_replicas_do_not_count_when_scaling_down() -> None:
     assert first.desired == 6
     # ... and what was recorded is ceil(0.5 * 4) = 2.
     assert first.memory.recommendations[-1] == (NOW, 2)
+
+
+@pytest.mark.parametrize(
+    ("ready", "missing", "metric", "desired"),
+    [
+        # 6 of 8 tell 5 rps: ratio 0.5; the two that do not count as at the target: (3 + 2) / 8 = 0.625, ceil(5.0) = 5
+        (6, 2, 5.0, 5),
+        # 4 of 8 tell 9.2: ratio 0.92, within the tolerance with or without the four
+        (4, 4, 9.2, 8),
+        # 6 of 8 tell 15: ratio 1.5; the two count as idle: 9 / 8 = 1.125, ceil(9.0) = 9, not 12
+        (6, 2, 15.0, 9),
+        # 4 of 8 tell 12: ratio 1.2; with four idle ones 0.6, the direction has turned: nothing changes
+        (4, 4, 12.0, 8),
+        # 5 tell 15, 1 tells nothing, 2 are starting: all three idle: 7.5 / 8 = 0.94: nothing changes
+        (5, 1, 15.0, 8),
+        # the same scaling down: those that start are not there, the one without a metric is at the target:
+        # (2.5 + 1) / 6 = 0.58, ceil(3.5) = 4
+        (5, 1, 5.0, 4),
+    ],
+)
+def test_what_has_no_metric_counts_against_the_change(ready: int, missing: int, metric: float, desired: int) -> None:
+    at_once = HpaSpec(min_replicas=2, max_replicas=20, target_per_replica=10.0, scale_down_stabilization=seconds(0))
+    looked = HpaReading(current=8, ready=ready, metric_per_replica=metric, missing=missing)
+    assert recommend(at_once, HpaMemory(), looked, now=NOW).desired == desired
+
+
+@pytest.mark.parametrize(
+    ("select", "up", "down"),
+    [
+        ("Max", 16, 4),  # of 8: 100 % allows 16 and 2 pods 10; 50 % leaves 4 and 1 pod 7
+        ("Min", 10, 7),
+        ("Disabled", 8, 8),
+    ],
+)
+def test_the_policy_selected_allows_the_most_or_the_least_or_nothing(select: SelectPolicy, up: int, down: int) -> None:
+    spec = HpaSpec(
+        min_replicas=1,
+        max_replicas=50,
+        target_per_replica=10.0,
+        scale_down_stabilization=seconds(0),
+        scale_up_policies=(ScalingPolicy("percent", 100, seconds(60)), ScalingPolicy("pods", 2, seconds(60))),
+        scale_down_policies=(ScalingPolicy("percent", 50, seconds(60)), ScalingPolicy("pods", 1, seconds(60))),
+        scale_up_select=select,
+        scale_down_select=select,
+    )
+    assert recommend(spec, HpaMemory(), reading(8, 40.0), now=NOW).desired == up  # wanted 32
+    assert recommend(spec, HpaMemory(), reading(8, 1.0), now=NOW).desired == down  # wanted 1
+
+
+def test_each_direction_may_have_its_own_tolerance() -> None:
+    spec = HpaSpec(
+        min_replicas=1,
+        max_replicas=50,
+        target_per_replica=10.0,
+        scale_down_stabilization=seconds(0),
+        scale_up_tolerance=0.05,
+        scale_down_tolerance=0.5,
+    )
+    assert recommend(spec, HpaMemory(), reading(10, 10.8), now=NOW).desired == 11  # 1.08 * 10, above 1.05
+    assert recommend(spec, HpaMemory(), reading(10, 6.0), now=NOW).desired == 10  # 0.6, inside 0.5
+
+
+@pytest.mark.parametrize(
+    ("current", "metric", "desired"),
+    [
+        (3, 200.0, 6),  # the documentation: twice the desired metric doubles the replicas,
+        (4, 50.0, 2),  # and half of it halves them
+    ],
+)
+def test_the_worked_examples_of_the_documentation(current: int, metric: float, desired: int) -> None:
+    spec = HpaSpec(min_replicas=1, max_replicas=50, target_per_replica=100.0, scale_down_stabilization=seconds(0))
+    assert recommend(spec, HpaMemory(), reading(current, metric), now=NOW).desired == desired
+
+
+def test_the_documentation_scales_80_down_by_ten_percent_and_then_by_four_pods() -> None:
+    # ten percent or four pods a minute, the most counts: 80 to 72 and on, and four pods from 40 replicas down
+    spec = HpaSpec(
+        min_replicas=10,
+        max_replicas=100,
+        target_per_replica=100.0,
+        scale_down_stabilization=seconds(0),
+        scale_down_policies=(ScalingPolicy("pods", 4, seconds(60)), ScalingPolicy("percent", 10, seconds(60))),
+    )
+    replicas, memory, seen = 80, HpaMemory(), []
+    for minute in range(12):
+        answer = recommend(spec, memory, reading(replicas, 1.0), now=NOW + seconds(60 * minute))
+        replicas, memory = answer.desired, answer.memory
+        seen.append(replicas)
+    # the source cuts 90 % down to a whole number: 72, 64.8, 57.6, 51.3, 45.9, 40.5; then 4 pods from 40 on
+    assert seen == [72, 64, 57, 51, 45, 40, 36, 32, 28, 24, 20, 16]
 
 
 def test_it_scales_down_to_the_highest_recommendation_of_the_last_300_seconds() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from collector.clickhouse import StoreRefusedError, StoreUnavailableError
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.journal import Journal
 from forecaster.metrics import ForecasterMetrics
-from forecaster.scaling.types import Decision, Situation
+from forecaster.scaling.types import Decision, HpaState, Situation
 from forecaster.scheduler import Tick, Ticker, interval_seconds
 from forecaster.store import StoredDecision
 from forecaster.tick import (
@@ -265,3 +266,44 @@ def test_who_stands_by_does_nothing_and_forgets_what_it_knew_when_it_begins_to_l
     assert ticker.memories["shop"].newest is None
     ticker.run_tick("observe")
     assert [table for table, *_ in store.inserts] == ["replica_states"]
+
+
+class Killed(BaseException):
+    """What a kill -9 is to the code it ends: nothing after it is run."""
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_kill_around_the_change_loses_no_row_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": HPA})
+    world = replace(a_world(store, cluster), journal=Journal(tmp_path))
+    write_floor = cluster.write_floor
+
+    def killed_there(name: str, floor: int) -> HpaState:
+        if written:
+            write_floor(name, floor)
+        raise Killed
+
+    monkeypatch.setattr(cluster, "write_floor", killed_there)
+    with pytest.raises(Killed):
+        decide_once(world, SERVICE, Memory(), decide=raise_to_six)
+    assert store.inserts == []
+
+    monkeypatch.undo()
+    decide_once(world, SERVICE, Memory(), decide=lambda _: a_decision(2))  # the next life
+    (first, decision, token), (second, patch, _), *_ = store.inserts
+    assert (first, second) == ("decisions", "floor_patches")
+    assert decision["id"] == patch["decision_id"]
+    assert token == f"decision/{decision['id'][0]}"  # under which the store keeps it once
+    assert "ended before it knew" in patch["error"][0]
+    assert Journal(tmp_path).left("shop") == []
+
+
+def test_a_change_is_not_made_when_its_rows_cannot_be_put_on_disk(tmp_path: Path) -> None:
+    store, cluster = FakeStore(), MemoryCluster({"app": HPA})
+    (tmp_path / "taken").write_text("")  # a file where the folder should be
+    world = replace(a_world(store, cluster), journal=Journal(tmp_path / "taken"))
+    with pytest.raises(OSError, match="taken"):
+        decide_once(world, SERVICE, Memory(), decide=raise_to_six)
+    assert cluster.written == []
