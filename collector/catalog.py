@@ -14,6 +14,7 @@ from typing import Literal, cast
 
 from collector.alerts.settings import AlertSettings, read_alert_settings
 from collector.calendar_block import CalendarSource, read_calendar_block
+from collector.catalog_reports import ReportSettings, read_reports
 from collector.catalog_scaling import (
     BoundsWindow,
     Cost,
@@ -89,11 +90,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All watched services, by name, how alerts are raised, and whom else the record's metrics are told."""
+    """All watched services, by name, how alerts are raised, whom else metrics are told, and which reports are due."""
 
     services: dict[str, Service]
     alerts: AlertSettings = field(default_factory=AlertSettings)
     exporters: tuple[ExporterSettings, ...] = ()
+    reports: tuple[ReportSettings, ...] = ()
 
     def service(self, name: str) -> Service:
         """Return a service; raises CatalogError naming the known ones."""
@@ -125,7 +127,7 @@ def read_catalog(path: Path) -> Catalog:
 def parse_catalog(text: str, *, name: str) -> Catalog:
     """Check the text of a catalog; `name` is the file named in errors. Raises CatalogError."""
     root = read_root(text, name=name)
-    root.only("version", "services", "alerts", "exporters")
+    root.only("version", "services", "alerts", "exporters", "reports")
     if root.required("version").whole_number() != 1:
         root.required("version").refuse("1, the only version there is")
     blocks = root.required("services").entries()
@@ -134,6 +136,7 @@ def parse_catalog(text: str, *, name: str) -> Catalog:
         services,
         root.optional("alerts", read_alert_settings) or AlertSettings(),
         root.optional("exporters", read_exporters) or (),
+        root.optional("reports", lambda block: read_reports(block, services)) or (),
     )
 
 

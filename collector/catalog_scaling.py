@@ -23,10 +23,11 @@ CHANGE_BUDGET = 100
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Price of one replica for one hour."""
+    """Price of one replica for one hour. monthly_budget: what a calendar month may cost; None = nobody said."""
 
     replica_hour: float
     currency: str
+    monthly_budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,12 @@ def read_positive(block: Block) -> float:
 
 def read_cost(block: Block) -> Cost:
     """Check `cost`. Raises CatalogError."""
-    block.only("replica_hour", "currency")
-    return Cost(read_positive(block.required("replica_hour")), block.required("currency").text())
+    block.only("replica_hour", "currency", "monthly_budget")
+    return Cost(
+        read_positive(block.required("replica_hour")),
+        block.required("currency").text(),
+        block.optional("monthly_budget", read_positive),
+    )
 
 
 def read_dependencies(block: Block, service: str, known: Collection[str]) -> tuple[Dependency, ...]:

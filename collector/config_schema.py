@@ -19,6 +19,7 @@ _RATIO: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1
 _POSITIVE: Schema = {"type": "number", "exclusiveMinimum": 0}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _URL: Schema = {"type": "string", "pattern": r"^https?://[^\s/@]+(/[^\s]*)?$"}
+_ADDRESS = r"^[^\s@<>,;]+@[^\s@<>,;]+$"
 _SEVERITY: Schema = {"enum": ["page", "ticket", "info"]}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
 _NETWORKS: Schema = {"type": "array", "items": {"type": "string", "pattern": r"^[0-9a-fA-F.:]+(/\d+)?$"}}
@@ -126,7 +127,7 @@ def _service() -> Schema:
             "slos": {"type": "array", "items": _slo()},
             "classic_rule": _object({"window": _DURATION, "mean_response": _DURATION, "error_ratio": _RATIO}),
             "scaling": _scaling(),
-            "cost": _object({"replica_hour": _POSITIVE, "currency": _TEXT}),
+            "cost": _object({"replica_hour": _POSITIVE, "currency": _TEXT}, {"monthly_budget": _POSITIVE}),
             "calendar": _object({}, {"country": _TEXT, "events": {"type": "array", "maxItems": 0}}),
             "prometheus": prometheus,
             "depends_on": {"type": "array", "items": _object({"service": _TEXT, "calls_per_request": _POSITIVE})},
@@ -185,6 +186,27 @@ def _exporter(kind: str, required: dict[str, Schema], optional: dict[str, Schema
     return _object({"kind": {"const": kind}, **required}, {"most_routes": _COUNT, **optional})
 
 
+def _report() -> Schema:
+    webhook = _object(
+        {}, {"url": _URL, "url_env": _TEXT, "secret_env": _TEXT, "allow_networks": _NETWORKS}, allOf=[_EITHER_URL]
+    )
+    targets = [
+        _object({"file": _TEXT}),
+        _object({"webhook": webhook}),
+        _object({"email": {"type": "array", "items": {"type": "string", "pattern": _ADDRESS}, "minItems": 1}}),
+    ]
+    return _object(
+        {"name": _TEXT, "service": _TEXT, "cron": _TEXT, "to": {"oneOf": targets}},
+        {
+            "kind": {"enum": ["capacity", "sla"]},
+            "horizon": {"type": "string", "pattern": r"^[1-9]\d{0,2}d$"},
+            "format": {"enum": ["html", "pdf", "md", "csv", "json"]},
+            "timezone": _TEXT,
+        },
+        allOf=[_if_is("kind", "sla", _without("horizon"))],
+    )
+
+
 def config_schema() -> Schema:
     """Return the schema of a whole tidegauge.yaml."""
     exporters = [
@@ -199,7 +221,11 @@ def config_schema() -> Schema:
     ]
     root = _object(
         {"version": {"const": 1}, "services": {"type": "object", "additionalProperties": _service()}},
-        {"alerts": _alerts(), "exporters": {"type": "array", "items": {"oneOf": exporters}}},
+        {
+            "alerts": _alerts(),
+            "exporters": {"type": "array", "items": {"oneOf": exporters}},
+            "reports": {"type": "array", "items": _report()},
+        },
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

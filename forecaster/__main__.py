@@ -44,6 +44,7 @@ from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
 from forecaster.notices import Notices
 from forecaster.orders import Orders
+from forecaster.report.schedule import ReportTimer, report_timer, senders_of
 from forecaster.scheduler import Ticker
 from forecaster.settings import Settings, SettingsError, settings_from_environment
 from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
@@ -71,6 +72,8 @@ class Forecaster:
     ) -> None:
         self._settings, self._store, self._catalog, self._clock = settings, store, catalog, clock
         self._alerts = alerts  # the header that the collector asks for
+        self._senders = senders_of(catalog.reports, environ)
+        self._reports: ReportTimer | None = None
         self._orders = Orders(settings.data, now=lambda: datetime.now(UTC))
         self._memories = {name: Memory() for name in catalog.services}  # until the ticks have theirs
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
@@ -128,6 +131,8 @@ class Forecaster:
         finally:
             self._stopping.set()
             starter.join()
+            if self._reports is not None:
+                self._reports.stop()
             if self._ticker is not None:
                 self._ticker.stop()
             if self._lease is not None:
@@ -160,6 +165,7 @@ class Forecaster:
             ticker.memories[name].unsaved = memory.unsaved
         self._ticker = ticker
         ticker.start()
+        self._reports = report_timer(self._catalog, self._senders, world, leads=self._lease.holds)
         self._world = world
         _log.info("ready", services=sorted(self._catalog.services), speed=self._clock.speed_now())
 

@@ -24,6 +24,7 @@ from forecaster.control_api import ControlParts, add_control
 from forecaster.keda_metric import keda_metric
 from forecaster.metrics import ForecasterMetrics
 from forecaster.overview import overview_json
+from forecaster.report.api import add_reports
 from forecaster.scaling.plan import decide
 from forecaster.scores.drift import drift_of
 from forecaster.scores.score import summarise
@@ -63,6 +64,7 @@ def build_app(parts: ApiParts) -> FastAPI:
     _add_health(app, parts)
     _add_services(app, parts)
     app.include_router(keda_metric(parts.catalog, lambda: _world(parts)))
+    add_reports(app, parts.catalog, parts.world)
     add_audit(app, parts.catalog, world=lambda: _world(parts))
     if parts.control is not None:
         add_control(app, parts.control, catalog=parts.catalog, world=lambda: _world(parts), known=parts.world)

@@ -1,10 +1,10 @@
-"""`tidegauge forecast | plan | backtest policy|forecast | scale ...`: mounted here, one module per subject beside."""
+"""`tidegauge forecast | plan | backtest | scale | report`: mounted here, one module per subject beside."""
 
 from __future__ import annotations
 
 import typer
 
-from forecaster.commands import forecasts, judging, scaling
+from forecaster.commands import forecasts, judging, reports, scaling
 
 
 def mount(app: typer.Typer) -> None:
@@ -12,3 +12,4 @@ def mount(app: typer.Typer) -> None:
     forecasts.mount(app)
     judging.mount(app)
     scaling.mount(app)
+    reports.mount(app)

@@ -43,7 +43,7 @@ services:
       change_budget: 50
       bounds: [{cron: "0 8 * * 1-5", length: 10h, timezone: UTC, min_replicas: 3, max_replicas: 9, name: office}]
       reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
-    cost: {replica_hour: 0.10, currency: EUR}
+    cost: {replica_hour: 0.10, currency: EUR, monthly_budget: 500}
     depends_on: [{service: other, calls_per_request: 2.5}]
     calendar: {country: DE, events: []}
     prometheus: {url: "http://p:9090", requests_metric: r, duration_metric: d, match: {job: x}, scrape_interval: 15s}
@@ -82,6 +82,12 @@ exporters:
   - {kind: datadog, url: "https://api.datadoghq.eu", api_key_env: K}
   - {kind: cloudwatch, url: "https://x.example", region: eu-west-1, namespace: N, access_key_id_env: A,
      secret_access_key_env: B, session_token_env: C}
+reports:
+  - {name: a, service: shop, kind: capacity, horizon: 90d, cron: "0 7 * * 1", timezone: UTC, format: pdf,
+     to: {file: r/}}
+  - {name: b, service: shop, kind: sla, cron: "0 7 1 * *", to: {email: [a@x.example]}}
+  - {name: c, service: shop, cron: "0 7 1 * *", to: {webhook: {url: "https://x.example/y", url_env: null, secret_env: S,
+     allow_networks: [10.0.0.0/8]}}}
 """
 # What a value is replaced by. Texts that only the reader can judge (a zone, a template) are left to its own tests.
 OTHERS: list[Any] = [None, "", 0, -1, 1.5, True, [], {}, "30d", "0s", "1.5h", "never", [1, 2], {"a": "b"}]
@@ -96,6 +102,7 @@ RELATIONS = (
     "whole minutes",
     "each kind of exporter once",
     "another service of this file",
+    "a service of this file",
     "more than cost.replica_hour",
     "bounds within the service's own",
 )
@@ -139,7 +146,9 @@ def alone(document: Any, at: tuple[Any, ...]) -> Any:
     if not isinstance(document, dict) or at[0] == "version":
         return document
     if at[0] != "services":
-        return {key: each for key, each in document.items() if key in ("version", at[0])} | {"services": {}}
+        return {key: each for key, each in document.items() if key in ("version", at[0])} | {
+            "services": {"shop": {"source": "events"}}
+        }
     services = document.get("services")
     if len(at) > 1 and isinstance(services, dict):
         services = {name: each if name == at[1] else {"source": "events"} for name, each in services.items()}

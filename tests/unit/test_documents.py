@@ -88,8 +88,8 @@ def fault_of(line: str) -> str | None:
 
 
 def is_shortened(path: tuple[str, ...]) -> bool:
-    """`tidegauge forecast SERVICE` means `forecast show SERVICE`."""
-    return path == ("forecast",)
+    """`tidegauge forecast SERVICE` means `forecast show SERVICE`, and `report SERVICE` `report show SERVICE`."""
+    return path in (("forecast",), ("report",))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -1,0 +1,301 @@
+"""The SLA report of a calendar month: every SLO, and every route against the service's promises. Read and composed.
+
+Counts come from `collector.slo`, as everywhere; a month is one of the service's own time zone. A month that is not over
+is counted up to `as_of` and says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from collector.catalog import Service, Slo
+from collector.clickhouse import Client
+from collector.record.store import Marker, read_markers, read_red_totals
+from collector.slo.counts import read_counts_between, read_recorded_minutes
+from collector.slo.objectives import Counts, budget_left, burn_rate, sli
+from collector.slo.store import read_exclusions
+from collector.slo.windows import MINUTE, overlap
+from forecaster.calendar.sources import local_day, zone_of
+from forecaster.report.digest import notes_of
+from forecaster.report.document import (
+    Block,
+    Cell,
+    Chart,
+    Document,
+    KeyFigure,
+    KeyFigures,
+    Line,
+    Missing,
+    Paragraph,
+    Section,
+    Signature,
+    Style,
+    Table,
+    count,
+    day,
+    instant,
+    percent,
+    plain,
+)
+from forecaster.report.running_sections import method_section
+
+_WHOLE = 0.999  # a month with this coverage is in the record
+_METHOD = (
+    "An SLI is good requests / valid requests, from counts; without valid requests there is none: nothing is kept.",
+    "Availability: good is a status under 500. Latency: valid is every answered request whose duration is known, good"
+    " one within the threshold; before the days whose events are kept, the threshold snaps down to its bucket's edge.",
+    "Minutes that a marker excludes (maintenance) count for nothing, and are listed.",
+    "Coverage is the share of the month's minutes, without excluded ones, of which anything is recorded.",
+    "A route is judged by the promises made for the whole service, and by those made for it.",
+)
+
+
+class MonthError(ValueError):
+    """The month cannot be reported on: says what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One objective over the month, of the service (route None: as the SLO says) or of one route; by local day, too."""
+
+    slo: Slo
+    counts: Counts
+    days: tuple[Counts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlaInputs:
+    """first: of the month. [since, until): what is counted, epoch seconds of whole minutes; whole_end: of the month."""
+
+    service: Service
+    as_of: datetime
+    first: date
+    since: int
+    until: int
+    whole_end: int
+    days: tuple[date, ...]
+    promises: tuple[Judged, ...]
+    routes: tuple[Judged, ...]
+    exclusions: tuple[tuple[int, int], ...]
+    markers: tuple[Marker, ...]
+    recorded_minutes: int
+
+    def hashed(self) -> Mapping[str, Any]:
+        """Return the inputs by name, as they enter the hash. Of a month that is over, `as_of` is none of them."""
+        over = self.until == self.whole_end
+        return {
+            "question": {"service": self.service.name, "month": self.first, "as_of": None if over else self.as_of},
+            "configuration": {"slos": self.service.slos, "timezone": self.service.timezone},
+            "counts by SLO and day": self.promises,
+            "counts by route and day": self.routes,
+            "maintenance": self.markers,
+            "recorded minutes": self.recorded_minutes,
+        }
+
+
+def parse_month(text: str) -> date:
+    """Return the first of the month that `2026-10` names. Raises MonthError."""
+    match = re.fullmatch(r"(\d{4})-(\d{2})", text.strip())
+    if match is None or not 1 <= int(match[2]) <= 12:
+        raise MonthError(f"expected a month such as 2026-10, got {text!r}")
+    return date(int(match[1]), int(match[2]), 1)
+
+
+def read_sla_inputs(client: Client, service: Service, month: date, *, as_of: datetime) -> SlaInputs:
+    """Read a month of a service. Raises MonthError for one that has not begun, StoreError."""
+    zone = zone_of(service.timezone)
+    after = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+    days = [month + timedelta(days=index) for index in range((after - month).days)]
+    edges = [int(local_day(one, zone)[0].timestamp()) for one in (*days, after)]
+    until = min(edges[-1], int(as_of.timestamp()) // MINUTE * MINUTE)
+    if until <= edges[0]:
+        raise MonthError(f"expected a month that has begun by {instant(as_of).text}, got {month:%Y-%m}")
+    begun = [(start, min(end, until)) for start, end in itertools.pairwise(edges) if start < until]
+    since_at, until_at = datetime.fromtimestamp(edges[0], UTC), datetime.fromtimestamp(until, UTC)
+    exclusions = read_exclusions(client, service.name, since=since_at, until=until_at)
+    seen = read_red_totals(client, service.name, since=since_at, until=until_at, by="route")
+    routes = _of_routes(service.slos, sorted(str(name) for name in seen["route"])) if len(seen) else []
+    judged = _judged(client, service.name, [*service.slos, *routes], begun, exclusions=exclusions)
+    markers = read_markers(client, service.name, since=since_at, until=until_at)
+    return SlaInputs(
+        service=service,
+        as_of=as_of,
+        first=month,
+        since=edges[0],
+        until=until,
+        whole_end=edges[-1],
+        days=tuple(days[: len(begun)]),
+        promises=judged[: len(service.slos)],
+        routes=judged[len(service.slos) :],
+        exclusions=tuple(exclusions),
+        markers=tuple(mark for mark in markers if mark.excludes_slo),
+        recorded_minutes=read_recorded_minutes(client, service.name, [(edges[0], until)], exclusions=exclusions)[0],
+    )
+
+
+def _of_routes(slos: Sequence[Slo], routes: Sequence[str]) -> list[Slo]:
+    """Return the promises that a route is judged by, route by route: those for everybody, and its own."""
+    return [
+        dataclasses.replace(slo, route=route)
+        for route in routes
+        for slo in slos
+        if slo.region is None and slo.version is None and slo.route in (None, route)
+    ]
+
+
+def _judged(
+    client: Client, service: str, slos: Sequence[Slo], days: Sequence[tuple[int, int]], *, exclusions: Any
+) -> tuple[Judged, ...]:
+    counts = read_counts_between(client, service, slos, [days for _ in slos], exclusions=exclusions)
+    return tuple(
+        Judged(slo, Counts(sum(one.valid for one in own), sum(one.good for one in own)), tuple(own))
+        for slo, own in zip(slos, counts, strict=True)
+    )
+
+
+def sla_report(inputs: SlaInputs) -> Document:
+    """Return the report: the page to sign, SLOs, routes, days, maintenance, the method with its inputs. Pure."""
+    notes, digest = notes_of(inputs.hashed())
+    name = f"{inputs.first:%B %Y}"
+    open_month = inputs.until < inputs.whole_end
+    until = instant(datetime.fromtimestamp(inputs.until, UTC)).text
+    ends = f"counted up to {until}: the month is not over" if open_month else "the whole month"
+    return Document(
+        kind="sla",
+        service=inputs.service.name,
+        title=f"SLA report: {inputs.service.name}, {name}",
+        subtitle=f"{name} in {inputs.service.timezone}, {ends}. {inputs.service.description}".strip(),
+        as_of=datetime.fromtimestamp(inputs.until, UTC),
+        sections=(
+            _summary(inputs),
+            _routes_section(inputs),
+            _days_section(inputs),
+            _maintenance_section(inputs),
+            method_section(notes, digest, method=_METHOD),
+        ),
+        digest=digest,
+        inputs=notes,
+    )
+
+
+def _coverage(inputs: SlaInputs) -> float | None:
+    expected = (inputs.until - inputs.since - overlap(inputs.exclusions, inputs.since, inputs.until)) // MINUTE
+    return inputs.recorded_minutes / expected if expected > 0 else None
+
+
+def _summary(inputs: SlaInputs) -> Section:
+    if not inputs.promises:
+        why = "tidegauge.yaml promises none for this service"
+        return Section("Summary", (Missing("SLOs", why),))
+    known = [(one, ratio) for one in inputs.promises if (ratio := sli(one.counts)) is not None]
+    kept = sum(ratio >= one.slo.target for one, ratio in known)
+    excluded = overlap(inputs.exclusions, inputs.since, inputs.until)
+    figures = (
+        KeyFigure("SLOs kept", Cell(f"{kept} of {len(known)}" if known else "not known", kept if known else None)),
+        KeyFigure("Routes seen", count(len({one.slo.route for one in inputs.routes}))),
+        KeyFigure("Coverage", percent(_coverage(inputs)), "minutes with a record"),
+        KeyFigure("Maintenance excluded", Cell(f"{excluded / 3600:.1f} h", excluded)),
+    )
+    missed = [one.slo.name for one, ratio in known if ratio < one.slo.target]
+    verdict = (
+        f"Not kept: {', '.join(missed)}." if missed else "Every promise with valid requests was kept." if known else
+        "There were no valid requests: nothing was kept or missed."
+    )  # fmt: skip
+    coverage = _coverage(inputs)
+    if coverage is not None and coverage < _WHOLE:
+        verdict += f" Only {coverage:.1%} of the month's minutes are in the record."
+    table = Table("The month", _COLUMNS, tuple(_row(one) for one in inputs.promises))
+    blocks: list[Block] = [Paragraph(verdict, strong=True), KeyFigures(figures), table, _burn_chart(inputs)]
+    silent = [one.slo.name for one in inputs.promises if sli(one.counts) is None]
+    if silent:
+        blocks.append(Missing(", ".join(silent), "no valid requests in the month"))
+    return Section("Summary", (*blocks, Signature(("Prepared by", "Approved by"))))
+
+
+def _burn_chart(inputs: SlaInputs) -> Chart:
+    """Return each day's burn rate by SLO; a day without valid requests is a gap."""
+    noons = tuple(datetime(one.year, one.month, one.day, 12, tzinfo=UTC).timestamp() for one in inputs.days)
+    styles: tuple[Style, ...] = ("median", "other", "peak", "past")
+    lines = tuple(
+        Line(one.slo.name, noons, tuple(burn_rate(counts, one.slo.target) for counts in one.days), style)
+        for one, style in zip(inputs.promises, styles, strict=False)
+    )
+    level = (("1: spends exactly the budget", 1.0),)
+    return Chart(
+        "Burn rate by day: failed share of the day's requests over the error budget", "time", "x", lines, (), level
+    )
+
+
+_COLUMNS = ("SLO", "Target", "SLI", "Kept", "Budget left", "Good", "Valid", "Bad")
+
+
+def _row(one: Judged, *, first: str | None = None) -> tuple[Cell, ...]:
+    slo, counts, ratio = one.slo, one.counts, sli(one.counts)
+    within = f" within {slo.threshold.total_seconds():g} s" if slo.threshold else ""
+    scope = "".join(f", {part}" for part in (slo.route, slo.region, slo.version) if part) if first is None else ""
+    left = budget_left(counts, slo.target)
+    none = Cell("no valid requests", None)
+    return (
+        plain(first or f"{slo.name}{scope}{within}"),
+        percent(slo.target, digits=3),
+        none if ratio is None else percent(ratio, digits=3),
+        none if ratio is None else plain("yes" if ratio >= slo.target else "NO"),
+        none if left is None else percent(left),
+        count(counts.good),
+        count(counts.valid),
+        count(counts.valid - counts.good),
+    )
+
+
+def _routes_section(inputs: SlaInputs) -> Section:
+    if not inputs.routes:
+        return Section(
+            "By route", (Missing("By route", "no requests are recorded in the month, or nothing is promised"),)
+        )
+    tables = []
+    names = dict.fromkeys((one.slo.name, one.slo.threshold, one.slo.target) for one in inputs.routes)
+    for name, threshold, target in names:
+        own = [
+            one
+            for one in inputs.routes
+            if (one.slo.name, one.slo.threshold, one.slo.target) == (name, threshold, target)
+        ]
+        within = f", within {threshold.total_seconds():g} s" if threshold else ""
+        rows = tuple(_row(one, first=one.slo.route) for one in own)
+        tables.append(Table(f"{name}{within}, by route", ("Route", *_COLUMNS[1:]), rows))
+    return Section("By route", tuple(tables))
+
+
+def _days_section(inputs: SlaInputs) -> Section:
+    rows = tuple(
+        (day(one), *(_day_cell(judged, index) for judged in inputs.promises)) for index, one in enumerate(inputs.days)
+    )
+    columns = ("Day", *(one.slo.name for one in inputs.promises))
+    if not inputs.promises:
+        return Section("By day", (Missing("By day", "tidegauge.yaml promises nothing for this service"),))
+    note = (
+        f"SLI of each day of {inputs.service.timezone}; a * stands where it was under the target. -: no valid requests."
+    )
+    return Section("By day", (Table("SLI by day", columns, rows, note=note),))
+
+
+def _day_cell(judged: Judged, index: int) -> Cell:
+    ratio = sli(judged.days[index])
+    if ratio is None:
+        return Cell("-", None)
+    return Cell(f"{ratio * 100:.3f}%{' *' if ratio < judged.slo.target else ''}", ratio)
+
+
+def _maintenance_section(inputs: SlaInputs) -> Section:
+    if not inputs.markers:
+        return Section("Maintenance", (Paragraph("No marker excludes any of this month."),))
+    rows = tuple(
+        (plain(mark.kind), instant(mark.starts_at), instant(mark.ends_at), plain(mark.text)) for mark in inputs.markers
+    )
+    return Section("Maintenance", (Table("Excluded from SLOs", ("Kind", "From", "To", "Text"), rows),))
