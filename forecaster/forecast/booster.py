@@ -65,7 +65,7 @@ def train(past: Past, learnt_from: tuple[Rows, float] | None = None) -> Booster 
     fold = _folds(rows.instants, past.end, block)
     if min((fold != blind).sum() for blind in range(FOLDS)) < LEAST_ROWS:
         return None
-    with _one_thread():
+    with one_thread():
         forests = tuple(_forest(rows.inputs[fold != blind], rows.target[fold != blind]) for blind in range(FOLDS))
     return Booster(forests, offset, block, past.end, max(1, round(DAY_SECONDS / past.step_seconds)))
 
@@ -80,7 +80,7 @@ def centre(booster: Booster, windows: Windows, start: int, horizons: Array) -> A
 
 def answers(booster: Booster, rows: Array) -> Array:
     """Return (rows), relative to the level: the mean of the forests."""
-    with _one_thread():
+    with one_thread():
         found = [forest.predict(rows) for forest in booster.forests] if len(rows) else [np.zeros(0)]
     mean: Array = np.mean(found, axis=0)
     return mean
@@ -92,7 +92,7 @@ def unseen(booster: Booster, windows: Windows, start: int, origins: Array, horiz
     instants = start + (origins[:, None] + horizons[None, :]) * windows.step_seconds
     fold = booster.fold_of(instants)
     found = np.zeros(fold.shape)
-    with _one_thread():
+    with one_thread():
         for which, forest in enumerate(booster.forests):
             mine = (fold == which) | (fold == FOLDS)
             if mine.any():
@@ -154,6 +154,6 @@ def _threads() -> Any:
     return ThreadpoolController()
 
 
-def _one_thread() -> Any:
+def one_thread() -> Any:
     """Return a context in which one thread does the sums: the same bits everywhere, and no fight over cores."""
     return _threads().limit(limits=1)

@@ -97,7 +97,9 @@ class Ensemble:
         grown = booster.train(past, learnt_from)
         if learnt_from is None or grown is None:
             return None
-        return Trained(grown, shortlead.fit(grown, past.windows(), past.start), linear.fit(learnt_from[0], past.end))
+        with booster.one_thread():
+            short = shortlead.fit(grown, past.windows(), past.start)
+            return Trained(grown, short, linear.fit(learnt_from[0], past.end))
 
     def fit(self, past: Past, trained: Trained | None) -> EnsembleFit:
         """Learn the seasonal weights, the trust and the residuals: a fraction of a second, hourly."""
