@@ -32,11 +32,13 @@ demo: .venv/.synced ## Import history, play a day's peak in minutes on the embed
 up: .venv/.synced ## Start the embedded stack in real time, until Ctrl-C
 	@$(TIDEGAUGE) up --data '$(DATA)'
 
+# Tests wait more than they work, so they go side by side; whole stacks no more than two at a time.
 test: .venv/.synced ## Run all tests (those that need a missing program skip, and say so)
-	@.venv/bin/pytest
+	@.venv/bin/pytest -m 'not faults and not e2e' -n 3 --dist loadfile
+	@.venv/bin/pytest -m e2e -n 2 --dist loadfile
 
 unit: .venv/.synced ## Run the unit tests only: seconds, no network, no servers
-	@.venv/bin/pytest tests/unit
+	@.venv/bin/pytest -n 2 --dist loadfile tests/unit
 
 test-faults: .venv/.synced ## Kill, freeze, fill and step: nothing acknowledged is lost (half an hour; FAULTS_SEED=1)
 	@.venv/bin/pytest -m faults -s -v tests/faults

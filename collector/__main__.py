@@ -30,7 +30,7 @@ from collector.samplers.settings import SamplerSettings, read_sampler_settings
 from collector.security import Guarded, Security, is_loopback, read_security
 from collector.sources.cardinality import CardinalityGuard
 from collector.sources.samples_writer import SampleWriter
-from collector.sources.spool import Spool, SpoolLockedError
+from collector.sources.spool import DEFAULT_QUOTA_BYTES, Spool, SpoolLockedError
 from collector.sources.writer import Flushed, flush_once
 from collector.store_link import StoreLink
 from tidegauge.clock import clock_from_environment
@@ -39,7 +39,8 @@ FLUSH_EVERY_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 5.0
 PULL_EVERY_SECONDS = 15.0
 LAST_FLUSH_SECONDS = 3.0
-SAMPLE_QUOTA_BYTES = 256 * 1024 * 1024
+MEGABYTE = 1024 * 1024
+LEAST_SPOOL_MB = 16  # a batch may have 8 MB, and must find room beside another
 _FINISH_SECONDS = 5
 Flush = Callable[[CollectorParts, float], Awaitable[float]]
 log = logging.getLogger("tidegauge.collector")
@@ -47,7 +48,7 @@ log = logging.getLogger("tidegauge.collector")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says."""
+    """What the environment says. spool_bytes: of events; samples get half as many more."""
 
     host: str
     port: int
@@ -56,6 +57,7 @@ class Settings:
     store: ClickHouseSettings
     security: Security
     samplers: SamplerSettings
+    spool_bytes: int
 
 
 class SettingsError(ValueError):
@@ -67,6 +69,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     port = environ.get("TIDEGAUGE_COLLECTOR_PORT") or "9400"
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError(f"TIDEGAUGE_COLLECTOR_PORT: expected a port, got {port!r}")
+    spool = environ.get("TIDEGAUGE_SPOOL_MB") or str(DEFAULT_QUOTA_BYTES // MEGABYTE)
+    if not spool.isdecimal() or int(spool) < LEAST_SPOOL_MB:
+        raise SettingsError(f"TIDEGAUGE_SPOOL_MB: expected a whole number from {LEAST_SPOOL_MB}, got {spool!r}")
     host = environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1"
     return Settings(
         host=host,
@@ -76,6 +81,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         store=settings_from_environment(environ),
         security=read_security(environ, host=host),
         samplers=read_sampler_settings(environ),
+        spool_bytes=int(spool) * MEGABYTE,
     )
 
 
@@ -90,8 +96,8 @@ def main() -> int:
         exporters = resolve_exporters(catalog.exporters, os.environ)
         receivers = resolve_receivers(catalog.alerts.receivers, os.environ)
         heartbeat = resolve_heartbeat(catalog.alerts.heartbeat, os.environ)
-        spool = Spool(settings.data / "spool")
-        sample_spool = Spool(settings.data / "spool-samples", quota_bytes=SAMPLE_QUOTA_BYTES)
+        spool = Spool(settings.data / "spool", quota_bytes=settings.spool_bytes)
+        sample_spool = Spool(settings.data / "spool-samples", quota_bytes=settings.spool_bytes // 2)
         guard = CardinalityGuard(settings.data / "cardinality.jsonl", day=lambda: int(clock.now_seconds() // 86400))
         outbox = Outbox(settings.data / OUTBOX_PATH)
     except (SettingsError, StoreError, CatalogError, SpoolLockedError, ValueError, OSError, sqlite3.Error) as error:

@@ -6,6 +6,7 @@ the numbers mean is decided by those who use them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,73 +14,49 @@ from typing import Literal, cast
 
 from collector.alerts.settings import AlertSettings, read_alert_settings
 from collector.calendar_block import CalendarSource, read_calendar_block
+from collector.catalog_scaling import (
+    BoundsWindow,
+    Cost,
+    Dependency,
+    Mode,
+    Reactive,
+    Risk,
+    Scaling,
+    read_cost,
+    read_dependencies,
+    read_scaling,
+)
 from collector.catalog_slo import (
     PERIODS,
     Calendar,
     ClassicRule,
     Slo,
     read_classic_rule,
-    read_ratio,
     read_slos,
     read_timezone,
 )
 from collector.checked_yaml import Block, CatalogError, read_root
 from collector.exporters.settings import ExporterSettings, read_exporters
 
-Mode = Literal["observe", "recommend", "act"]
-
-
 __all__ = [
     "PERIODS",
+    "BoundsWindow",
     "Calendar",
     "Catalog",
     "CatalogError",
     "ClassicRule",
     "Cost",
+    "Dependency",
     "Mode",
     "PrometheusSource",
     "Reactive",
+    "Risk",
     "Scaling",
     "Service",
     "Slo",
     "parse_catalog",
     "read_catalog",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Reactive:
-    """The HorizontalPodAutoscaler's own settings, for the local kind and for simulations."""
-
-    target_rps_per_replica: float
-    sync: timedelta = timedelta(seconds=15)
-    tolerance: float = 0.1
-    scale_down_stabilization: timedelta = timedelta(seconds=300)
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """Where and how a service may be scaled. `capacity_rps` is (low, high) per replica, in real requests/s."""
-
-    kind: Literal["local"]
-    name: str
-    mode: Mode
-    min_replicas: int
-    max_replicas: int
-    capacity_rps: tuple[float, float]
-    quantile: float
-    lead: timedelta
-    largest_step: int
-    cool_down: timedelta
-    reactive: Reactive
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Price of one replica for one hour."""
-
-    replica_hour: float
-    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +84,7 @@ class Service:
     cost: Cost | None
     calendar: CalendarSource = field(default_factory=CalendarSource)
     prometheus: PrometheusSource | None = None
+    depends_on: tuple[Dependency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +100,15 @@ class Catalog:
         if name not in self.services:
             raise CatalogError(f"no service {name!r}; known: {', '.join(sorted(self.services)) or 'none'}")
         return self.services[name]
+
+    def callers_of(self, name: str) -> tuple[tuple[str, float], ...]:
+        """Return the services that say they call this one, with how many requests here one of theirs makes."""
+        return tuple(
+            (service.name, dependency.calls_per_request)
+            for service in self.services.values()
+            for dependency in service.depends_on
+            if dependency.service == name
+        )
 
 
 def read_catalog(path: Path) -> Catalog:
@@ -141,7 +128,8 @@ def parse_catalog(text: str, *, name: str) -> Catalog:
     root.only("version", "services", "alerts", "exporters")
     if root.required("version").whole_number() != 1:
         root.required("version").refuse("1, the only version there is")
-    services = {key: _service(key, block) for key, block in root.required("services").entries().items()}
+    blocks = root.required("services").entries()
+    services = {key: _service(key, block, blocks) for key, block in blocks.items()}
     return Catalog(
         services,
         root.optional("alerts", read_alert_settings) or AlertSettings(),
@@ -149,16 +137,14 @@ def parse_catalog(text: str, *, name: str) -> Catalog:
     )
 
 
-def _positive(block: Block) -> float:
-    return block.number("a number above 0", lambda value: 0 < value < float("inf"))
-
-
-def _service(name: str, block: Block) -> Service:
+def _service(name: str, block: Block, known: Collection[str]) -> Service:
     block.only(
-        "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar", "prometheus"
+        "description", "source", "timezone", "slos", "classic_rule", "scaling", "cost", "calendar", "prometheus",
+        "depends_on",
     )  # fmt: skip
     timezone = block.optional("timezone", read_timezone) or "UTC"
     slos = block.optional("slos", lambda each: read_slos(each, timezone)) or ()
+    cost = block.optional("cost", read_cost)
     prometheus = block.optional("prometheus", _prometheus)
     if (block.required("source").text() == "prometheus") != (prometheus is not None):
         block.refuse("a prometheus block for the source prometheus, and for no other")
@@ -172,10 +158,11 @@ def _service(name: str, block: Block) -> Service:
         timezone=timezone,
         slos=slos,
         classic_rule=block.optional("classic_rule", read_classic_rule),
-        scaling=block.optional("scaling", _scaling),
-        cost=block.optional("cost", _cost),
+        scaling=block.optional("scaling", lambda each: read_scaling(each, cost=cost, timezone=timezone)),
+        cost=cost,
         calendar=block.optional("calendar", read_calendar_block) or CalendarSource(),
         prometheus=prometheus,
+        depends_on=block.optional("depends_on", lambda each: read_dependencies(each, name, known)) or (),
     )
 
 
@@ -189,56 +176,3 @@ def _prometheus(block: Block) -> PrometheusSource:
         match=tuple((label, value.text()) for label, value in match.items()),
         scrape_interval=block.optional("scrape_interval", Block.duration) or timedelta(seconds=15),
     )
-
-
-def _scaling(block: Block) -> Scaling:
-    block.only(
-        "target", "mode", "min_replicas", "max_replicas", "capacity_rps", "quantile", "lead", "largest_step",
-        "cool_down", "reactive",
-    )  # fmt: skip
-    target = block.required("target")
-    target.only("kind", "name")
-    target.required("kind").one_of("local")
-    least = block.required("min_replicas").whole_number(1)
-    most = block.required("max_replicas").whole_number(1)
-    if most < least:
-        block.required("max_replicas").refuse(f"at least min_replicas ({least})")
-    return Scaling(
-        kind="local",
-        name=target.required("name").text(),
-        mode=cast("Mode", block.required("mode").one_of("observe", "recommend", "act")),
-        min_replicas=least,
-        max_replicas=most,
-        capacity_rps=_interval(block.required("capacity_rps")),
-        quantile=read_ratio(block.required("quantile")),
-        lead=block.required("lead").duration(),
-        largest_step=block.required("largest_step").whole_number(1),
-        cool_down=block.required("cool_down").duration(),
-        reactive=_reactive(block.required("reactive")),
-    )
-
-
-def _interval(block: Block) -> tuple[float, float]:
-    ends = [_positive(end) for end in block.sequence()]
-    if len(ends) != 2 or ends[0] > ends[1]:
-        block.refuse("two numbers, [low, high]", str(ends))
-    return ends[0], ends[1]
-
-
-_DEFAULTS = Reactive(target_rps_per_replica=1.0)
-
-
-def _reactive(block: Block) -> Reactive:
-    block.only("target_rps_per_replica", "sync", "tolerance", "scale_down_stabilization")
-    return Reactive(
-        target_rps_per_replica=_positive(block.required("target_rps_per_replica")),
-        sync=block.optional("sync", Block.duration) or _DEFAULTS.sync,
-        tolerance=block.optional("tolerance", read_ratio) or _DEFAULTS.tolerance,
-        scale_down_stabilization=block.optional("scale_down_stabilization", Block.duration)
-        or _DEFAULTS.scale_down_stabilization,
-    )
-
-
-def _cost(block: Block) -> Cost:
-    block.only("replica_hour", "currency")
-    return Cost(_positive(block.required("replica_hour")), block.required("currency").text())

@@ -76,19 +76,35 @@ def _scaling() -> Schema:
         {"target_rps_per_replica": _POSITIVE},
         {"sync": _DURATION, "tolerance": _RATIO, "scale_down_stabilization": _DURATION},
     )
+    target = _object(
+        {"kind": {"enum": ["local", "kubernetes", "keda"]}, "name": _TEXT},
+        {"namespace": _TEXT, "context": _TEXT},
+        allOf=[_if_is("kind", "local", _without("namespace", "context"), _with("namespace"))],
+    )
+    window = _object(
+        {"cron": _TEXT, "length": _DURATION},
+        {"timezone": _TEXT, "min_replicas": _COUNT, "max_replicas": _COUNT, "name": _TEXT},
+        anyOf=[_with("min_replicas"), _with("max_replicas")],
+    )
     return _object(
         {
-            "target": _object({"kind": {"const": "local"}, "name": _TEXT}),
+            "target": target,
             "mode": {"enum": ["observe", "recommend", "act"]},
             "min_replicas": _COUNT,
             "max_replicas": _COUNT,
             "capacity_rps": {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2},
-            "quantile": _RATIO,
             "lead": _DURATION,
             "largest_step": _COUNT,
             "cool_down": _DURATION,
             "reactive": reactive,
-        }
+        },
+        {
+            "quantile": _RATIO,
+            "risk": _object({"violation_cost": _POSITIVE}, {"budget_pacing": {"type": "boolean"}}),
+            "bounds": {"type": "array", "items": window},
+            "change_budget": _COUNT,
+        },
+        oneOf=[_with("quantile"), _with("risk")],
     )
 
 
@@ -101,6 +117,7 @@ def _service() -> Schema:
             "scrape_interval": _DURATION,
         },
     )
+    priced = {"properties": {"scaling": {"type": "object", **_with("risk")}}, "required": ["scaling"]}
     return _object(
         {"source": {"enum": ["events", "prometheus", "import"]}},
         {
@@ -112,8 +129,12 @@ def _service() -> Schema:
             "cost": _object({"replica_hour": _POSITIVE, "currency": _TEXT}),
             "calendar": _object({}, {"country": _TEXT, "events": {"type": "array", "maxItems": 0}}),
             "prometheus": prometheus,
+            "depends_on": {"type": "array", "items": _object({"service": _TEXT, "calls_per_request": _POSITIVE})},
         },
-        allOf=[_if_is("source", "prometheus", _with("prometheus"), _without("prometheus"))],
+        allOf=[
+            _if_is("source", "prometheus", _with("prometheus"), _without("prometheus")),
+            {"if": priced, "then": _with("cost")},
+        ],
     )
 
 

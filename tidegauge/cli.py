@@ -31,12 +31,15 @@ DataOption = Annotated[
 ]
 
 
-@app.command(epilog="Example:  TIDEGAUGE_DASHBOARD_PORT=8600 tidegauge up --data /var/lib/tidegauge")
+@app.command(
+    epilog="Examples:  tidegauge up --no-app  |  TIDEGAUGE_DASHBOARD_PORT=8600 tidegauge up --data /var/lib/tide"
+)
 def up(
     data: DataOption = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="[TIDEGAUGE_CONFIG, default tidegauge.yaml]")
     ] = None,
+    app: Annotated[bool, typer.Option(help="Run the reference app with its databases; without: for your own.")] = True,
     dashboard: Annotated[bool, typer.Option(help="Run the dashboard.")] = True,
     load: Annotated[bool, typer.Option(help="Send load to the reference app.")] = True,
 ) -> None:
@@ -57,7 +60,7 @@ def up(
     if not settings.config.is_file():
         _fail(f"{settings.config}: no such file: name the configuration with --config or TIDEGAUGE_CONFIG", code=2)
     try:
-        asyncio.run(run_stack(settings, clock, with_dashboard=dashboard, with_load=load))
+        asyncio.run(run_stack(settings, clock, with_app=app, with_dashboard=dashboard, with_load=load))
     except StackError as error:
         _fail(str(error), code=1)
 

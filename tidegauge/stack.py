@@ -45,13 +45,18 @@ class StackOf:
         """Return the servers that others made: PostgreSQL with its replicas and its standby, Valkey."""
         return [self.postgres_primary(), *self.postgres_followers(), self.valkey()]
 
-    def platform(self) -> list[Part]:
+    def platform(self, *, with_app: bool = True) -> list[Part]:
         """Return the store (unless another ClickHouse is set) and the collector."""
-        return [*([] if self.settings.clickhouse_url else [self.store()]), self.collector()]
+        return [*([] if self.settings.clickhouse_url else [self.store()]), self.collector(with_app=with_app)]
 
     def observed(self) -> list[Part]:
         """Return the reference app: its tables and data, its replicas behind their front, its job worker."""
         return [self.prepare(), self.cluster(), self.jobs()]
+
+    def without_app(self, *, with_dashboard: bool = True) -> list[Part]:
+        """Return what watches, for services of one's own: no reference app, none of its servers, nothing observed."""
+        dashboard = [self.dashboard()] if with_dashboard else []
+        return [*self.platform(with_app=False), self.forecaster(), *dashboard, self.load_desk()]
 
     def everything(self, *, with_dashboard: bool = True, with_load: bool = True, with_edge: bool = True) -> list[Part]:
         """Return all parts of `tidegauge up`. The demo has no edge: what it counts is what the replicas carry."""
@@ -118,11 +123,12 @@ class StackOf:
         environment = {**part.environment, **store_environment(self.secrets)}
         return replace(part, environment=environment, death_signal=signal.SIGTERM, stop_seconds=30.0)
 
-    def collector(self) -> Part:
-        """Return the collector."""
+    def collector(self, *, with_app: bool = True) -> Part:
+        """Return the collector; with the app it samples its databases, cache and replicas."""
         argv = [sys.executable, "-m", "collector"]
         part = self._server("collector", argv, self.settings.collector_port, "TIDEGAUGE_COLLECTOR_PORT")
-        environment = {**part.environment, **sampler_environment(self.settings, self.secrets)}
+        samplers = sampler_environment(self.settings, self.secrets) if with_app else {}
+        environment = {**part.environment, **samplers}
         return replace(part, environment=environment, depends_on=() if self.settings.clickhouse_url else ("store",))
 
     def forecaster(self) -> Part:

@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 _COLOURS = {"ready": "green", "done": "green", "restarting": "red", "failed": "red", "stopped": "dim"}
 
 
-async def run_stack(settings: StackSettings, clock: Clock, *, with_dashboard: bool, with_load: bool) -> None:
+async def run_stack(
+    settings: StackSettings, clock: Clock, *, with_app: bool, with_dashboard: bool, with_load: bool
+) -> None:
     """Run the stack until a signal. Raises StackError when it cannot come up."""
     screen = Screen()
     async with Supervisor(settings.data, on_event=screen.hear) as supervisor:
         supervisor.listen_to_signals()
         stack = StackOf(settings, read_secrets(settings.data), clock)
-        parts = stack.everything(with_dashboard=with_dashboard, with_load=with_load)
+        parts = (
+            stack.everything(with_dashboard=with_dashboard, with_load=with_load)
+            if with_app
+            else stack.without_app(with_dashboard=with_dashboard)
+        )
         with screen.of(parts):
             if await supervisor.unless_stopped(supervisor.start(parts)):
                 screen.say(f"Up. State and logs: {settings.data}. Ctrl-C stops everything.")

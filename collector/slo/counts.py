@@ -58,13 +58,17 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the store: edges ascending; fine: hours read by the minute; dims: columns that matter."""
+    """What is asked of the store: edges ascending; fine: hours read by the minute; dims: columns that matter.
+
+    named: the values of a column beside which no other one matters.
+    """
 
     service: str
     edges: list[int]
     exclusions: list[tuple[int, int]]
     fine: list[int]
     dims: tuple[str, ...]
+    named: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -77,7 +81,16 @@ class Question:
             "fine": self.fine,
             "excluded_from": [start for start, _ in self.exclusions],
             "excluded_to": [end for _, end in self.exclusions],
+            **{f"only_{name}": values for name, values in self.named.items()},
         }
+
+    def only_named(self) -> str:
+        """Return the SQL that leaves out what no SLO is about."""
+        return "".join(f" AND has({{only_{name}:Array(String)}}, {name})" for name in self.named)
+
+    def rank(self, edge: int) -> int:
+        """Return r for what lies from edge r-1 to the next."""
+        return bisect_left(self.edges, edge) + 1
 
     def fine_minutes(self) -> str:
         """Return the SQL that takes the minutes of the fine hours: as ranges, for these let the table's index skip."""
@@ -134,8 +147,10 @@ def _question(
     old = merged([(start, min(end, oldest)) for start, end in near if start < oldest], step=HOUR)
     excluded = merged([*old, *((max(start, oldest), end) for start, end in near if end > oldest)])
     fine = [hour for hour in hours_to_read_by_minute(edges, excluded) if hour >= oldest]
-    dims = tuple(name for name in DIMENSIONS if any(getattr(slo, name) is not None for slo in slos))
-    return Question(service, edges, excluded, fine, dims), moved
+    values = {name: {getattr(slo, name) for slo in slos} for name in DIMENSIONS}
+    dims = tuple(name for name in DIMENSIONS if values[name] != {None})
+    named = {name: sorted(values[name]) for name in dims if None not in values[name]}
+    return Question(service, edges, excluded, fine, dims, named), moved
 
 
 def cut_of(slo: Slo) -> Cut | None:
@@ -156,7 +171,7 @@ def _edge_us(cut: Cut) -> int:
 
 # The bucket by the same expression as in the views: a float's rounding must not count a request twice.
 BUCKET = "toUInt16(ceil(log2(greatest(duration_us, 1)) * 8))"
-_RANK = "arrayCount(edge -> toUnixTimestamp({at}) >= edge, {{edges:Array(Int64)}}) AS rank"
+_EDGE = "roundDown(toInt64(toUnixTimestamp({at})), {{edges:Array(Int64)}}) AS edge"  # the last one not after it
 
 
 def _rollup_sql(question: Question, *, histograms: bool) -> str:
@@ -165,19 +180,20 @@ def _rollup_sql(question: Question, *, histograms: bool) -> str:
     buckets = "sumMap(histogram)" if histograms else "map()"
     histogram = ", histogram" if histograms else ""
     return f"""
-    SELECT {_RANK.format(at="at")}, status < 500 AS answered, sum(requests), {buckets}, {names}
+    SELECT {_EDGE.format(at="at")}, status < 500 AS answered, sum(requests), {buckets}, {names}
     FROM (
       SELECT hour AS at, {dims}, status, requests{histogram} FROM red_1h
-      WHERE service = {{service:String}} AND NOT has({{fine:Array(Int64)}}, toUnixTimestamp(hour))
+      WHERE service = {{service:String}}{question.only_named()}
+        AND NOT has({{fine:Array(Int64)}}, toUnixTimestamp(hour))
         AND hour >= fromUnixTimestamp({{since:Int64}}) AND hour < fromUnixTimestamp({{until:Int64}})
         {question.counted("hour")}
       UNION ALL
       SELECT minute AS at, {dims}, status, requests{histogram} FROM red_1m
-      WHERE service = {{service:String}} AND {question.fine_minutes()}
+      WHERE service = {{service:String}}{question.only_named()} AND {question.fine_minutes()}
         AND minute >= fromUnixTimestamp({{since:Int64}}) AND minute < fromUnixTimestamp({{until:Int64}})
         {question.counted("minute")}
     )
-    GROUP BY rank, answered, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
+    GROUP BY edge, answered, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
 
 
 def _tallied(
@@ -186,7 +202,8 @@ def _tallied(
     tallies = {scope_of(slo): _Tally() for slo in slos}
     patterns = {tuple(part is not None for part in scope) for scope in tallies}
     ranks = len(question.edges) + 1
-    for rank, answered, requests, histogram, *dims in rows:
+    for edge, answered, requests, histogram, *dims in rows:
+        rank = question.rank(edge)
         known = sum(histogram.values()) if answered else 0
         within = {cut: sum(n for bucket, n in histogram.items() if bucket <= cut.last) for cut in cuts if answered}
         for tally in _matching(tallies, patterns, dims):
@@ -206,19 +223,19 @@ def _matching(
 
 
 def _read_exact(client: Client, question: Question, cuts: Sequence[Cut]) -> list[tuple[Any, ...]]:
-    """Return `rank, counts by cut, dims`: requests of the cuts' own buckets that stayed within their thresholds."""
+    """Return `edge, cut, count, dims`: requests of the cuts' own buckets that stayed within their thresholds."""
     until = question.edges[-1]
     since = max(question.edges[0], until - int(raw_kept(client).total_seconds()))
     dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in DIMENSIONS)
     sql = f"""
-    SELECT {_RANK.format(at="toStartOfMinute(ts)")},
+    SELECT {_EDGE.format(at="toStartOfMinute(ts)")},
       sumForEach(arrayMap((last, most) -> toUInt64({BUCKET} > last AND duration_us <= most),
         {{lasts:Array(UInt16)}}, {{mosts:Array(UInt64)}})), {dims}
     FROM request_events
-    WHERE service = {{service:String}} AND status < 500
+    WHERE service = {{service:String}}{question.only_named()} AND status < 500
       AND ts >= fromUnixTimestamp({{raw_since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}})
       AND duration_us >= {{least:UInt64}} AND duration_us <= {{most:UInt64}}{question.counted("toStartOfMinute(ts)")}
-    GROUP BY rank, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
+    GROUP BY edge, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
     parameters = {
         **question.parameters,
         "raw_since": since,
@@ -229,8 +246,8 @@ def _read_exact(client: Client, question: Question, cuts: Sequence[Cut]) -> list
     }
     rows = client.query_rows(sql, parameters)
     return [
-        (rank, cut, good, *names)
-        for rank, goods, *names in rows
+        (edge, cut, good, *names)
+        for edge, goods, *names in rows
         for cut, good in zip(cuts, goods, strict=True)
         if good
     ]  # fmt: skip
@@ -241,9 +258,9 @@ def _add_exact(
 ) -> None:
     patterns = {tuple(part is not None for part in scope_of(slo)) for slo in slos}
     ranks = len(question.edges) + 1
-    for rank, cut, good, *dims in rows:
+    for edge, cut, good, *dims in rows:
         for tally in _matching(tallies, patterns, dims):
-            tally.add(cut, rank, valid=0, good=good, ranks=ranks)
+            tally.add(cut, question.rank(edge), valid=0, good=good, ranks=ranks)
 
 
 def _between(tally: _Tally, cut: Cut | None, edges: list[int], start: int, end: int) -> Counts:
@@ -262,12 +279,12 @@ def read_recorded_minutes(
     edges = sorted({instant for span in spans for instant in span})
     question = Question(service, edges, list(exclusions), [], ())
     sql = f"""
-    SELECT {_RANK.format(at="ts")}, uniqExact(ts) FROM demand_recorded
+    SELECT {_EDGE.format(at="ts")}, uniqExact(ts) FROM demand_recorded
     WHERE service = {{service:String}} AND step_seconds = {MINUTE}
       AND ts >= fromUnixTimestamp({{since:Int64}}) AND ts < fromUnixTimestamp({{until:Int64}}){question.counted("ts")}
-    GROUP BY rank"""  # noqa: S608 - fixed names and placeholders, never input
-    by_rank = dict(client.query_rows(sql, question.parameters))
+    GROUP BY edge"""  # noqa: S608 - fixed names and placeholders, never input
+    by_edge = dict(client.query_rows(sql, question.parameters))
     return [
-        sum(by_rank.get(rank, 0) for rank in range(bisect_left(edges, start) + 1, bisect_left(edges, end) + 1))
+        sum(by_edge.get(edge, 0) for edge in edges[bisect_left(edges, start) : bisect_left(edges, end)])
         for start, end in spans
     ]

@@ -103,12 +103,38 @@ class PlannedFloor:
     reason: str
 
 
+WarningKind = Literal[
+    "ceiling_breach",  # demand is likely to pass what the ceiling carries
+    "no_room",  # the cluster cannot start what is needed
+    "bottleneck",  # more replicas than most_useful would not help
+    "reverted",  # somebody else sets our floor back
+    "change_budget",  # the day's changes are used up
+    "forecast_skill",  # the forecasts do no better than the seasonal naive ones, or cover too little
+    "blind",  # no grounds for a plan for so long that the floor decays
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWarning:
+    """What people should be told now: an alert condition, which lasts while decisions carry it.
+
+    text: whole, with its numbers. expected_at: when what it warns of begins; None = now. probability: 0..1, None where
+    nothing is uncertain about it.
+    """
+
+    kind: WarningKind
+    text: str
+    expected_at: datetime | None = None
+    probability: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """outcome: raise, lower, keep (the plan wants what is), or no_plan (looked, changed nothing, because).
 
     floor_wanted is what the plan asked for before the guardrails; apply is true only in mode act with a change to make.
     needed_at: first instant at which the forecast needs more than floor_before; None when it never does.
+    warnings: what people should be told, whatever the outcome.
     """
 
     at: datetime
@@ -122,3 +148,7 @@ class Decision:
     reasons: tuple[str, ...]
     needed_at: datetime | None
     plan: tuple[PlannedFloor, ...]
+    warnings: tuple[PlanWarning, ...] = ()
+    quantile: float | None = None  # at which it was planned, after costs and budget; None without a plan
+    guardrails: tuple[str, ...] = ()  # the names of those that changed the floor, in their order
+    lead: timedelta | None = None  # that was planned with; None without a plan

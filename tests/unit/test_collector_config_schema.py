@@ -40,11 +40,27 @@ services:
       lead: 15m
       largest_step: 4
       cool_down: 5m
+      change_budget: 50
+      bounds: [{cron: "0 8 * * 1-5", length: 10h, timezone: UTC, min_replicas: 3, max_replicas: 9, name: office}]
       reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
     cost: {replica_hour: 0.10, currency: EUR}
+    depends_on: [{service: other, calls_per_request: 2.5}]
     calendar: {country: DE, events: []}
     prometheus: {url: "http://p:9090", requests_metric: r, duration_metric: d, match: {job: x}, scrape_interval: 15s}
-  other: {source: events}
+  other:
+    source: events
+    scaling:
+      target: {kind: keda, name: other, namespace: prod, context: east}
+      mode: act
+      min_replicas: 1
+      max_replicas: 9
+      capacity_rps: [1, 2]
+      risk: {violation_cost: 2, budget_pacing: true}
+      lead: 15m
+      largest_step: 4
+      cool_down: 5m
+      reactive: {target_rps_per_replica: 1}
+    cost: {replica_hour: 0.10, currency: EUR}
 alerts:
   repeat: 4h
   least_requests: 20
@@ -70,7 +86,7 @@ exporters:
 # What a value is replaced by. Texts that only the reader can judge (a zone, a template) are left to its own tests.
 OTHERS: list[Any] = [None, "", 0, -1, 1.5, True, [], {}, "30d", "0s", "1.5h", "never", [1, 2], {"a": "b"}]
 # Texts of which the schema knows less than the reader: a word there is no mistake to it.
-READERS_OWN = ("timezone", "template", "allow_networks")
+READERS_OWN = ("timezone", "template", "allow_networks", "cron")
 # A relation of two keys, which no schema here states.
 RELATIONS = (
     "at least min_replicas",
@@ -79,6 +95,9 @@ RELATIONS = (
     "longer than `short`",
     "whole minutes",
     "each kind of exporter once",
+    "another service of this file",
+    "more than cost.replica_hour",
+    "bounds within the service's own",
 )
 
 
@@ -164,7 +183,15 @@ def test_the_shipped_file_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["catalog.py", "catalog_slo.py", "alerts/settings.py", "alerts/receivers.py", "exporters/settings.py"]
+    "module",
+    [
+        "catalog.py",
+        "catalog_scaling.py",
+        "catalog_slo.py",
+        "alerts/settings.py",
+        "alerts/receivers.py",
+        "exporters/settings.py",
+    ],
 )
 def test_the_schema_and_the_whole_file_know_every_key_of_the_readers(module: str) -> None:
     tree = ast.parse((Path(collector.__file__).parent / module).read_text())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from collector.__main__ import SettingsError, read_settings
 from collector.clickhouse import StoreRefusedError, StoreUnavailableError
 from collector.instrument import Event
 from collector.sources.spool import Spool, SpoolFullError, SpoolLockedError
@@ -243,3 +244,10 @@ def test_a_second_owner_of_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpoolLockedError, match="TIDEGAUGE_DATA"):
         Spool(tmp_path)
     spool.close()
+
+
+def test_the_quota_is_a_setting_and_one_that_holds_no_batch_is_refused() -> None:
+    assert read_settings({"TIDEGAUGE_SPOOL_MB": "64"}).spool_bytes == 64 * 1024 * 1024
+    for text in ("8", "-1", "64MB"):
+        with pytest.raises(SettingsError, match="TIDEGAUGE_SPOOL_MB: expected a whole number from 16"):
+            read_settings({"TIDEGAUGE_SPOOL_MB": text})

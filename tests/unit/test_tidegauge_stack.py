@@ -49,6 +49,13 @@ def test_dashboard_and_load_can_be_left_out(tmp_path):
     assert not {"dashboard", "load"} & set(names)
 
 
+def test_without_the_app_only_what_watches_is_left_and_nothing_of_the_app_is_sampled(tmp_path):
+    parts = {part.name: part for part in stack_of(tmp_path).without_app()}
+    assert set(parts) == {"store", "collector", "forecaster", "dashboard", "load-desk"}
+    assert all(set(part.depends_on) <= set(parts) for part in parts.values())
+    assert not [name for name in parts["collector"].environment if name.startswith("TIDEGAUGE_SAMPLE_")]
+
+
 def test_the_edge_is_before_the_front_and_can_be_left_out(tmp_path):
     stack = stack_of(tmp_path, app_port=8123, edge_port=8124)
     edge = next(part for part in stack.everything() if part.name == "edge")

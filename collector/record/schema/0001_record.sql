@@ -20,6 +20,8 @@ CREATE TABLE {database}.request_events (
 TTL toDateTime(ts) + INTERVAL 8 DAY
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
+-- Sorted by the hour first: a look at the newest hours reads those only, not every series' whole month.
+-- shard by service, route
 CREATE TABLE {database}.red_1m (
   minute DateTime('UTC') CODEC(Delta, ZSTD(1)),
   service LowCardinality(String), route LowCardinality(String), method LowCardinality(String),
@@ -30,7 +32,7 @@ CREATE TABLE {database}.red_1m (
   response_bytes_sum SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
   histogram SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(minute)
-ORDER BY (service, route, method, version, region, status, cache_level, minute)
+ORDER BY (service, toStartOfHour(minute), route, method, version, region, status, cache_level, minute)
 TTL minute + INTERVAL 95 DAY
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
@@ -42,6 +44,7 @@ SELECT toStartOfMinute(ts) AS minute, service, route, method, version, region, s
 FROM {database}.request_events
 GROUP BY minute, service, route, method, version, region, status, cache_level;
 
+-- shard by service, route
 CREATE TABLE {database}.red_1h (
   hour DateTime('UTC') CODEC(Delta, ZSTD(1)),
   service LowCardinality(String), route LowCardinality(String), method LowCardinality(String),
@@ -52,7 +55,7 @@ CREATE TABLE {database}.red_1h (
   response_bytes_sum SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
   histogram SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYear(hour)
-ORDER BY (service, route, method, version, region, status, cache_level, hour)
+ORDER BY (service, toDate(hour), route, method, version, region, status, cache_level, hour)
 TTL hour + INTERVAL 3 YEAR
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS tidegauge.red_1m (
   response_bytes_sum SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
   histogram SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYYYYMM(minute)
-ORDER BY (service, route, method, version, region, status, cache_level, minute)
+ORDER BY (service, toStartOfHour(minute), route, method, version, region, status, cache_level, minute)
 TTL minute + INTERVAL 95 DAY
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS tidegauge.red_1h (
   response_bytes_sum SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
   histogram SimpleAggregateFunction(sumMap, Map(UInt16, UInt64)) CODEC(ZSTD(1))
 ) ENGINE = AggregatingMergeTree PARTITION BY toYear(hour)
-ORDER BY (service, route, method, version, region, status, cache_level, hour)
+ORDER BY (service, toDate(hour), route, method, version, region, status, cache_level, hour)
 TTL hour + INTERVAL 3 YEAR
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
