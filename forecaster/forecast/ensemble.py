@@ -1,4 +1,4 @@
-"""Ours: the seasonal copies, the booster and the short lead, each trusted as far as it has been right of late.
+"""Ours: the seasonal copies, the booster, the lines and the short lead, each trusted as far as it was right of late.
 
 What each member says of earlier origins it has not learnt from gives, per horizon bucket, its weight (inverse error,
 shrunk to a belief) and the residuals of their mean, from which `calibration` makes the quantiles. Two guards are here:
