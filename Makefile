@@ -55,6 +55,7 @@ check: .venv/.synced ## Lint, types and the architecture's contracts
 bench-forecast: .venv/.synced ## Score the forecasts on real traces (TRACES=folder) beside the naive baselines
 	@.venv/bin/python -m benchmarks.forecast --traces '$(TRACES)' $(if $(JSON),--json '$(JSON)')
 	@.venv/bin/python -m benchmarks.outlook --traces '$(TRACES)'
+	@.venv/bin/python -m benchmarks.forecast_speed
 
 bench-record: .venv/.synced ## Measure the record, and the dashboard over RECORD=100M events (0: not at all)
 	@.venv/bin/python -m benchmarks.record --record '$(RECORD)'

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.forecast.booster_inputs import DECIMALS, inputs
+from forecaster.forecast.booster_inputs import DECIMALS, Rows, inputs
 from forecaster.forecast.interface import Past
 from forecaster.forecast.learning import offset_of
 from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS
@@ -43,33 +43,47 @@ class Booster:
         return _folds(instants, self.trained_until, self.block_seconds)
 
 
-def train(past: Past) -> Booster | None:
-    """Grow the forests on `past`; None where it is too short. Deterministic."""
+def rows_of(past: Past) -> tuple[Rows, float] | None:
+    """Return what is to be learnt from `past`, and the offset of its logarithms; None where it is too short."""
     known = int(np.isfinite(past.values).sum()) * past.step_seconds
     day = max(1, round(DAY_SECONDS / past.step_seconds))
     if known < LEAST_SECONDS or day < 2:
         return None
     windows = past.windows()
     offset = offset_of(windows)
-    rows, target, instants = _rows(windows, past.start, offset, day)
+    return _rows(windows, past.start, offset, day), offset
+
+
+def train(past: Past, learnt_from: tuple[Rows, float] | None = None) -> Booster | None:
+    """Grow the forests on `past`; None where it is too short. Deterministic. learnt_from: its rows, where known."""
+    learnt_from = learnt_from or rows_of(past)
+    if learnt_from is None:
+        return None
+    rows, offset = learnt_from
     span = len(past.values) * past.step_seconds
     block = int(np.clip(span // (2 * FOLDS), DAY_SECONDS, WEEK_SECONDS))
-    fold = _folds(instants, past.end, block)
+    fold = _folds(rows.instants, past.end, block)
     if min((fold != blind).sum() for blind in range(FOLDS)) < LEAST_ROWS:
         return None
-    with _one_thread():
-        forests = tuple(_forest(rows[fold != blind], target[fold != blind]) for blind in range(FOLDS))
-    return Booster(forests, offset, block, past.end, day)
+    with one_thread():
+        forests = tuple(_forest(rows.inputs[fold != blind], rows.target[fold != blind]) for blind in range(FOLDS))
+    return Booster(forests, offset, block, past.end, max(1, round(DAY_SECONDS / past.step_seconds)))
 
 
 def centre(booster: Booster, windows: Windows, start: int, horizons: Array) -> Array:
     """Return (horizons up to its reach) of log(demand + offset) from the end of `windows`: the mean of the forests."""
     near = horizons[horizons < booster.reach]
     rows, level = inputs(windows, start, np.array([windows.length]), near, booster.offset)
-    with _one_thread():
-        answers = [forest.predict(rows[0]) for forest in booster.forests] if len(near) else [np.zeros(0)]
-    middle: Array = level[0] + np.mean(answers, axis=0)
+    middle: Array = answers(booster, rows[0]) + level[0]
     return middle
+
+
+def answers(booster: Booster, rows: Array) -> Array:
+    """Return (rows), relative to the level: the mean of the forests."""
+    with one_thread():
+        found = [forest.predict(rows) for forest in booster.forests] if len(rows) else [np.zeros(0)]
+    mean: Array = np.mean(found, axis=0)
+    return mean
 
 
 def unseen(booster: Booster, windows: Windows, start: int, origins: Array, horizons: Array) -> Array:
@@ -78,7 +92,7 @@ def unseen(booster: Booster, windows: Windows, start: int, origins: Array, horiz
     instants = start + (origins[:, None] + horizons[None, :]) * windows.step_seconds
     fold = booster.fold_of(instants)
     found = np.zeros(fold.shape)
-    with _one_thread():
+    with one_thread():
         for which, forest in enumerate(booster.forests):
             mine = (fold == which) | (fold == FOLDS)
             if mine.any():
@@ -92,7 +106,7 @@ def _folds(instants: Array, until: int, block_seconds: int) -> Array:
     return fold
 
 
-def _rows(windows: Windows, start: int, offset: float, day: int) -> tuple[Array, Array, Array]:
+def _rows(windows: Windows, start: int, offset: float, day: int) -> Rows:
     """Return rows, targets and the targets' instants: short horizons are drawn as often as long ones."""
     newest, oldest = windows.length - 1, max(1, min(day, windows.length // 4))
     origins = np.arange(newest, oldest, -max(1, ORIGIN_EVERY_SECONDS // windows.step_seconds))
@@ -112,7 +126,7 @@ def _rows(windows: Windows, start: int, offset: float, day: int) -> tuple[Array,
             known = np.isfinite(target) & (at < windows.length)
             parts.append((rows[known], np.round(target[known], DECIMALS), (start + at * windows.step_seconds)[known]))
     rows, target, instants = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return rows, target, instants
+    return Rows(rows, target, instants)
 
 
 def _forest(rows: Array, target: Array) -> Any:
@@ -140,6 +154,6 @@ def _threads() -> Any:
     return ThreadpoolController()
 
 
-def _one_thread() -> Any:
+def one_thread() -> Any:
     """Return a context in which one thread does the sums: the same bits everywhere, and no fight over cores."""
     return _threads().limit(limits=1)

@@ -6,6 +6,8 @@ the history does not reach.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from forecaster.forecast.seasonal import (
@@ -26,6 +28,15 @@ SIX_HOURS = 6 * 3600
 LAST_DAYS = 7
 DECIMALS = 6  # so that a history and its multiple give the same rows, and with them the same trees
 WEEKDAY_OF_EPOCH = 3  # 1970-01-01 was a Thursday; Monday is 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is learnt from. inputs: (rows, inputs); target: relative to the level; instants: the targets' epochs."""
+
+    inputs: Array
+    target: Array
+    instants: Array
 
 
 def inputs(windows: Windows, start: int, origins: Array, horizons: Array, offset: float) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Ours: the seasonal copies, the booster and the short lead, each trusted as far as it has been right of late.
+"""Ours: the seasonal copies, the booster, the lines and the short lead, each trusted as far as it was right of late.
 
 What each member says of earlier origins it has not learnt from gives, per horizon bucket, its weight (inverse error,
 shrunk to a belief) and the residuals of their mean, from which `calibration` makes the quantiles. Two guards are here:
@@ -12,24 +12,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.forecast import baselines, booster, guards, learning, shortlead
+from forecaster.forecast import baselines, booster, guards, learning, linear, shortlead
 from forecaster.forecast.booster import Booster
+from forecaster.forecast.booster_inputs import inputs
 from forecaster.forecast.calibration import Residuals, Scale, fit_scale, quantiles_of, residuals_of, scales
 from forecaster.forecast.interface import Past, Refusal
+from forecaster.forecast.linear import Linear
 from forecaster.forecast.seasonal import DAY_SECONDS
 from forecaster.forecast.windows import Array, Windows
 
-NAME = "ensemble-1"
+NAME = "ensemble-2"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
-BELIEF = (0.2, 0.8, 1.1)  # in the seasonal copies, the booster, the short lead; of those that answer
-BELIEF_SHARE = 0.4
-INVERSE_POWER = 3.0
+BELIEF = (0.2, 0.8, 1.1, 0.9, 0.3, 0.3)  # in the copies, the booster, the short lead, the lines; of those that answer
+BELIEF_SHARE = 0.25
+INVERSE_POWER = 6.0
 LEAST_ERRORS = 20  # known in a bucket, before its weights follow them
-SKILL_DAYS, SPREAD_DAYS = 14, 10  # an error counts half as much after so long, for trust and for the band
+SKILL_DAYS, SPREAD_DAYS = 7, 7  # an error counts half as much after so long, for trust and for the band
 MEDIAN_SHARE = 0.5  # how far the median follows the median error, half of which is luck
-RECURRING_SHARE = 0.2  # how far an upper quantile goes towards what the days like today reached
+RECURRING_SHARE = 0.05  # how far an upper quantile goes towards what the days like today reached
 NEAR_SECONDS = 7200
-SEASONAL, BOOSTED, SHORT, PROFILE = range(4)
+SEASONAL, BOOSTED, SHORT, FIRST_LINE = range(4)
+PROFILE = len(BELIEF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class EnsembleFit:
     seasonal: learning.Fit
     booster: Booster | None
     short: shortlead.ShortLead | None
+    lines: Linear | None
     weights: Array
     residuals: Residuals
     scale: Scale | None
@@ -47,7 +51,7 @@ class EnsembleFit:
     def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
         """Return (horizons, quantiles) of demand; see `interface.Fitted`."""
         windows = past.windows()
-        if self.booster is None or self.short is None or self.scale is None:
+        if self.booster is None or self.short is None or self.lines is None or self.scale is None:
             return learning.predict(self.seasonal, windows, horizons, quantiles)
         spread = quantiles_of(self.residuals, quantiles)
         if isinstance(spread, Refusal):
@@ -55,10 +59,12 @@ class EnsembleFit:
         copied, level = learning.centre(self.seasonal, windows, horizons)
         members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
         members[:, SEASONAL] = copied
-        grown = booster.centre(self.booster, windows, past.start, horizons)
-        members[: len(grown), BOOSTED] = grown
-        near = shortlead.centre(self.short, windows, horizons, self.seasonal.offset)
-        members[: len(near), SHORT] = near
+        near = horizons[horizons < self.booster.reach]
+        rows, now = inputs(windows, past.start, np.array([windows.length]), near, self.booster.offset)
+        members[: len(near), BOOSTED] = now[0] + booster.answers(self.booster, rows[0])
+        members[: len(near), FIRST_LINE:PROFILE] = now[0] + self.lines.answers(rows[0])
+        soon = shortlead.centre(self.short, windows, horizons, self.seasonal.offset)
+        members[: len(soon), SHORT] = soon
         if self.weights[:, PROFILE].any():
             members[:, PROFILE] = _profile(past, np.array([len(past.values)]), horizons, self.seasonal.offset)[0]
         members[:, :PROFILE] = np.where(np.isfinite(members[:, :PROFILE]), members[:, :PROFILE], copied[:, None])
@@ -76,6 +82,7 @@ class Trained:
 
     booster: Booster
     short: shortlead.ShortLead
+    lines: Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,13 @@ class Ensemble:
 
     def train(self, past: Past) -> Trained | None:
         """Grow the booster and learn the short lead: a second or two, good for half a day."""
-        grown = booster.train(past)
-        return None if grown is None else Trained(grown, shortlead.fit(grown, past.windows(), past.start))
+        learnt_from = booster.rows_of(past)
+        grown = booster.train(past, learnt_from)
+        if learnt_from is None or grown is None:
+            return None
+        with booster.one_thread():
+            short = shortlead.fit(grown, past.windows(), past.start)
+            return Trained(grown, short, linear.fit(learnt_from[0], past.end))
 
     def fit(self, past: Past, trained: Trained | None) -> EnsembleFit:
         """Learn the seasonal weights, the trust and the residuals: a fraction of a second, hourly."""
@@ -96,8 +108,8 @@ class Ensemble:
         taught = learning.lessons(windows, offset)
         seasonal = learning.fit(past.values, taught)
         if trained is None:
-            return EnsembleFit(seasonal, None, None, np.zeros((0, 0)), seasonal.residuals, None, ())
-        members = _unseen(trained.booster, trained.short, taught, windows, past)
+            return EnsembleFit(seasonal, None, None, None, np.zeros((0, 0)), seasonal.residuals, None, ())
+        members = _unseen(trained, taught, windows, past)
         actual = np.where(taught.known, taught.actual + taught.level[:, None], np.nan)
         weights, notes = _trust(np.abs(members - actual[..., None]), taught, past)
         middle = _mixed(members, weights[_bucket_of(taught.nodes, past.step_seconds)][None])
@@ -106,28 +118,29 @@ class Ensemble:
         facts = _facts(members, middle, taught.level[:, None], taught.nodes * past.step_seconds)
         weight = known * _nearness(taught, past, SPREAD_DAYS)[:, None]
         if not known.any():
-            return EnsembleFit(seasonal, None, None, weights, seasonal.residuals, None, ())
+            return EnsembleFit(seasonal, None, None, None, weights, seasonal.residuals, None, ())
         scale = fit_scale(facts[known], residual[known], weight[known])
         standard = np.where(known, residual / np.where(known, scales(scale, np.nan_to_num(facts)), 1.0), 0.0)
         drift = guards.drift_of(residual, known, (windows.length - taught.origins) * past.step_seconds)
         told = (*notes, *drift)
         spread = residuals_of(standard, weight)
         seasonal = replace(seasonal, residuals=spread)  # its own are not needed any more, and large
-        return EnsembleFit(seasonal, trained.booster, trained.short, weights, spread, scale, told)
+        return EnsembleFit(seasonal, trained.booster, trained.short, trained.lines, weights, spread, scale, told)
 
 
-def _unseen(
-    grown: Booster, short: shortlead.ShortLead, taught: learning.Lessons, windows: Windows, past: Past
-) -> Array:
+def _unseen(trained: Trained, taught: learning.Lessons, windows: Windows, past: Past) -> Array:
     """Return (origins, nodes, members) of log demand, each from what its member had not learnt from."""
+    grown, short, span = trained.booster, trained.short, (taught.origins, taught.nodes)
     at = taught.origins[:, None] + taught.nodes[None, :]
     fold = grown.fold_of(past.start + at * past.step_seconds)
+    lines = linear.unseen(trained.lines, windows, past.start, *span, taught.offset)
     return np.stack(
         [
             taught.level[:, None] + learning.unseen(taught, fold),
-            booster.unseen(grown, windows, past.start, taught.origins, taught.nodes),
-            shortlead.unseen(short, grown, windows, past.start, taught.origins, taught.nodes),
-            _profile(past, taught.origins, taught.nodes, taught.offset),
+            booster.unseen(grown, windows, past.start, *span),
+            shortlead.unseen(short, grown, windows, past.start, *span),
+            *np.moveaxis(lines, -1, 0),
+            _profile(past, *span, taught.offset),
         ],
         axis=-1,
     )
@@ -159,7 +172,7 @@ def _trust(error: Array, taught: learning.Lessons, past: Past) -> tuple[Array, t
     weights = np.zeros((len(BUCKET_END_SECONDS) + 1, len(BELIEF) + 1))
     replaced: list[int] = []
     for which in range(len(weights)):
-        ours = [SEASONAL, BOOSTED, *([SHORT] if which < 2 else [])]
+        ours = [SEASONAL, BOOSTED, *([SHORT] if which < 2 else []), *range(FIRST_LINE, PROFILE)]
         belief = np.array([BELIEF[member] for member in ours])
         weights[which, ours] = belief / belief.sum()
         of_bucket = error[:, np.flatnonzero(np.equal(bucket, which))][..., [*ours, PROFILE]]
