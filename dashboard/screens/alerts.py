@@ -124,7 +124,7 @@ def _silence(view: View) -> None:
         return f"{pattern} of {service} is silenced for {length}."
 
     with button:
-        says = f"Nobody is told of **{pattern}** of {service} for {length}; it goes on being evaluated."
+        says = f"Nobody is told of `{pattern}` of {service} for {length}; it goes on being evaluated."
         confirmed("Silence", key="silence", says=says, run=run)
 
 
