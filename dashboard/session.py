@@ -57,7 +57,7 @@ def _person(settings: AccessSettings) -> Person | None:
         return local_person()
     if settings.way == "proxy":
         return person_by_proxy(settings, dict(st.context.headers))
-    return person_by_claims(settings, st.user.to_dict()) if st.user.is_logged_in else None
+    return person_by_claims(settings, st.user.to_dict()) if getattr(st.user, "is_logged_in", False) else None
 
 
 def _draw_login() -> None:

@@ -260,3 +260,32 @@ def test_what_if_asks_for_more_replicas_when_there_is_more_traffic(source: pytes
     table = next(table.value for table in app.dataframe if "replicas" in table.value and "" in table.value)
     as_it_is, what_if = (int(count) for count in table["replicas"])
     assert as_it_is * 2 - 1 <= what_if <= as_it_is * 2  # each is rounded up to whole replicas
+
+
+def test_nothing_is_drawn_for_who_did_not_come_through_the_proxy(source: pytest.MonkeyPatch) -> None:
+    source.setenv("TIDEGAUGE_DASHBOARD_ACCESS", "proxy")
+    source.setenv("TIDEGAUGE_DASHBOARD_PROXY_SECRET", "a-secret-of-the-proxy")
+
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert "expected a connection through the proxy" in app.error[0].value
+    assert not app.title
+    assert not app.metric
+
+
+def test_whoever_is_not_signed_in_sees_a_button_to_sign_in_and_no_page(source: pytest.MonkeyPatch) -> None:
+    source.setenv("TIDEGAUGE_DASHBOARD_ACCESS", "oidc")
+
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert [button.label for button in app.button] == ["Sign in"]
+    assert not app.metric
+
+
+def test_off_loopback_nothing_is_drawn_as_long_as_nobody_is_asked(source: pytest.MonkeyPatch) -> None:
+    config.set_option("server.address", "0.0.0.0")
+
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert "expected TIDEGAUGE_DASHBOARD_ACCESS=oidc or proxy" in app.error[0].value
+    assert not app.metric
