@@ -90,6 +90,13 @@ class Scaling:
     bounds: tuple[BoundsWindow, ...] = ()
     change_budget: int = CHANGE_BUDGET
 
+    @property
+    def address(self) -> str:
+        """Return what tells this target from every other of a configuration; of a local one that is its name."""
+        if self.kind == "local":
+            return self.name
+        return "/".join((self.kind, self.context or "", self.namespace or "", self.name))
+
 
 @dataclass(frozen=True, slots=True)
 class Dependency:

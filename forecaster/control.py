@@ -83,7 +83,7 @@ def release(
 
     Works while the store is down: then its row is written when it is back. Raises ActuatorUnavailable, FloorRefused.
     """
-    name = scaling_of(service).name
+    name = scaling_of(service).address
     order = orders.give("release", scope=service.name, actor=asked.actor, reason=asked.reason)
     with memory.deciding:
         before = read_hpa(actuator, name)

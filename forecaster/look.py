@@ -62,7 +62,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     measured = record.read_capacities(client, service.name, limit=_CAPACITIES_LOOKED_AT)
     memory.capacity = capacity_in_use(scaling, measured, running=running, speed=speed, now=now)
     memory.slos = _unless_refused("the objectives", lambda: tuple(read_slo_statuses(client, service, now=now)), ())
-    hpa = read_hpa(world.actuator, scaling.name)
+    hpa = read_hpa(world.actuator, scaling.address)
     ordered, standing = read_orders_of(world, service.name)
     return Situation(
         now=now,

@@ -23,7 +23,7 @@ def overview_json(world: World, service: Service) -> dict[str, Any]:
     hpa, hpa_error = None, None
     if service.scaling is not None:
         try:
-            hpa = world.actuator.read(service.scaling.name)
+            hpa = world.actuator.read(service.scaling.address)
         except ActuatorUnavailable as error:
             hpa_error = str(error)
     ordered, standing = read_orders_of(world, service.name)

@@ -206,7 +206,7 @@ def observe_once(world: World, service: Service, memory: Memory) -> store.Replic
     Raises ActuatorUnavailable, StoreError.
     """
     scaling = scaling_of(service)
-    hpa = world.actuator.read(scaling.name)
+    hpa = world.actuator.read(scaling.address)
     capacity = memory.capacity or declared_capacity(scaling, speed=world.clock.speed_now())
     seen = store.ReplicaState(service.name, world.clock.now(), hpa, capacity.low_rps)
     last = memory.state
@@ -247,6 +247,6 @@ def _carry_out(actuator: Actuator, situation: Situation, decision: Decision) -> 
     if not decision.apply:
         return None, None
     try:
-        return actuator.write_floor(situation.scaling.name, decision.floor_after), None
+        return actuator.write_floor(situation.scaling.address, decision.floor_after), None
     except (ActuatorUnavailable, FloorRefused) as error:
         return None, str(error)

@@ -28,7 +28,7 @@ _LEASE_NAMESPACE = "tidegauge"
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """actuator: of every scaling target by its name. lease: who leads, given the store. close: ends connections."""
+    """actuator: of every scaling target, by its address. lease: who leads, given the store. close: ends connections."""
 
     actuator: Actuator
     lease: Callable[[Client], Leads]
@@ -46,8 +46,8 @@ class Outside:
     monotonic: Callable[[], float]
 
 
-class ByName:
-    """Passes each call on to the actuator that a target's name belongs to; one that nobody named goes to the first."""
+class ByAddress:
+    """Passes each call on to the actuator that a target's address belongs to; any other goes to the local cluster."""
 
     def __init__(self, targets: Mapping[str, tuple[Actuator, str]], otherwise: Actuator) -> None:
         self._targets, self._otherwise = targets, otherwise
@@ -114,11 +114,11 @@ def choose(catalog: Catalog, outside: Outside) -> Chosen:
     """Return the actuators and the lease for what a catalog scales.
 
     Where a floor of Kubernetes is named the lease is a Lease of that cluster, else one in the store. Raises ValueError
-    when two targets have one name, a setting is wrong or there is no way to connect; no cluster is asked anything yet.
+    when a setting is wrong or there is no way to connect; no cluster is asked anything yet.
     """
     local = LocalCluster(outside.cluster_url, outside.http)
-    scalings = _by_name(catalog)
-    remote = [scaling for scaling in scalings.values() if scaling.kind != "local"]
+    scalings = (service.scaling for service in catalog.services.values())
+    remote = [scaling for scaling in scalings if scaling is not None and scaling.kind != "local"]
     if not remote:
         return Chosen(local, lambda client: _store_lease(client, outside), lambda: None)
     return _with_kubernetes(local, remote, outside)
@@ -143,7 +143,7 @@ def _with_kubernetes(local: LocalCluster, remote: Sequence[Scaling], outside: Ou
         for kind, model in (("kubernetes", HPA), ("keda", SCALED_OBJECT))
     }
     targets: dict[str, tuple[Actuator, str]] = {
-        scaling.name: (actuators[scaling.context or "", scaling.kind], f"{scaling.namespace}/{scaling.name}")
+        scaling.address: (actuators[scaling.context or "", scaling.kind], f"{scaling.namespace}/{scaling.name}")
         for scaling in remote
     }
     namespace = _lease_namespace(outside.environ)
@@ -156,24 +156,7 @@ def _with_kubernetes(local: LocalCluster, remote: Sequence[Scaling], outside: Ou
         for api in apis.values():
             api.close()
 
-    return Chosen(ByName(targets, local), lambda _: Every(leases), close)
-
-
-def _by_name(catalog: Catalog) -> dict[str, Scaling]:
-    found: dict[str, tuple[str, Scaling]] = {}
-    for service in catalog.services.values():
-        scaling = service.scaling
-        if scaling is None:
-            continue
-        other, same = found.setdefault(scaling.name, (service.name, scaling))
-        if _place(same) != _place(scaling):
-            both = f"services {other!r} and {service.name!r}"
-            raise ValueError(f"{both}: expected targets of different names, got {scaling.name!r} twice")
-    return {name: scaling for name, (_, scaling) in found.items()}
-
-
-def _place(scaling: Scaling) -> tuple[str | None, ...]:
-    return scaling.kind, scaling.context, scaling.namespace
+    return Chosen(ByAddress(targets, local), lambda _: Every(leases), close)
 
 
 def _store_lease(client: Client, outside: Outside) -> Leads:

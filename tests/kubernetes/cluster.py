@@ -23,13 +23,26 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
 
 
 class Cluster:
-    """Asks as the administrator. `sync` lets the autoscaler act where nobody else does (in memory)."""
+    """Asks as the administrator. `sync` lets the autoscaler act where nobody else does (in memory).
+
+    certificate: the administrator's, as (certificate, key) files, where a token is not what a cluster knows him by.
+    """
 
     def __init__(
-        self, url: str, authority: Path | None, folder: Path, *, sync: Callable[[], None] = lambda: None
+        self,
+        url: str,
+        authority: Path | None,
+        folder: Path,
+        *,
+        sync: Callable[[], None] = lambda: None,
+        certificate: tuple[str, str] | None = None,
     ) -> None:
         self.url, self.authority, self.folder, self.sync = url, authority, folder, sync
+        self.tokens: dict[str, str] = {}  # what stands for our names of tokens, where it is not those
+        self.made: list[str] = []
         verify: Any = ssl.create_default_context(cafile=str(authority)) if authority else True
+        if certificate:
+            verify.load_cert_chain(*certificate)
         self._http = httpx.Client(base_url=url, verify=verify, timeout=20)
         self._apis: list[KubernetesApi] = []
 
@@ -49,7 +62,7 @@ class Cluster:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": server}],
-            "users": [{"name": name, "user": {"token": token}}],
+            "users": [{"name": name, "user": {"token": self.tokens.get(token, token)}}],
             "contexts": [{"name": name, "context": {"cluster": "test", "user": name}}],
             "current-context": name,
         }
@@ -72,11 +85,18 @@ class Cluster:
         self, method: str, path: str, body: Any = None, *, how: str = "application/json", **query: str
     ) -> httpx.Response:
         """Ask as the administrator; any answer is one."""
-        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": how}
+        headers = {"Content-Type": how, **self.known_by}
         return self._http.request(method, path, params=query, headers=headers, json=body)
+
+    @property
+    def known_by(self) -> dict[str, str]:
+        """The administrator's header; none where he has a certificate."""
+        token = self.tokens.get(ADMIN_TOKEN, ADMIN_TOKEN)
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     def make_namespace(self, name: str) -> None:
         """Create a namespace."""
+        self.made.append(name)
         self.ask("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def put_base(self, file: str, namespace: str) -> None:

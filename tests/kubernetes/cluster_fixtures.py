@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +17,9 @@ from forecaster.actuators.autoscalers import KubernetesAutoscalers
 from forecaster.actuators.gitops import handover
 from forecaster.actuators.ownership import HPA, Kind
 from forecaster.actuators.target import Surroundings
-from tests.kubernetes.cluster import BASE, DEPLOYMENTS, HPAS, MERGE, Cluster
+from tests.kubernetes.cluster import BASE, DEPLOYMENTS, FORECASTER_TOKEN, HPAS, MERGE, Cluster
 from tests.kubernetes.memory_api import memory_kubernetes
-from tests.kubernetes.real_api import need_assets, running_kubernetes
+from tests.kubernetes.real_api import existing_kubernetes, is_existing_named, need_assets, running_kubernetes
 
 _NUMBERS = itertools.count(1)
 
@@ -32,6 +33,13 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             prepared(cluster)
             yield cluster
         return
+    if is_existing_named():
+        with existing_kubernetes(folder) as cluster:
+            prepared(cluster)
+            account = "/api/v1/namespaces/tidegauge/serviceaccounts/forecaster/token"
+            cluster.tokens[FORECASTER_TOKEN] = cluster.ask("POST", account, {"spec": {}})["status"]["token"]
+            yield cluster
+        return
     flags = ("--horizontal-pod-autoscaler-sync-period=1s",)
     with running_kubernetes(folder, need_assets(), hpa_flags=flags) as cluster:
         prepared(cluster)
@@ -40,7 +48,9 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def prepared(cluster: Cluster) -> None:
     """Give a cluster the forecaster's namespace and its rights."""
-    cluster.make_namespace("tidegauge")
+    if cluster.respond("GET", "/api/v1/namespaces/tidegauge").status_code == 404:
+        cluster.make_namespace("tidegauge")
+        cluster.made.remove("tidegauge")  # it stays: the next module's tests want it too
     cluster.put_base("forecaster-rbac.yaml", "tidegauge")
 
 
@@ -107,7 +117,7 @@ class Shop:
 @pytest.fixture
 def shop(cluster: Cluster) -> Shop:
     """The app as an operator has deployed it with kubectl: the floor is theirs, and nobody has handed it over."""
-    namespace = f"shop-{next(_NUMBERS)}"
+    namespace = f"shop-{os.getpid()}-{next(_NUMBERS)}"
     cluster.make_namespace(namespace)
     labels = {"app": "reference-app"}
     container = {"name": "app", "image": "app:1", "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}}}

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kubernetes import config
+from kubernetes.client import Configuration
 
 from tests.integration.store_fixtures import free_port
 from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER, FORECASTER_TOKEN, OPERATOR_TOKEN, Cluster
@@ -28,12 +30,37 @@ def need_assets() -> Path:
     """The folder with the binaries; skips without it."""
     named = os.environ.get("KUBEBUILDER_ASSETS")
     if not named:
-        pytest.skip(f"KUBEBUILDER_ASSETS names no folder with {', '.join(PARTS)}: make kube")
+        pytest.skip(f"neither KUBEBUILDER_ASSETS ({', '.join(PARTS)}: make kube) nor KUBECONFIG")
     folder = Path(named)
     missing = [name for name in PARTS if not (folder / name).exists()]
     if missing:
         pytest.skip(f"KUBEBUILDER_ASSETS={folder} lacks {', '.join(missing)}: make kube")
     return folder
+
+
+def is_existing_named() -> bool:
+    """Say whether KUBECONFIG names a running cluster and TIDEGAUGE_TEST_CONTEXT, its context, consents to its use.
+
+    A kubeconfig alone may well be that of a cluster in use.
+    """
+    return bool(os.environ.get("KUBECONFIG") and os.environ.get("TIDEGAUGE_TEST_CONTEXT"))
+
+
+@contextmanager
+def existing_kubernetes(folder: Path) -> Iterator[Cluster]:
+    """Use the cluster that KUBECONFIG names. What the tests made there is deleted in the end."""
+    found = Configuration()
+    config.load_kube_config(os.environ["KUBECONFIG"], os.environ["TIDEGAUGE_TEST_CONTEXT"], found)
+    certificate = (found.cert_file, found.key_file) if found.cert_file else None
+    cluster = Cluster(found.host, Path(found.ssl_ca_cert), folder, certificate=certificate)
+    token = found.api_key.get("BearerToken") or found.api_key.get("authorization") or ""
+    cluster.tokens[ADMIN_TOKEN] = token.removeprefix("Bearer ")
+    try:
+        yield cluster
+    finally:
+        for namespace in cluster.made:
+            cluster.respond("DELETE", f"/api/v1/namespaces/{namespace}")
+        cluster.close()
 
 
 @contextmanager

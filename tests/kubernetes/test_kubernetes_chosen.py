@@ -41,15 +41,18 @@ def test_without_a_target_of_kubernetes_the_floor_is_the_local_clusters_and_the_
     assert isinstance(chosen.lease(None), Lease)  # type: ignore[arg-type]  # nothing is asked of it
 
 
-def test_a_target_of_kubernetes_is_found_by_its_name_and_the_cluster_says_who_leads(
+def test_a_target_of_kubernetes_is_found_by_its_address_and_the_cluster_says_who_leads(
     shop: Shop, http: httpx.Client
 ) -> None:
     remote = replace(SCALING, kind="kubernetes", name="reference-app", namespace=shop.namespace)
     config = str(shop.cluster.kubeconfig(FORECASTER_TOKEN, "chosen"))
-    chosen = chosen_for(catalog(shop=remote, beside=SCALING), http, KUBECONFIG=config)
+    elsewhere = replace(remote, namespace="elsewhere")  # of one name, in another namespace
+    chosen = chosen_for(catalog(shop=remote, other=elsewhere, beside=SCALING), http, KUBECONFIG=config)
     lease = chosen.lease(None)  # type: ignore[arg-type]  # nothing is asked of it
     try:
-        assert chosen.actuator.read("reference-app").floor == 3
+        assert chosen.actuator.read(remote.address).floor == 3
+        with pytest.raises(ActuatorUnavailable, match="no HorizontalPodAutoscaler elsewhere/reference-app"):
+            chosen.actuator.read(elsewhere.address)
         with pytest.raises(ActuatorUnavailable, match=r"127\.0\.0\.1:1"):
             chosen.actuator.read("app")  # the local one, which is not there
         assert lease.leads()
@@ -58,12 +61,6 @@ def test_a_target_of_kubernetes_is_found_by_its_name_and_the_cluster_says_who_le
     finally:
         lease.release()
         chosen.close()
-
-
-def test_two_targets_of_one_name_in_two_places_are_refused(http: httpx.Client) -> None:
-    one = replace(SCALING, kind="kubernetes", namespace="a")
-    with pytest.raises(ValueError, match="services 'x' and 'y': expected targets of different names, got 'app' twice"):
-        chosen_for(catalog(x=one, y=replace(one, namespace="b")), http)
 
 
 def test_without_a_way_to_connect_it_says_where_it_looked(http: httpx.Client, tmp_path: Path) -> None:

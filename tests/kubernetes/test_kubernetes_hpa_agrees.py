@@ -24,6 +24,7 @@ from tests.kubernetes.real_api import need_assets, running_kubernetes
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 NAMESPACE = "stepwise"
+MODELLED = "missing" in HpaReading.__dataclass_fields__  # whether our autoscaler knows of pods without a metric
 SYNC = timedelta(milliseconds=700)
 TARGET = 100.0
 # Windows and periods that no number of syncs comes near: 700 ms and a little, four or five times, is not 3 s.
@@ -39,7 +40,8 @@ class Sync:
     floor: int
     current: int
     ready: int
-    metric: float | None
+    metric: float | None  # of those that tell one
+    missing: int = 0  # ready, and tell none
 
 
 @dataclass
@@ -49,6 +51,7 @@ class World:
     cluster: Cluster
     load: float | None = 300.0
     starts_after_syncs: int = 0
+    silent: int = 0  # ready pods whose metric is missing
     syncs: list[Sync] = field(default_factory=list)
     _born: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -62,8 +65,10 @@ class World:
             floor = self.cluster.ask("GET", HPAS.format(NAMESPACE) + "/app")["spec"]["minReplicas"]
             ready = self._ready_pods()
             metric = None if self.load is None or not ready else round(self.load / len(ready), 3)
-            self.syncs.append(Sync(datetime.now(UTC), floor, spec["replicas"], len(ready), metric))
-            return None if metric is None else dict.fromkeys(ready, metric)
+            telling = ready[self.silent :]
+            missing = len(ready) - len(telling)
+            self.syncs.append(Sync(datetime.now(UTC), floor, spec["replicas"], len(telling), metric, missing))
+            return None if metric is None else dict.fromkeys(telling, metric)
 
     def _ready_pods(self) -> list[str]:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -151,7 +156,7 @@ def disagreements(syncs: list[Sync]) -> list[str]:
     """Play our autoscaler through what the controller saw; say where it would have set something else."""
     memory, found = HpaMemory(), []
     for index, sync in enumerate(syncs[:-1]):
-        reading = HpaReading(sync.current, sync.ready, sync.metric)
+        reading = HpaReading(sync.current, sync.ready, sync.metric, **({"missing": sync.missing} if MODELLED else {}))
         answers = [recommend(spec_of(sync.floor), memory, reading, now=at) for at in (sync.at, sync.at + JITTER)]
         became = syncs[index + 1].current
         chosen = next((answer for answer in answers if answer.desired == became), None)
@@ -186,6 +191,12 @@ def test_through_a_days_worth_of_loads_every_step_is_the_controllers(world: Worl
     world.starts_after_syncs = 3
     world.load = 900.0  # replicas that start slowly count as idle while it goes up
     world.let(10)
+    if MODELLED:
+        world.starts_after_syncs, world.silent = 0, 2
+        world.load = 1500.0  # up: those without a metric count as idle
+        world.let(6)
+        world.load = 300.0  # down: they count as fully used
+        world.let(10)
     syncs = world.syncs[first:]
     assert disagreements(syncs) == []
     path = [sync.current for sync in syncs]

@@ -1,6 +1,7 @@
 """Who leads by a Lease of the cluster, on an API server in memory and on a real one; time is a clock by hand."""
 
 import itertools
+import os
 
 import pytest
 
@@ -20,7 +21,7 @@ class Replicas:
     """Two forecasters and more, with one clock that a test turns."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.now, self.namespace = cluster, 1000.0, f"tidegauge-{next(_NUMBERS)}"
+        self.cluster, self.now, self.namespace = cluster, 1000.0, f"tidegauge-{os.getpid()}-{next(_NUMBERS)}"
         cluster.make_namespace(self.namespace)
 
     def start(self, holder: str) -> KubernetesLease:

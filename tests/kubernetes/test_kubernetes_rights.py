@@ -82,7 +82,8 @@ def test_what_is_not_the_forecasters_business_is_forbidden(shop: Shop, case: int
     from tests.kubernetes.cluster import FORECASTER_TOKEN, MERGE
 
     method, path, body = FORBIDDEN[case]
-    headers = {"Authorization": f"Bearer {FORECASTER_TOKEN}", "Content-Type": MERGE}
+    token = shop.cluster.tokens.get(FORECASTER_TOKEN, FORECASTER_TOKEN)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": MERGE}
     response = shop.cluster._http.request(method, path.format(shop.namespace), headers=headers, json=body)
     assert response.status_code == httpx.codes.FORBIDDEN
 
