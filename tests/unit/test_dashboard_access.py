@@ -14,7 +14,8 @@ from dashboard.access import (
     person_by_proxy,
     read_access,
 )
-from dashboard.orders import order
+from dashboard.orders import Verb, order
+from forecaster.control_api import AskedIn, ModeIn, PauseIn
 
 SECRET = "a-secret-of-the-proxy"
 PROXY = AccessSettings("proxy", operators=("group:sre", "ana@example.com"), proxy_secrets=("an-older-secret!", SECRET))
@@ -113,3 +114,13 @@ def test_an_order_asks_the_forecaster_as_it_wants_to_be_asked():
     assert order("apply", "shop", who="ana", why="black friday") == ("/v1/services/shop/apply", said)
     asked = order("mode", "shop", who="ana", why="black friday", mode="act")
     assert asked == ("/v1/services/shop/mode", {**said, "mode": "act"})
+
+
+@pytest.mark.parametrize(
+    ("verb", "model"),
+    [("pause", PauseIn), ("resume", PauseIn), ("release", AskedIn), ("apply", AskedIn), ("mode", ModeIn)],
+)
+def test_the_forecaster_understands_every_order(verb: Verb, model: type[AskedIn]):
+    _, body = order(verb, "shop", who="ana", why="black friday", mode="act")
+
+    assert model.model_validate(body).who == "ana"  # it refuses what it does not know
