@@ -16,7 +16,7 @@ from collector.catalog import parse_catalog
 from collector.clickhouse import Client
 from collector.record.store import read_demand, read_red, read_red_totals, read_watermark
 from collector.slo.store import read_classic, read_sli_series, read_slo_statuses
-from dashboard.context import SPANS, step_for
+from dashboard.timerange import SPANS, step_for
 
 SERVICE = "bench"
 DAYS = 7

@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from collector.alerts.actions_api import add_alert_actions
 from collector.alerts.api import add_alerts
 from collector.alerts.outbox import Outbox
 from collector.alerts.receivers import Heartbeat, Receiver
@@ -77,6 +78,7 @@ def create_app(parts: CollectorParts, *, lifespan: Lifespan | None = None) -> Fa
     _add_reads(app, parts)
     add_load(app, open_client=parts.store.client, clock=parts.clock)
     add_alerts(app, open_client=parts.store.client, clock=parts.clock)
+    add_alert_actions(app, open_client=parts.store.client, clock=parts.clock, outbox=parts.outbox)
     _add_own_state(app, parts)
     add_record_metrics(app, parts)
     return app

@@ -10,13 +10,18 @@ import streamlit as st
 
 from collector.catalog import CatalogError
 from dashboard.context import catalog, choose
+from dashboard.session import admit
 
 PAGES = {
     "overview": ("screens/overview.py", "Overview", ":material/monitoring:"),
     "slo": ("screens/slo.py", "SLO", ":material/verified:"),
     "traffic": ("screens/traffic.py", "Traffic", ":material/traffic:"),
+    "forecast": ("screens/forecast.py", "Forecast", ":material/show_chart:"),
     "scaling": ("screens/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
+    "capacity": ("screens/capacity.py", "Capacity", ":material/straighten:"),
     "load-tests": ("screens/load_tests.py", "Load tests", ":material/speed:"),
+    "data-tier": ("screens/data_tier.py", "Data tier", ":material/database:"),
+    "alerts": ("screens/alerts.py", "Alerts", ":material/notifications:"),
 }
 
 
@@ -28,6 +33,8 @@ def main() -> None:
         for name, (path, title, icon) in PAGES.items()
     ]
     page = st.navigation(pages)
+    if not admit():
+        return
     try:
         known = catalog().services
     except CatalogError as error:

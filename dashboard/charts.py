@@ -1,4 +1,8 @@
-"""Figures from frames, pure: what is drawn is tested on values. Told apart by dash and shape as well as by colour."""
+"""Demand with its forecast, replicas with their floor: figures from frames, pure, tested on values.
+
+Told apart by dash and shape as well as by colour. Other pages' figures stand in `charts_traffic`, `charts_slo`,
+`charts_forecast`, `charts_capacity` and `charts_load`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ import pandas as pd
 
 from dashboard.figure import (
     BLUE,
-    CATEGORIES,
     GREEN,
     GREY,
     ORANGE,
     PINK,
     RED,
     SKY,
+    TIME,
     Figure,
     Window,
     colours,
@@ -28,11 +32,7 @@ from dashboard.figure import (
     with_gaps,
 )
 
-TIME = alt.Tooltip("time:N", title="at")
 NOBODY_LOOKED_AFTER = timedelta(minutes=10)
-MOST_SERIES = len(CATEGORIES)
-OTHER = "other"
-_LOG_TICKS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
 
 
 def demand_chart(
@@ -43,6 +43,7 @@ def demand_chart(
     ahead: pd.DataFrame,
     step: timedelta,
     window: Window,
+    marks: pd.DataFrame | None = None,
 ) -> Figure:
     """Return demand, the forecast as it was known ahead of time, and the newest forecast from now on.
 
@@ -72,7 +73,7 @@ def demand_chart(
     data["demand"] = with_gaps(demand, step)
     curve = rows("demand").transform_calculate(what=f"'{names[0]}'").mark_line(**line(strokeWidth=2.2))
     layers.append(curve.encode(x=time_axis(), y=rate, color=what, strokeDash=dash, tooltip=tips))
-    return layered(layers, data, window)
+    return layered(layers, data, window, marks=marks)
 
 
 def _band_tips() -> list[alt.Tooltip]:
@@ -107,7 +108,14 @@ def per_step(band: pd.DataFrame, step: timedelta) -> pd.DataFrame:
     return band.groupby(band["ds"].dt.floor(step)).mean(numeric_only=True).reset_index()
 
 
-def replica_chart(states: pd.DataFrame, needed: pd.DataFrame, plan: pd.DataFrame, *, window: Window) -> Figure:
+def replica_chart(
+    states: pd.DataFrame,
+    needed: pd.DataFrame,
+    plan: pd.DataFrame,
+    *,
+    window: Window,
+    marks: pd.DataFrame | None = None,
+) -> Figure:
     """Return floor, ready and desired replicas as steps, what demand needed, and the floors planned from now on.
 
     states: `ts, floor, desired, ready` ascending; a row holds until the next, the last one until now. needed: as
@@ -134,7 +142,7 @@ def replica_chart(states: pd.DataFrame, needed: pd.DataFrame, plan: pd.DataFrame
         rows("plan").mark_line(**_stair(2)).encode(**encode),
         rows("needed").mark_line(**line(strokeWidth=1.6)).encode(**encode),
     ]
-    return layered(layers, data, window)
+    return layered(layers, data, window, marks=marks)
 
 
 def _stair(width: float) -> dict[str, Any]:
@@ -168,95 +176,3 @@ def needed_replicas(states: pd.DataFrame, demand: pd.DataFrame, *, step: timedel
     both = pd.merge_asof(rates, known, on="ds", direction="nearest", tolerance=max(step, pd.Timedelta(minutes=10)))
     replicas = both["rps"] / both["capacity_rps"]
     return pd.DataFrame({"ds": both["ds"], "what": "demand / capacity", "replicas": replicas})
-
-
-def latency_chart(red: pd.DataFrame, *, step: timedelta, window: Window) -> Figure:
-    """Return p50, p95 and p99 over time in milliseconds, on a logarithmic scale. red: as read by `read_red`."""
-    names = ["p50", "p95", "p99"]
-    frame = with_gaps(red, step).rename(columns={f"{name}_seconds": name for name in names})
-    long = frame.melt("ds", names, var_name="what", value_name="seconds")
-    long = long.assign(ms=long["seconds"] * 1000)[["ds", "what", "ms"]]
-    dash = dashes(names, [[2, 2], [1, 0], [6, 3]])
-    lines = rows("latency").mark_line(**line())
-    encoded = lines.encode(
-        x=time_axis(),
-        y=_milliseconds(),
-        color=colours(names, [GREEN, BLUE, RED]),
-        strokeDash=dash,
-        tooltip=[TIME, alt.Tooltip("what:N", title="quantile"), alt.Tooltip("ms:Q", title="ms", format=",.0f")],
-    )
-    return layered([encoded], {"latency": long}, window)
-
-
-def _milliseconds() -> alt.Y:
-    axis = alt.Axis(values=_LOG_TICKS, format=",")
-    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=False), axis=axis)
-
-
-def rate_chart(red: pd.DataFrame, *, by: str, step: timedelta, window: Window) -> Figure:
-    """Return requests per second as stacked bars, one per step: a step without a row has no bar. red: of `read_red`."""
-    order = leading(red, by)
-    named = red.assign(what=red[by].where(red[by].isin(order), OTHER))
-    bars = named.groupby(["ds", "what"], as_index=False).agg(rps=("rps", "sum"))
-    rank = {name: place for place, name in enumerate([*order, OTHER])}
-    bars = bars.assign(rank=bars["what"].map(rank)).sort_values(["ds", "rank"]).drop(columns="rank")
-    top = bars.groupby("ds")["rps"].cumsum()
-    bars = bars.assign(end=bars["ds"] + step * 0.94, top=top, bottom=top - bars["rps"])
-    rate = alt.Y("bottom:Q", title="requests/s")
-    tips = [TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
-    what = _series(order, bars["what"], "square")
-    marks = rows("rate").mark_bar().encode(x=time_axis(), x2="end:T", y=rate, y2="top:Q", color=what, tooltip=tips)
-    return layered([marks], {"rate": bars}, window)
-
-
-def p95_chart(red: pd.DataFrame, *, by: str, step: timedelta, window: Window) -> Figure:
-    """Return the p95 of each leading value of a dimension, in milliseconds. red: as read by `read_red`."""
-    order = leading(red, by)
-    kept = red[red[by].isin(order) & red["p95_seconds"].notna()]
-    frame = with_gaps(kept[["ds", by, "p95_seconds"]].reset_index(drop=True), step, by=by)
-    frame = pd.DataFrame({"ds": frame["ds"], "what": frame[by], "ms": frame["p95_seconds"] * 1000})
-    marks = rows("p95").mark_line(**line(strokeWidth=1.6))
-    encoded = marks.encode(
-        x=time_axis(),
-        y=_milliseconds(),
-        color=_series(order, frame["what"]),
-        tooltip=[TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("ms:Q", title="p95, ms", format=",.0f")],
-    )
-    return layered([encoded], {"p95": frame}, window)
-
-
-def leading(red: pd.DataFrame, by: str) -> list[str]:
-    """Return the values of a dimension that get a colour of their own: those with most requests, then by name."""
-    totals = red.groupby(by)["requests"].sum().reset_index().sort_values(["requests", by], ascending=[False, True])
-    names = [str(name) for name in totals[by]]
-    return names if len(names) <= MOST_SERIES else names[: MOST_SERIES - 1]
-
-
-def _series(order: list[str], drawn: pd.Series, symbol: str = "stroke") -> alt.Color:
-    names = [*order, OTHER] if (drawn == OTHER).any() and OTHER not in order else order
-    return colours(names, CATEGORIES[: len(names)], columns=3, symbol=symbol)
-
-
-def sli_chart(series: pd.DataFrame, *, target: float, step: timedelta, window: Window) -> Figure:
-    """Return the SLI of one objective per step in percent, with its target as a line; steps without requests are gaps.
-
-    series: `ds, valid, good, sli`.
-    """
-    frame = with_gaps(series[["ds", "valid", "good", "sli"]], step)
-    frame = frame.assign(percent=frame["sli"] * 100, bad=frame["valid"] - frame["good"])
-    names = ["SLI per step", "target"]
-    what, dash = colours(names, [BLUE, RED]), dashes(names, [[1, 0], [6, 3]])
-    percent = alt.Y("percent:Q", title="good requests, %", scale=alt.Scale(zero=False))
-    tips = [
-        TIME,
-        alt.Tooltip("percent:Q", title="SLI, %", format=".3f"),
-        alt.Tooltip("bad:Q", title="bad requests", format=","),
-        alt.Tooltip("valid:Q", title="of", format=","),
-    ]
-    curve = rows("sli").transform_calculate(what="'SLI per step'").mark_line(**line())
-    rule = rows("target").transform_calculate(what="'target'").mark_rule(strokeWidth=1.8)
-    layers = [
-        rule.encode(y=percent, color=what, strokeDash=dash, tooltip=[alt.Tooltip("percent:Q", title="target, %")]),
-        curve.encode(x=time_axis(), y=percent, color=what, strokeDash=dash, tooltip=tips),
-    ]
-    return layered(layers, {"sli": frame, "target": pd.DataFrame({"percent": [target * 100]})}, window)

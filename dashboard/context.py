@@ -10,32 +10,36 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from collector.catalog import Catalog, Service, read_catalog
-from collector.clickhouse import Client, connect, settings_from_environment
+from collector.clickhouse import Client, StoreError, connect, settings_from_environment
+from collector.record.store import read_red_totals
+from dashboard.timerange import (
+    ABSOLUTE,
+    DEFAULT_SPAN,
+    SPANS,
+    TimeRange,
+    TimeRangeError,
+    absolute,
+    bounds_of,
+    range_of,
+)
 from tidegauge.clock import Clock, clock_from_environment
 
-SPANS: dict[str, timedelta] = {
-    "1 h": timedelta(hours=1),
-    "3 h": timedelta(hours=3),
-    "9 h": timedelta(hours=9),
-    "24 h": timedelta(hours=24),
-    "7 d": timedelta(days=7),
-    "30 d": timedelta(days=30),
-}
-DEFAULT_SPAN = "9 h"
-MOST_POINTS = 500
-STEPS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 120, 360, 1440))
-SETTLE_REAL_SECONDS = 3.0  # how long a request may take into the record: a step is drawn when it ended so long ago
+ALL_REGIONS = "All regions"
+_REGIONS_KEPT_SECONDS = 60.0
+_REGIONS_OF = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """What the viewer looks at: one service over [since, until) of the clock in use, `step` wide per point.
 
-    now: the present. minute: the end of the newest minute that is whole in the record. until: the same of a step.
+    now: the instant that is looked from, the present unless the range ends before it. minute: the end of the newest
+    minute that is whole in the record then. until: the same of a step. region: None for all of them. live: `now` moves.
     """
 
     service: Service
@@ -44,6 +48,8 @@ class View:
     since: datetime
     until: datetime
     step: timedelta
+    region: str | None = None
+    live: bool = True
 
 
 @st.cache_resource
@@ -64,43 +70,90 @@ def client() -> Client:
     return connect(settings_from_environment(os.environ))
 
 
+@st.cache_data(ttl=_REGIONS_KEPT_SECONDS, max_entries=64, show_spinner=False)
+def regions(service: str, hour: datetime) -> list[str]:
+    """Return the regions that sent anything in the days before an hour."""
+    found = read_red_totals(client(), service, since=hour - _REGIONS_OF, until=hour + timedelta(hours=1), by="region")
+    return sorted(str(name) for name in found["region"] if name) if len(found) else []
+
+
+def zone() -> str | None:
+    """Return the viewer's time zone; None where the browser does not tell it."""
+    return st.context.timezone
+
+
 def choose() -> None:
     """Draw the choices that every page obeys, in the sidebar; keep them in the URL and for `look`."""
-    service = _offered("service", "Service", sorted(catalog().services), None)
-    span = _offered("span", "Time range", list(SPANS), DEFAULT_SPAN)
+    service = _offered("service", "Service", list(catalog().services), None)
+    region = _choose_region(service)
+    asked = _choose_range()
+    kept = {"service": service, **({"region": region} if region else {}), **asked.query()}
+    for name in {"service", "region", "span", "from", "to"} - kept.keys():
+        if name in st.query_params:
+            del st.query_params[name]
+    st.query_params.update(kept)
     # Not under a widget's key: Streamlit forgets those when their widget is not drawn, as in a fragment's own run.
-    st.session_state["chosen"] = (service, span)
+    st.session_state["chosen"] = (service, region, asked)
 
 
-def _offered(name: str, label: str, options: list[str], default: str | None) -> str:
+def _choose_region(service: str) -> str | None:
+    try:
+        known = regions(service, clock().now().replace(minute=0, second=0, microsecond=0))
+    except StoreError:
+        known = []  # the page says that the record is away
+    asked = st.session_state.get("choice-region") or st.query_params.get("region")
+    if asked and asked != ALL_REGIONS and asked not in known:
+        known = sorted([*known, asked])  # a shared view of a region that is silent now: its pages say so
+    chosen = _offered("region", "Region", [ALL_REGIONS, *known], ALL_REGIONS)
+    return None if chosen == ALL_REGIONS else chosen
+
+
+def _choose_range() -> TimeRange:
+    try:
+        asked = range_of(st.query_params.to_dict())
+    except TimeRangeError as error:
+        st.sidebar.warning(str(error))
+        asked = TimeRange(DEFAULT_SPAN)
+    chosen = _offered("span", "Time range", [*SPANS, ABSOLUTE], asked.preset, named=False)
+    if chosen != ABSOLUTE:
+        return TimeRange(chosen)
+    for name, moment in (("since", asked.since), ("until", asked.until)):
+        if f"choice-{name}" not in st.session_state:
+            ends = clock().now().replace(second=0, microsecond=0)
+            default = moment or (ends if name == "until" else ends - SPANS[DEFAULT_SPAN])
+            st.session_state[f"choice-{name}"] = default.replace(tzinfo=None)
+    ends_of = {
+        name: st.sidebar.datetime_input(f"{label}, UTC", key=f"choice-{name}", step=timedelta(minutes=5), required=True)
+        for name, label in (("since", "From"), ("until", "To"))
+    }
+    try:
+        found = absolute(ends_of["since"].replace(tzinfo=UTC), ends_of["until"].replace(tzinfo=UTC))
+    except TimeRangeError as error:
+        st.sidebar.warning(str(error))
+        return TimeRange(DEFAULT_SPAN)
+    if (own := zone()) is not None and found.since is not None and found.until is not None:
+        here = [each.astimezone(ZoneInfo(own)) for each in (found.since, found.until)]
+        st.sidebar.caption(f"{here[0]:%d %b %H:%M} to {here[1]:%d %b %H:%M} your time")
+    return found
+
+
+def _offered(name: str, label: str, options: list[str], default: str | None, *, named: bool = True) -> str:
     key = f"choice-{name}"
     if st.session_state.get(key) not in options:  # first run, or the URL named something that is not there
-        asked = st.query_params.get(name)
+        asked = st.query_params.get(name) if named else None
         st.session_state[key] = asked if asked in options else default or options[0]
-    chosen = str(st.sidebar.selectbox(label, options, key=key))
-    st.query_params[name] = chosen
-    return chosen
+    return str(st.sidebar.selectbox(label, options, key=key))
 
 
 def look() -> View:
     """Return the view that the viewer chose, as of now."""
-    service, span = st.session_state["chosen"]
-    return view_at(catalog().service(service), SPANS[span], now=clock().now(), speed=clock().speed_now())
+    service, region, asked = st.session_state["chosen"]
+    return view_at(catalog().service(service), asked, now=clock().now(), speed=clock().speed_now(), region=region)
 
 
-def view_at(service: Service, span: timedelta, *, now: datetime, speed: float) -> View:
-    """Return the view over the newest `span` that ends with a whole step; speed: clock seconds per real second."""
-    step = step_for(span)
-    settled = now - timedelta(seconds=SETTLE_REAL_SECONDS * speed)
-    until = _floored(settled, step)
-    return View(service, now, _floored(settled, timedelta(minutes=1)), until - span, until, step)
-
-
-def _floored(moment: datetime, step: timedelta) -> datetime:
-    epoch = datetime.fromtimestamp(0, UTC)
-    return epoch + (moment - epoch) // step * step
-
-
-def step_for(span: timedelta) -> timedelta:
-    """Return the narrowest of the usual steps that keeps a span under MOST_POINTS points."""
-    return next((step for step in STEPS if span / step <= MOST_POINTS), STEPS[-1])
+def view_at(
+    service: Service, asked: TimeRange, *, now: datetime, speed: float, region: str | None = None
+) -> View:  # fmt: skip
+    """Return the view of a range at an instant; speed: clock seconds per real second."""
+    found = bounds_of(asked, now=now, speed=speed)
+    return View(service, found.now, found.minute, found.since, found.until, found.step, region, found.live)

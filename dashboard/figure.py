@@ -1,7 +1,7 @@
 """What every figure is made of: the palette, one time axis in UTC, gaps that stay gaps, data apart from the drawing.
 
 A figure's drawing never changes with its data, so a page that refreshes redraws no frame: only the rows are new.
-What is drawn from what is in `dashboard.charts`.
+What is drawn from what is in `dashboard.charts` and its neighbours.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import altair as alt
 import pandas as pd
@@ -21,22 +22,27 @@ BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
 GREY = "#8c8c8c"
 CATEGORIES = [BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY]
 HEIGHT = 270
-_DAY_OR_TIME = (
-    "utchours(datum.value) == 0 && utcminutes(datum.value) == 0"
-    " ? utcFormat(datum.value, '%d %b') : utcFormat(datum.value, '%H:%M')"
+# UTC above, the viewer's own time below it where that is another one; Vega reads the browser's zone itself.
+_UTC = (
+    "(utchours(datum.value) == 0 && utcminutes(datum.value) == 0"
+    " ? utcFormat(datum.value, '%d %b') : utcFormat(datum.value, '%H:%M'))"
 )
+_DAY_OR_TIME = f"timezoneoffset(datum.value) == 0 ? {_UTC} : [{_UTC}, '(' + timeFormat(datum.value, '%H:%M') + ')']"
+TIME = alt.Tooltip("time:N", title="at")
+NO_MARKS = pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "glyph": [], "kind": [], "text": []})
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A drawing and the rows it is drawn from, by name. Times in column `ds`, aware UTC."""
 
-    chart: alt.LayerChart | alt.FacetChart
+    chart: alt.LayerChart | alt.FacetChart | alt.Chart
     data: Mapping[str, pd.DataFrame]
 
-    def spec(self) -> dict[str, Any]:
-        """Return the Vega-Lite document, with the rows as frames under `datasets`."""
-        return {**self.chart.to_dict(), "datasets": {name: _with_time(frame) for name, frame in self.data.items()}}
+    def spec(self, zone: str | None = None) -> dict[str, Any]:
+        """Return the Vega-Lite document, with the rows as frames under `datasets`. zone: the viewer's, for tooltips."""
+        found = {name: _with_time(frame, zone) for name, frame in self.data.items()}
+        return {**self.chart.to_dict(), "datasets": found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +59,41 @@ def rows(name: str) -> alt.Chart:
 
 
 def time_axis() -> alt.X:
-    """Return the x channel: UTC, days named at midnight, hours between."""
+    """Return the x channel: UTC, days named at midnight, hours between; the viewer's own time beneath."""
     axis = alt.Axis(labelExpr=_DAY_OR_TIME, labelOverlap=True, tickCount=9, grid=False)
     return alt.X("ds:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 
-def layered(layers: list[Any], data: dict[str, pd.DataFrame], window: Window, *, height: int = HEIGHT) -> Figure:
-    """Return the figure of some layers over a window, with a line at the present."""
+def layered(
+    layers: list[Any],
+    data: dict[str, pd.DataFrame],
+    window: Window,
+    *,
+    height: int = HEIGHT,
+    marks: pd.DataFrame | None = None,
+) -> Figure:
+    """Return the figure of some layers over a window, with a line at the present, and what happened as marks on top.
+
+    marks: `ds, glyph, kind, text` as `dashboard.marks.marks_of` returns them; None for a figure without.
+    """
     edges = rows("window").mark_point(opacity=0).encode(x=time_axis())
     present = rows("present").mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=time_axis())
     shown = {
         "window": pd.DataFrame({"ds": _instants([window.since, window.now])}),
         "present": pd.DataFrame({"ds": _instants([window.now])}),
     }
-    return Figure(alt.layer(edges, *layers, present).properties(height=height), {**data, **shown})
+    above = []
+    if marks is not None:
+        shown["marks"] = marks
+        above = _marks()
+    return Figure(alt.layer(edges, *layers, present, *above).properties(height=height), {**data, **shown})
+
+
+def _marks() -> list[alt.Chart]:
+    tips = [TIME, alt.Tooltip("kind:N", title="what"), alt.Tooltip("text:N", title="told")]
+    line = rows("marks").mark_rule(color=GREY, opacity=0.55).encode(x=time_axis(), tooltip=tips)
+    sign = rows("marks").mark_text(baseline="bottom", dy=-2, fontSize=12, color=GREY)
+    return [line, sign.encode(x=time_axis(), y=alt.value(0), text="glyph:N", tooltip=tips)]
 
 
 def colours(domain: list[str], palette: list[str], *, columns: int = 4, symbol: str = "stroke") -> alt.Color:
@@ -77,6 +104,11 @@ def colours(domain: list[str], palette: list[str], *, columns: int = 4, symbol: 
 def dashes(domain: list[str], patterns: list[list[int]], *, columns: int = 4) -> alt.StrokeDash:
     """Return a dash channel on column `what` that shares the legend of `colours`."""
     return alt.StrokeDash("what:N", scale=alt.Scale(domain=domain, range=patterns), legend=_legend(columns, "stroke"))
+
+
+def shapes(domain: list[str], *, columns: int = 4) -> alt.Shape:
+    """Return a shape channel on column `what` that shares the legend of `colours` with the symbol `circle`."""
+    return alt.Shape("what:N", scale=alt.Scale(domain=domain), legend=_legend(columns, "circle"))
 
 
 def _legend(columns: int, symbol: str) -> alt.Legend:
@@ -119,9 +151,12 @@ def _instants(moments: list[datetime]) -> pd.Series:
     return pd.Series(pd.to_datetime(pd.Series(moments), utc=True)).dt.as_unit("ms")
 
 
-def _with_time(frame: pd.DataFrame) -> pd.DataFrame:
+def _with_time(frame: pd.DataFrame, zone: str | None) -> pd.DataFrame:
     """Return the rows with a column `time` to be read in a tooltip, which knows no UTC of its own."""
     if "ds" not in frame or frame.empty:
         return frame
     ds = frame["ds"].dt.tz_convert("UTC").dt.as_unit("ms")
-    return frame.assign(ds=ds, time=ds.dt.strftime("%d %b %H:%M UTC"))
+    time = ds.dt.strftime("%d %b %H:%M UTC")
+    if zone is not None and ds.iloc[-1].tz_convert(ZoneInfo(zone)).utcoffset():
+        time = time + ds.dt.tz_convert(ZoneInfo(zone)).dt.strftime(" · %H:%M %Z")
+    return frame.assign(ds=ds, time=time)

@@ -2,44 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import streamlit as st
 
 from collector.clickhouse import StoreError, StoreUnavailableError
 from dashboard import queries
-from dashboard.context import SETTLE_REAL_SECONDS, View, clock, look
+from dashboard.confirm import say_outcome
+from dashboard.context import View, clock, look, zone
 from dashboard.figure import Figure, Window
-from dashboard.words import minutes
+from dashboard.marks import legend_of
+from dashboard.timerange import SETTLE_REAL_SECONDS
+from dashboard.words import clock_time, minutes
 
 REFRESH_SECONDS = 5.0
 REFRESH_SECONDS_IN_A_DEMO = 2.0
 STALE_AFTER = timedelta(minutes=5)
 MOST_OF_AN_ERROR = 300
+MOST_ROWS = 200
 
 
-def draw_page(title: str, draw: Callable[[View], None]) -> None:
-    """Draw a page whose body refreshes alone; a broken source is said, never drawn as zero."""
+def draw_page(
+    title: str,
+    draw: Callable[[View], None],
+    *,
+    act: Callable[[View], None] | None = None,
+    watches_record: bool = True,
+) -> None:
+    """Draw a page whose body refreshes alone while it looks at the present; a broken source is said, never a zero.
+
+    act: draws what changes something or holds what is being typed, once, outside of what refreshes. watches_record: the
+    page's figures are of requests, so that a record without new ones is to be told.
+    """
+    st.title(title, anchor=False)
+    say_outcome()
     every = REFRESH_SECONDS_IN_A_DEMO if clock().speed_now() > 1 else REFRESH_SECONDS
+    begun = look()
 
-    @st.fragment(run_every=every)
+    @st.fragment(run_every=every if begun.live else None)
     def body() -> None:
         view = look()
-        st.title(title, anchor=False)
-        st.caption(f"{view.service.name} · " + time_line(view.now, zone=st.context.timezone, speed=clock().speed_now()))
+        st.caption(_head(view))
         try:
-            _say_freshness(view)
+            if watches_record:
+                _say_freshness(view)
             draw(view)
-        except StoreUnavailableError as error:
-            st.warning("The record does not answer, so nothing can be shown. This page comes back when it does.")
-            st.caption(str(error)[:MOST_OF_AN_ERROR])
         except StoreError as error:
-            st.error("The record refuses what this page asks.")
-            st.caption(str(error)[:MOST_OF_AN_ERROR])
+            say_broken(error)
 
     body()
+    if act is not None:
+        with _said_when_broken():
+            act(begun)
+
+
+@contextmanager
+def _said_when_broken() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailableError:
+        pass  # the body above has said so
+    except StoreError as error:
+        say_broken(error)
+
+
+def say_broken(error: StoreError) -> None:
+    """Say that the record did not answer, or refused."""
+    if isinstance(error, StoreUnavailableError):
+        st.warning("The record does not answer, so nothing can be shown. This page comes back when it does.")
+    else:
+        st.error("The record refuses what this page asks.")
+    st.caption(str(error)[:MOST_OF_AN_ERROR])
+
+
+def _head(view: View) -> str:
+    where = view.service.name if view.region is None else f"{view.service.name}, {view.region}"
+    if view.live:
+        return f"{where} · " + time_line(view.now, zone=zone(), speed=clock().speed_now())
+    ends = f"{clock_time(view.since, zone())} to {clock_time(view.until, zone())}"
+    return f"{where} · {ends} · as it was then; choose a range that reaches the present to see it live"
 
 
 def time_line(now: datetime, *, zone: str | None, speed: float) -> str:
@@ -50,11 +96,11 @@ def time_line(now: datetime, *, zone: str | None, speed: float) -> str:
         parts.append(f"{local:%H:%M:%S} your time ({zone})")
     if speed > 1:
         parts.append(f"demo clock, {speed:g} times as fast as real time")
-    return " · ".join([*parts, "all times below in UTC"])
+    return " · ".join(parts)
 
 
 def _say_freshness(view: View) -> None:
-    if view.service.source == "import":
+    if view.service.source == "import" or not view.live:
         return
     newest = queries.watermark(view.service.name)
     allowed = max(STALE_AFTER, timedelta(seconds=5 * SETTLE_REAL_SECONDS * clock().speed_now()))
@@ -62,12 +108,33 @@ def _say_freshness(view: View) -> None:
         st.info(f"No request of {view.service.name} is recorded yet. Imported history is shown where there is any.")
     elif view.now - newest > allowed:
         ago = minutes(view.now - newest)
-        st.warning(f"The record is stale: its newest request is of {newest:%d %b %H:%M} UTC, {ago} ago.")
+        st.warning(f"The record is stale: its newest request is of {clock_time(newest, zone())}, {ago} ago.")
 
 
 def draw_figure(figure: Figure, *, key: str) -> None:
     """Draw a figure that keeps its place when the page refreshes."""
-    st.vega_lite_chart(spec=figure.spec(), width="stretch", key=key)
+    st.vega_lite_chart(spec=figure.spec(zone()), width="stretch", key=key)
+
+
+def draw_table(frame: pd.DataFrame, *, key: str, column_config: Mapping[str, Any] | None = None) -> None:
+    """Draw rows for reading, at most MOST_ROWS of them, and say when there are more."""
+    with st.container(key=f"table-{key}"):
+        st.dataframe(
+            frame.head(MOST_ROWS), hide_index=True, width="stretch", key=key, column_config=column_config or {}
+        )  # fmt: skip
+    if len(frame) > MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS} of {len(frame):,}.")
+
+
+def say_marks(marks: pd.DataFrame) -> str:
+    """Return the end of a caption: what the marks over a figure mean."""
+    legend = legend_of(marks)
+    return f" Marks: {legend}." if legend else ""
+
+
+def heading(text: str) -> None:
+    """Draw the head of a part of a page."""
+    st.subheader(text, anchor=False)
 
 
 def window_of(view: View) -> Window:

@@ -9,21 +9,22 @@ from typing import Any
 import pandas as pd
 
 from collector.catalog import Cost
-from dashboard.words import NONE, clock_time, minutes
+from dashboard.words import NONE, clock_time, minutes, money, rps
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.plan import PLAN_SPAN
+from forecaster.scaling.simulate import SimulationResult
 from forecaster.store import StoredDecision
 
 
-def decision_table(found: Sequence[StoredDecision]) -> pd.DataFrame:
+def decision_table(found: Sequence[StoredDecision], zone: str | None = None) -> pd.DataFrame:
     """Return one row per decision, in their order."""
     return pd.DataFrame(
         [
             {
-                "at": clock_time(stored.decision.at),
+                "at": clock_time(stored.decision.at, zone),
                 "floor": _change(stored),
                 "done": _done(stored),
-                "needed at": NONE if stored.decision.needed_at is None else f"{stored.decision.needed_at:%H:%M}",
+                "needed at": NONE if stored.decision.needed_at is None else f"{stored.decision.needed_at:%H:%M} UTC",
                 "why": ". ".join(_sentence(reason) for reason in stored.decision.reasons),
             }
             for stored in found
@@ -50,11 +51,26 @@ def _sentence(reason: str) -> str:
     return reason[:1].upper() + reason[1:]
 
 
-def plan_table(stored: StoredDecision) -> pd.DataFrame:
+def decision_text(stored: StoredDecision, zone: str | None = None, *, head: str) -> str:
+    """Return a decision as a paragraph of Markdown: what it changed, when, on what, why, and what became of it."""
+    decision = stored.decision
+    rested = f"the forecast of {clock_time(stored.forecast_origin, zone)}" if stored.forecast_origin else "no forecast"
+    facts = [f"on {rested}"]
+    if stored.model:
+        facts.append(f"model {stored.model}, quantile {stored.quantile:g}")
+    if stored.capacity is not None:
+        facts.append(f"a replica carrying {rps(stored.capacity.low_rps)} requests/s")
+    done = {"yes": "applied"}.get(_done(stored), _done(stored))
+    lines = "\n".join(f"- {_sentence(reason)}" for reason in decision.reasons)
+    ended = "" if done == NONE else f"; {done}"
+    return f"**{head}** (decided {clock_time(decision.at, zone)}, {', '.join(facts)}{ended})\n{lines}"
+
+
+def plan_table(stored: StoredDecision, zone: str | None = None) -> pd.DataFrame:
     """Return the floors that a decision plans."""
     return pd.DataFrame(
         [
-            {"from": clock_time(step.starts_at), "floor": step.floor, "because": _sentence(step.reason)}
+            {"from": clock_time(step.starts_at, zone), "floor": step.floor, "because": _sentence(step.reason)}
             for step in stored.decision.plan
         ]
     )
@@ -97,6 +113,51 @@ def verdict_table(report: Mapping[str, Any], cost: Cost | None) -> pd.DataFrame:
             "replica-hours": f"{hours:,.0f}",
         }
         if cost is not None:
-            row["cost"] = f"{hours * cost.replica_hour:,.2f} {cost.currency}"
+            row["cost"] = money(hours * cost.replica_hour, cost.currency)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def outcome_table(
+    needed: pd.DataFrame,
+    states: pd.DataFrame,
+    alone: SimulationResult | None,
+    *,
+    step: timedelta,
+    cost: Cost | None,
+) -> pd.DataFrame:
+    """Return what the range's demand met: minutes with too few replicas ready, replica-hours and cost; empty: unknown.
+
+    needed: `ds, replicas` per `step`; states: `ts, ready, current`. A step without demand or without a state counts for
+    nothing. alone: the simulation of the autoscaler without us.
+    """
+    if needed.empty or states.empty or alone is None:
+        return pd.DataFrame()
+    seen = states[["ts", "ready", "current"]].rename(columns={"ts": "ds"}).sort_values("ds")
+    seen = seen.assign(ds=seen["ds"].dt.as_unit("us"))
+    both = pd.merge_asof(
+        needed.dropna(subset="replicas"),
+        seen,
+        on="ds",
+        direction="backward",
+        tolerance=max(step, pd.Timedelta(minutes=10)),
+    ).dropna(subset="ready")
+    if both.empty:
+        return pd.DataFrame()
+    short = timedelta(seconds=float((both["replicas"] > both["ready"] + 1e-9).sum()) * step.total_seconds())
+    hours = float(both["current"].sum()) * step / timedelta(hours=1)
+    rows = [
+        ("with us", short, hours),
+        ("without us", timedelta(seconds=alone.under_provisioned_seconds), alone.replica_seconds / 3600),
+    ]
+    return pd.DataFrame(
+        [
+            {
+                "": label,
+                "under-provisioned": minutes(span),
+                "replica-hours": f"{spent:,.1f}",
+                **({} if cost is None else {"cost": money(spent * cost.replica_hour, cost.currency)}),
+            }
+            for label, span, spent in rows
+        ]
+    )

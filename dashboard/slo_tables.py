@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import pandas as pd
 
+from collector.alerts.backtest import Backtest
 from collector.catalog import ClassicRule, Slo
-from collector.slo.objectives import BURN_PAIRS, BurnPair, ClassicStatus, SloStatus, burning_pairs
-from dashboard.words import NONE, burns, duration, percent, target, window
+from collector.slo.objectives import BURN_PAIRS, BurnPair, ClassicStatus, Exhaustion, SloStatus, burning_pairs
+from dashboard.words import NONE, burns, clock_time, duration, percent, roughly, target, window
 
 NO_DATA = "no data"
 
@@ -39,6 +41,8 @@ def slo_table(statuses: Sequence[SloStatus]) -> pd.DataFrame:
                 "promised": promise(status.slo),
                 "measured": NO_DATA if status.sli is None else percent(status.sli, 3),
                 "budget left": percent(status.budget_left, 1),
+                "spent in": exhaustion_text(status.exhaustion),
+                "coverage": NONE if status.measured is None else percent(status.measured.coverage, 1),
                 "requests": f"{status.counts.valid:,}" if status.counts.valid else NONE,
                 "bad": f"{status.counts.valid - status.counts.good:,}" if status.counts.valid else NONE,
                 "counted within": duration(status.effective_threshold),
@@ -46,6 +50,13 @@ def slo_table(statuses: Sequence[SloStatus]) -> pd.DataFrame:
             for status in statuses
         ]
     )
+
+
+def exhaustion_text(exhaustion: Exhaustion) -> str:
+    """Return when a budget is spent if the present burn goes on."""
+    if exhaustion.state == "burning" and exhaustion.after is not None:
+        return roughly(exhaustion.after)
+    return {"spent": "already spent", "lasts": "lasts", "unknown": NONE, "burning": NONE}[exhaustion.state]
 
 
 def burn_table(statuses: Sequence[SloStatus]) -> pd.DataFrame:
@@ -94,5 +105,42 @@ def classic_table(statuses: Sequence[ClassicStatus], rule: ClassicRule) -> pd.Da
                 "errors": percent(status.error_ratio),
             }
             for status in ordered
+        ]
+    )
+
+
+def judgement_table(result: Backtest) -> pd.DataFrame:
+    """Return how the alerts of each severity met the incidents of a replay."""
+    return pd.DataFrame(
+        [
+            {
+                "severity": each.severity,
+                "alerts": str(each.alerts),
+                "precision": percent(each.precision, 0),
+                "recall": percent(each.recall, 0),
+                "told after (mean)": NONE if each.detection is None else roughly(each.detection),
+                "ended after (mean)": NONE if each.reset is None else roughly(each.reset),
+            }
+            for each in result.judgements
+        ]
+    )
+
+
+def replay_table(result: Backtest, zone: str | None = None) -> pd.DataFrame:
+    """Return the incidents and the alerts of a replay in the order in which they began."""
+    told: list[tuple[datetime, str, datetime | None, str]] = [
+        (each.starts_at, "incident", each.ends_at, f"{each.bad:,} bad, {percent(each.budget_share, 1)} of the budget")
+        for each in result.incidents
+    ]
+    told += [(each.fired_at, each.severity, each.ended_at, "burn-rate alert") for each in result.fired]
+    return pd.DataFrame(
+        [
+            {
+                "from": clock_time(at, zone),
+                "to": "fires still" if end is None else clock_time(end, zone),
+                "what": what,
+                "told": text,
+            }
+            for at, what, end, text in sorted(told, key=lambda each: each[0])
         ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 NONE = "–"
 
@@ -18,6 +19,13 @@ def minutes(span: timedelta) -> str:
     """Return a span to the minute, like `2 h 5 min`."""
     whole = int(span.total_seconds() // 60)
     return f"{whole // 60} h {whole % 60} min" if whole >= 60 else f"{whole} min"
+
+
+def roughly(span: timedelta) -> str:
+    """Return a span in its two largest units, like `3 d 4 h`."""
+    if span >= timedelta(days=1):
+        return f"{span.days} d {(span - timedelta(days=span.days)) // timedelta(hours=1)} h"
+    return minutes(span) if span >= timedelta(minutes=1) else f"{span.total_seconds():.0f} s"
 
 
 def window(span: timedelta) -> str:
@@ -36,9 +44,22 @@ def duration(span: timedelta | None) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
-def clock_time(moment: datetime | None) -> str:
-    """Return day and time of day in UTC, or a dash where there is none."""
-    return NONE if moment is None else f"{moment:%d %b %H:%M}"
+def milliseconds(value: float | None) -> str:
+    """Return a time in ms, or a dash where there is none."""
+    return NONE if value is None else f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
+
+
+def clock_time(moment: datetime | None, zone: str | None = None) -> str:
+    """Return day and time of day in UTC and, where it is another, in the viewer's zone; a dash where there is none."""
+    if moment is None:
+        return NONE
+    text = f"{moment:%d %b %H:%M} UTC"
+    if zone is None:
+        return text
+    local = moment.astimezone(ZoneInfo(zone))
+    if not local.utcoffset():
+        return text
+    return f"{text} · {local:%H:%M %Z}" if local.date() == moment.date() else f"{text} · {local:%d %b %H:%M %Z}"
 
 
 def percent(ratio: float | None, digits: int = 2) -> str:
@@ -54,3 +75,8 @@ def target(ratio: float) -> str:
 def burns(long: float | None, short: float | None) -> str:
     """Return two burn rates as `long / short`."""
     return " / ".join(NONE if rate is None else f"{rate:.1f}" for rate in (long, short))
+
+
+def money(amount: float, currency: str) -> str:
+    """Return an amount with its currency, to the cent below a thousand."""
+    return f"{amount:,.2f} {currency}" if abs(amount) < 1000 else f"{amount:,.0f} {currency}"

@@ -227,4 +227,5 @@ def sampler_environment(settings: StackSettings, known: Secrets) -> Mapping[str,
         ),
         "TIDEGAUGE_SAMPLE_REDIS_URLS": settings.valkey.url(known.valkey),
         "TIDEGAUGE_SAMPLE_CLUSTER_URL": settings.url(settings.cluster_port),
+        "TIDEGAUGE_SAMPLE_WORKER_URLS": settings.url(settings.jobs_port),
     }

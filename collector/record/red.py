@@ -35,6 +35,7 @@ def read_red(
     until: datetime,
     step: timedelta,
     by: RedDimension | None = None,
+    region: str | None = None,
 ) -> pd.DataFrame:
     """Return a frame `ds, [by,] requests, errors, rps, mean_seconds, p50_seconds, p95_seconds, p99_seconds`.
 
@@ -55,19 +56,26 @@ def read_red(
       sum(duration_us_sum) AS duration_us, sumMap(histogram) AS buckets
     FROM {table}
     WHERE service = {{service:String}}
-      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}})
+      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}}){_of(region)}
     GROUP BY start, dimension) ORDER BY start, dimension"""  # noqa: S608 - names from the two tuples above, never input
     parameters = {
         "service": service,
         "step": step_seconds,
         "since": int(since.timestamp()),
         "until": int(until.timestamp()),
+        **_region(region),
     }
     return _red_frame(client.query_rows(sql, parameters), step_seconds, by)
 
 
 def read_red_totals(
-    client: Client, service: str, *, since: datetime, until: datetime, by: RedDimension | None = None
+    client: Client,
+    service: str,
+    *,
+    since: datetime,
+    until: datetime,
+    by: RedDimension | None = None,
+    region: str | None = None,
 ) -> pd.DataFrame:
     """Return the columns of read_red over the whole of [since, until): one row, or one per value of `by`.
 
@@ -86,10 +94,18 @@ def read_red_totals(
       sumIf(requests, status >= 500) AS failed, sum(duration_us_sum) AS duration_us, sumMap(histogram) AS buckets
     FROM {table}
     WHERE service = {{service:String}}
-      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}})
+      AND {column} >= fromUnixTimestamp({{since:Int64}}) AND {column} < fromUnixTimestamp({{until:Int64}}){_of(region)}
     GROUP BY dimension) ORDER BY dimension"""  # noqa: S608 - names from the two tuples above, never input
-    parameters = {"service": service, "since": start, "until": int(until.timestamp())}
+    parameters = {"service": service, "since": start, "until": int(until.timestamp()), **_region(region)}
     return _red_frame(client.query_rows(sql, parameters), int(until.timestamp()) - start, by)
+
+
+def _of(region: str | None) -> str:
+    return "" if region is None else " AND region = {region:String}"
+
+
+def _region(region: str | None) -> dict[str, str]:
+    return {} if region is None else {"region": region}
 
 
 def _red_frame(rows: list[tuple[Any, ...]], step_seconds: int, by: str | None) -> pd.DataFrame:

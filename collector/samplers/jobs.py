@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from collector.samplers.process import Replica, find_replicas, sample_process
+from collector.samplers.process import Replica, find_replicas, sample_process, sample_worker
 from collector.samplers.reading import Reading, SourceUnreachableError
 from collector.samplers.settings import SamplerSettings
 from collector.sources.samples import Beginnings, SampleBatch
@@ -30,7 +30,7 @@ log = logging.getLogger("tidegauge.collector.samplers")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One thing to ask. sampler: postgres, redis, process or cluster; name: what may be shown of it."""
+    """One thing to ask. sampler: postgres, redis, process, worker or cluster; name: what may be shown of it."""
 
     sampler: str
     name: str
@@ -48,6 +48,7 @@ class Answer:
 def sources_of(settings: SamplerSettings) -> list[Source]:
     """Return what the settings name; a cluster's replicas are found anew with every round."""
     sources = [Source("process", url, partial(sample_process, Replica(url, url))) for url in settings.processes]
+    sources += [Source("worker", url, partial(sample_worker, url)) for url in settings.workers]
     if settings.postgres:  # a client is loaded where there is something to ask
         from collector.samplers import postgres
 

@@ -20,6 +20,13 @@ from collector.samplers.reading import Reading, SourceUnreachableError
 MOST_STATEMENTS = 5  # of each replica and server: replicas come and go, and every one is a set of series
 _TIMEOUT_SECONDS = 5.0
 _GAUGES = frozenset({"process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"})
+# What a service tells of its caches, and a job worker of its queues: taken with the labels they have.
+_TOLD = frozenset({"reference_app_invalidation_seconds_sum", "reference_app_invalidation_seconds_count"})
+_TOLD_BY_WORKERS = frozenset(
+    {"reference_app_jobs_done_total", "reference_app_jobs_retried_total", "reference_app_jobs_failed_total"}
+)
+_QUEUES = frozenset({"reference_app_jobs", "reference_app_outbox_rows", "reference_app_outbox_oldest_seconds"})
+_POOL = {"pool_size": "app_pool_size", "pool_available": "app_pool_available", "requests_waiting": "app_pool_waiting"}
 _CPU, _START = "process_cpu_seconds_total", "process_start_time_seconds"
 _STATEMENT = {"calls": ("calls_total", 1.0), "total_ms": ("seconds_total", 1e-3), "rows": ("rows_total", 1.0)}
 
@@ -64,17 +71,38 @@ def sample_process(replica: Replica) -> list[Reading]:
 
 def readings_of_metrics(text: str, instance: str) -> Iterator[Reading]:
     """Yield CPU and memory from an exposition. Raises ValueError for what is none."""
-    values = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name in (_CPU, _START) or sample.name in _GAUGES
-    }
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    values = {each.name: each.value for each in samples if each.name in (_CPU, _START) or each.name in _GAUGES}
     labels = {"instance": instance}
+    for sample in samples:
+        if sample.name in _TOLD:
+            yield Reading(sample.name, sample.value, {**sample.labels, **labels}, "counter")
     if _CPU in values:
         yield Reading(_CPU, values[_CPU], labels, "counter", started_at=values.get(_START))
     for name in sorted(_GAUGES & values.keys()):
         yield Reading(name, values[name], labels)
+
+
+def sample_worker(url: str) -> list[Reading]:
+    """Ask one job worker for its queues; its CPU is no part of a request's. Raises SourceUnreachableError."""
+    try:
+        text = httpx.get(url.rstrip("/") + "/metrics", timeout=_TIMEOUT_SECONDS).raise_for_status().text
+        return list(readings_of_worker(text, url))
+    except (httpx.HTTPError, ValueError) as error:
+        raise SourceUnreachableError(f"job worker at {url}: {error!r}") from error
+
+
+def readings_of_worker(text: str, instance: str) -> Iterator[Reading]:
+    """Yield depth and retries of the queues from an exposition. Raises ValueError for what is none.
+
+    The queues are everybody's: whichever worker tells of them tells the same, so they are not told by instance.
+    """
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in _QUEUES:
+                yield Reading(sample.name, sample.value, dict(sample.labels))
+            elif sample.name in _TOLD_BY_WORKERS:
+                yield Reading(sample.name, sample.value, {**sample.labels, "instance": instance}, "counter")
 
 
 def readings_of_databases(document: Any, instance: str) -> Iterator[Reading]:
@@ -85,6 +113,9 @@ def readings_of_databases(document: Any, instance: str) -> Iterator[Reading]:
         for key in ("lag_seconds", "lag_bytes"):
             if target[key] is not None:
                 yield Reading(f"app_database_{key}", float(target[key]), labels)
+        for key, name in _POOL.items():
+            if (value := (target.get("pool") or {}).get(key)) is not None:
+                yield Reading(name, float(value), labels)
     if document["missing_quarters"] is not None:
         yield Reading("app_partitions_missing", float(document["missing_quarters"]), {"instance": instance})
 

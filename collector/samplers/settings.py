@@ -18,12 +18,13 @@ class SamplerSettings:
     postgres: tuple[str, ...] = field(default=(), repr=False)
     redis: tuple[str, ...] = field(default=(), repr=False)
     processes: tuple[str, ...] = ()
+    workers: tuple[str, ...] = ()
     cluster: str | None = None
 
     @property
     def wanted(self) -> bool:
         """Whether there is anything to ask."""
-        return bool(self.postgres or self.redis or self.processes or self.cluster)
+        return bool(self.postgres or self.redis or self.processes or self.workers or self.cluster)
 
 
 def read_sampler_settings(environ: Mapping[str, str]) -> SamplerSettings:
@@ -42,6 +43,7 @@ def read_sampler_settings(environ: Mapping[str, str]) -> SamplerSettings:
         postgres=_urls(environ, "TIDEGAUGE_SAMPLE_POSTGRES_URLS", "postgresql", "postgres"),
         redis=_urls(environ, "TIDEGAUGE_SAMPLE_REDIS_URLS", "redis", "rediss", "unix"),
         processes=_urls(environ, "TIDEGAUGE_SAMPLE_PROCESS_URLS", "http", "https"),
+        workers=_urls(environ, "TIDEGAUGE_SAMPLE_WORKER_URLS", "http", "https"),
         cluster=cluster[0] if cluster else None,
     )
 

@@ -1,4 +1,4 @@
-"""Why is the floor what it is: replicas against demand, decisions with reasons, the plan, its proof."""
+"""Why is the floor what it is: replicas against demand, decisions with reasons, the plan, with us and without us."""
 
 from __future__ import annotations
 
@@ -7,41 +7,67 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, queries
-from dashboard.context import View, clock
-from dashboard.parts import draw_figure, draw_page, look_ahead, nothing, window_of
-from dashboard.scaling_tables import decision_table, plan_table, planned, planned_until, verdict_table
+from dashboard import charts, forecast_queries, queries
+from dashboard.confirm import confirmed
+from dashboard.context import View, clock, zone
+from dashboard.orders import LABELS, MODES, Verb, order, says
+from dashboard.parts import (
+    draw_figure,
+    draw_page,
+    draw_table,
+    heading,
+    look_ahead,
+    nothing,
+    say_marks,
+    window_of,
+)
+from dashboard.scaling_tables import (
+    decision_table,
+    decision_text,
+    outcome_table,
+    plan_table,
+    planned,
+    planned_until,
+    verdict_table,
+)
+from dashboard.services import FORECASTER, PartRefused, PartUnavailable, ask
+from dashboard.session import person
+from dashboard.timerange import step_for
 from dashboard.words import NONE, clock_time, rps
 from forecaster.store import StoredDecision
 
 TABLE_HEIGHT, ROWS_IN_SIGHT = 420, 8
+LONGEST_SIMULATED = timedelta(days=31)
+SIMULATED_POINTS = 500
 
 
 def draw(view: View) -> None:
-    """Draw floor and replicas over time, then why, the decisions, the plan and the backtest."""
+    """Draw floor and replicas over time, then why, the decisions, the plan and the proofs."""
     name = view.service.name
     if view.service.scaling is None:
         st.info(f"{name} is not scaled by Tidegauge: tidegauge.yaml has no scaling block for it.")
         return
-    states = queries.replica_states(name, view.since, view.now, view.step)
-    newest = next(iter(queries.decisions(name, view.since, view.now, limit=1)), None)
+    states = forecast_queries.replica_states(name, view.since, view.now, view.step)
+    newest = next(iter(forecast_queries.decisions(name, view.since, view.now, limit=1)), None)
     _draw_numbers(states, newest)
     if states.empty:
         nothing("state of the autoscaler")
     else:
         _draw_replicas(view, states, newest, view.service.scaling.lead)
     _draw_why(newest)
-    st.subheader("Decisions", anchor=False)
+    heading("Decisions")
     _draw_decisions(view)
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Plan", anchor=False)
+        heading("Plan for the next day")
         if newest is not None and newest.decision.plan:
-            st.table(plan_table(newest), hide_index=True, border="horizontal")
+            st.table(plan_table(newest, zone()), hide_index=True, border="horizontal")
         else:
             nothing("plan")
     with right:
-        st.subheader("Policy backtest", anchor=False)
+        heading("With us, without us")
+        _draw_outcome(view, states)
+        heading("Policy backtest")
         _draw_proof(view)
 
 
@@ -72,39 +98,57 @@ def _draw_numbers(states: pd.DataFrame, newest: StoredDecision | None) -> None:
 
 
 def _draw_replicas(view: View, states: pd.DataFrame, newest: StoredDecision | None, lead: timedelta) -> None:
-    forecast = queries.latest_forecast(view.service.name, view.now)
+    forecast = forecast_queries.latest_forecast(view.service.name, view.minute)
     step = max(view.step, forecast.step) if forecast is not None else view.step
     demand = queries.demand(view.service.name, view.since, view.until, step)
     end = planned_until(forecast, now=view.now, until=look_ahead(view), lead=lead)
     plan = planned(newest, now=view.now, until=end) if newest is not None else pd.DataFrame()
     needed = charts.needed_replicas(states, demand, step=step)
-    draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view)), key="scale")
+    marks = queries.marks(view)
+    draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view), marks=marks), key="scale")
+    st.caption(f"Replicas; demand over what one of them carries is what was needed.{say_marks(marks)}")
 
 
 def _draw_why(newest: StoredDecision | None) -> None:
-    if newest is None:
-        return
-    decision = newest.decision
-    lines = "\n".join(f"- {reason}" for reason in decision.reasons)
-    rested = f"the forecast of {clock_time(newest.forecast_origin)}" if newest.forecast_origin else "no forecast"
-    head = f"**Why the floor is {decision.floor_after}** (decided {clock_time(decision.at)}, on {rested})"
-    st.markdown(f"{head}\n{lines}")
+    if newest is not None:
+        st.markdown(decision_text(newest, zone(), head=f"Why the floor is {newest.decision.floor_after}"))
 
 
 def _draw_decisions(view: View) -> None:
     changes_only = st.toggle("Changes only", value=True, key="changes")
-    found = queries.decisions(view.service.name, view.since, view.now, changes_only=changes_only)
+    found = forecast_queries.decisions(view.service.name, view.since, view.now, changes_only=changes_only)
     if not found:
         nothing("change of the floor" if changes_only else "decision")
         return
     with st.container(height=TABLE_HEIGHT if len(found) > ROWS_IN_SIGHT else "content", border=False):
-        st.table(decision_table(found), hide_index=True, border="horizontal")
-    if len(found) == queries.MOST_DECISIONS:
-        st.caption(f"The newest {queries.MOST_DECISIONS} of this time range.")
+        st.table(decision_table(found, zone()), hide_index=True, border="horizontal")
+    if len(found) == forecast_queries.MOST_DECISIONS:
+        st.caption(f"The newest {forecast_queries.MOST_DECISIONS} of this time range.")
+
+
+def _draw_outcome(view: View, states: pd.DataFrame) -> None:
+    scaling, last = view.service.scaling, states.iloc[-1] if len(states) else None
+    if scaling is None or last is None or pd.isna(last["capacity_rps"]) or view.until - view.since > LONGEST_SIMULATED:
+        st.info("Nothing to compare: it takes replicas, a capacity, and a range of a month at most.")
+        return
+    step = max(view.step, step_for(view.until - view.since, SIMULATED_POINTS))
+    capacity = float(last["capacity_rps"])
+    alone = forecast_queries.without_us(view.service.name, scaling, capacity, view.since, view.until, step)
+    demand = queries.demand(view.service.name, view.since, view.until, step)
+    table = outcome_table(
+        charts.needed_replicas(states, demand, step=step), states, alone, step=step, cost=view.service.cost
+    )
+    if table.empty:
+        nothing("demand to compare")
+        return
+    draw_table(table, key="outcome")
+    st.caption(
+        "With us: as it was. Without us: the same demand, simulated with the autoscaler alone on the operator's floor."
+    )
 
 
 def _draw_proof(view: View) -> None:
-    verdict = queries.latest_backtest(view.service.name)
+    verdict = forecast_queries.latest_backtest(view.service.name)
     if verdict is None:
         st.info("Never judged: `tidegauge backtest policy` does it. Mode act is refused until it has passed.")
         return
@@ -112,11 +156,61 @@ def _draw_proof(view: View) -> None:
     say(f"{'Passed' if verdict.passed else 'Not passed'}: {verdict.report.get('reason', 'no reason stored')}")
     table = verdict_table(verdict.report, view.service.cost)
     if len(table):
-        st.dataframe(table, hide_index=True, width="stretch", key="verdict")
+        draw_table(table, key="verdict")
     st.caption(
-        f"Judged {clock_time(verdict.run_at)} on the demand of {clock_time(verdict.window_from)} to"
+        f"Judged {clock_time(verdict.run_at, zone())} on the demand of {clock_time(verdict.window_from)} to"
         f" {clock_time(verdict.window_to)}, by the decisions that run live."
     )
 
 
-draw_page("Scaling", draw)
+def act(view: View) -> None:
+    """Draw what explains one decision, and the buttons of operators: mode, pause, resume, release."""
+    if view.service.scaling is None:
+        return
+    _draw_one(view)
+    heading("Change how it scales")
+    _say_paused(view.service.name)
+    chosen, *columns = st.columns([2, 1, 1, 1, 1, 1], vertical_alignment="bottom")
+    mode = chosen.segmented_control("Mode", MODES, default=view.service.scaling.mode, key="mode") or "observe"
+    for column, (verb, label) in zip(columns, LABELS.items(), strict=True):
+        with column:
+            _draw_order(view.service.name, verb, label, mode)
+    st.caption("Each is sent to the forecaster, which decides, and keeps who asked for it and why.")
+
+
+def _draw_order(service: str, verb: Verb, label: str, mode: str) -> None:
+    def run(why: str) -> str:
+        path, body = order(verb, service, who=person().name, why=why, mode=mode)
+        ask(FORECASTER, "POST", path, body)
+        return f"{label}: done for {service}. Why: {why}"
+
+    confirmed(label, key=f"act-{verb}", says=f"{service}: {says(verb, mode)}", run=run)
+
+
+def _say_paused(service: str) -> None:
+    try:
+        paused = ask(FORECASTER, "GET", "/v1/orders").get("paused", {}).get(service)
+    except (PartUnavailable, PartRefused):
+        st.caption("The forecaster does not say whether scaling is paused.")
+        return
+    st.markdown(f":orange[◆] **Paused**: {paused}" if paused else "● Not paused.")
+
+
+def _draw_one(view: View) -> None:
+    found = forecast_queries.decisions(view.service.name, view.since, view.now, changes_only=True)
+    if not found:
+        return
+    heading("Why did it scale at …")
+    stored = st.selectbox(
+        "A change of the floor", found, key="explained", label_visibility="collapsed",
+        format_func=lambda one: (
+            f"{clock_time(one.decision.at, zone())}: {one.decision.floor_before} → {one.decision.floor_after}"
+        ),
+    )  # fmt: skip
+    if stored is not None:
+        st.markdown(
+            decision_text(stored, zone(), head=f"{stored.decision.floor_before} → {stored.decision.floor_after}")
+        )
+
+
+draw_page("Scaling", draw, act=act)

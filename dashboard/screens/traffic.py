@@ -1,4 +1,4 @@
-"""Rate, errors and duration, by route, region, version or cache level."""
+"""Rate, errors and duration, by route, region, version or cache level; how durations are spread; what happened when."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import streamlit as st
 
 from collector.record.store import RedDimension
-from dashboard import charts, queries
+from dashboard import charts_traffic, queries
 from dashboard.context import View
-from dashboard.parts import draw_figure, draw_page, nothing, window_of
+from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.timerange import floored, step_for
 from dashboard.traffic_tables import totals_table
 from dashboard.words import window
 
@@ -22,7 +23,7 @@ DIMENSIONS: dict[RedDimension, str] = {
 
 
 def draw(view: View) -> None:
-    """Draw rate and p95 by the chosen dimension, and a table over the whole range."""
+    """Draw rate, errors and durations by the chosen dimension, the spread of durations, and the whole range's table."""
     by: RedDimension = (
         st.segmented_control(
             "By", list(DIMENSIONS), format_func=DIMENSIONS.__getitem__, default="route", key="by",
@@ -30,24 +31,50 @@ def draw(view: View) -> None:
         )
         or "route"
     )  # fmt: skip
-    red = queries.red(view.service.name, view.since, view.until, view.step, by)
+    red = queries.red(view.service.name, view.since, view.until, view.step, by, view.region)
     if red.empty:
         nothing("recorded request")
         return
     red = red.assign(**{by: red[by].replace("", "(none)")})
     label = DIMENSIONS[by].lower()
+    marks = queries.marks(view)
+    drawn: dict[str, Any] = {"by": by, "step": view.step, "window": window_of(view), "marks": marks}
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Rate", anchor=False)
-        draw_figure(charts.rate_chart(red, by=by, step=view.step, window=window_of(view)), key="rate")
+        heading("Rate")
+        draw_figure(charts_traffic.rate_chart(red, **drawn), key="rate")
+        heading("Errors")
+        draw_figure(charts_traffic.error_chart(red, **drawn), key="errors")
     with right:
-        st.subheader("Response time, p95", anchor=False)
-        draw_figure(charts.p95_chart(red, by=by, step=view.step, window=window_of(view)), key="p95")
-    st.caption(f"By {label}, per {window(view.step)}; beyond the busiest {charts.MOST_SERIES - 1} together as other.")
-    st.subheader("The whole range", anchor=False)
-    totals = queries.red_totals(view.service.name, view.since, view.until, by)
-    table = totals_table(totals, by, DIMENSIONS[by])
-    st.dataframe(table, hide_index=True, width="stretch", column_config=_columns(), key="totals")
+        heading("Response time, p95")
+        draw_figure(charts_traffic.p95_chart(red, **drawn), key="p95")
+        heading("Percentiles of all requests")
+        whole = queries.red(view.service.name, view.since, view.until, view.step, None, view.region)
+        figure = charts_traffic.latency_chart(whole, step=view.step, window=window_of(view), marks=marks)
+        draw_figure(figure, key="percentiles")
+    st.caption(
+        f"By {label}, per {window(view.step)}; beyond the busiest {charts_traffic.MOST_SERIES - 1} together as other."
+        f"{say_marks(marks)}"
+    )
+    _draw_heat(view)
+    heading("The whole range")
+    totals = queries.red_totals(view.service.name, view.since, view.until, by, view.region)
+    draw_table(totals_table(totals, by, DIMENSIONS[by]), key="totals", column_config=_columns())
+
+
+def _draw_heat(view: View) -> None:
+    heading("How long requests take")
+    step = max(view.step, step_for(view.until - view.since, charts_traffic.HEAT_COLUMNS))
+    since = floored(view.since, step)
+    bands = queries.latency_bands(view.service.name, since, view.until, step, view.region)
+    if bands.empty:
+        nothing("recorded request")
+        return
+    draw_figure(charts_traffic.heat_chart(bands, step=step, window=window_of(view)), key="heat")
+    st.caption(
+        f"Requests per {window(step)} and band of durations, from the record's histograms; bands are half a doubling,"
+        " their edges the histograms' own."
+    )
 
 
 def _columns() -> dict[str, Any]:

@@ -7,20 +7,33 @@ pages show is what they will show.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+import uvicorn
+from fastapi import FastAPI
 
-from collector.catalog import Scaling, Service
-from collector.clickhouse import Client, migrate
+import dashboard
+from collector.alerts.actions_api import add_alert_actions
+from collector.alerts.bodies import Message
+from collector.alerts.outbox import Answer, Outbox
+from collector.catalog import Scaling, Service, read_catalog
+from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.record import store as record
 from forecaster import store
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.plan import decide
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 from forecaster.store import ReplicaState, StoredBacktest, StoredDecision
+from tests.integration.dashboard_more import write_whole
+from tests.integration.store_fixtures import free_port, running_store
+from tidegauge.clock import Clock
 
 STEP = timedelta(minutes=5)
 MINUTE = timedelta(minutes=1)
@@ -52,6 +65,7 @@ def fill(client: Client, service: Service, *, now: datetime) -> None:
     _write_history(client, service.name, start=start, random=random, now=now)
     _write_requests(client, service.name, start=start, end=now + 3 * MINUTE, now=now, random=random)
     _write_scaling(client, service, start=start, now=now, random=random)
+    write_whole(client, service, start=start, now=now)
 
 
 def rate(at: datetime, *, now: datetime) -> float:
@@ -186,3 +200,52 @@ def _scaled(
 def present() -> datetime:
     """The real present, to the minute: the tables forget what is old."""
     return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+ROOT = Path(dashboard.__file__).parents[1]
+FILLED, EMPTY = "filled", "empty"
+
+
+@pytest.fixture(scope="session")
+def dashboard_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a store with the databases FILLED (nine hours of a running service) and EMPTY (tables alone)."""
+    with running_store(tmp_path_factory.mktemp("dashboard-store")) as url:
+        for name in (FILLED, EMPTY):
+            client = connect(ClickHouseSettings(url=url, database=name))
+            create_tables(client)
+            if name == FILLED:
+                fill(client, read_catalog(ROOT / "tidegauge.yaml").service("reference-app"), now=present())
+            client.close()
+        yield url
+
+
+@dataclass(frozen=True, slots=True)
+class AlertActions:
+    """The collector's API for what people do about alerts, on the database FILLED, with two messages sent before."""
+
+    url: str
+    outbox: Outbox
+
+
+@pytest.fixture(scope="session")
+def alert_actions(dashboard_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertActions]:
+    """That API on a port of its own, the rest of the collector left away."""
+    outbox = Outbox(tmp_path_factory.mktemp("outbox") / "outbox.sqlite3")
+    now = datetime.now(UTC).timestamp()
+    outbox.put([Message("msg-told", "on-call", "told", b"{}"), Message("msg-lost", "chat", "lost", b"{}")], now=now)
+    for receiver, answer in (("on-call", Answer(200, "")), ("chat", Answer(503, "Service Unavailable"))):
+        for waiting in outbox.due(receiver, now=now):
+            outbox.record(waiting, answer, now=now)
+    client = connect(ClickHouseSettings(url=dashboard_store, database=FILLED))
+    app = FastAPI()
+    add_alert_actions(app, open_client=lambda: client, clock=Clock(), outbox=outbox)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        threading.Event().wait(0.01)
+    yield AlertActions(f"http://127.0.0.1:{port}", outbox)
+    server.should_exit = True
+    thread.join(20)
+    client.close()

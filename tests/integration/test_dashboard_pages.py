@@ -1,24 +1,35 @@
 """Every page, drawn by Streamlit's own test runner: on a filled record, an empty one, one without tables, and none."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from collector.catalog import read_catalog
-from collector.clickhouse import ClickHouseSettings, connect
-from tests.integration.dashboard_fixtures import create_tables, fill, present
-from tests.integration.store_fixtures import free_port, shared_store_url
+from dashboard.access import Person
+from tests.integration.dashboard_fixtures import EMPTY, FILLED, ROOT, AlertActions, present
+from tests.integration.store_fixtures import free_port
 
-__all__ = ["shared_store_url"]
 pytestmark = pytest.mark.server
-ROOT = Path(dashboard.__file__).parents[1]
 APP = Path(dashboard.__file__).parent / "app.py"
-PAGES = ("overview", "slo", "traffic", "scaling")
-FIGURES = {"overview": 3, "slo": 1, "traffic": 2, "scaling": 1}
+PAGES = ("overview", "slo", "traffic", "forecast", "scaling", "capacity", "load_tests", "data_tier", "alerts")
+FIGURES = {
+    "overview": 3, "slo": 3, "traffic": 5, "forecast": 4, "scaling": 1, "capacity": 3, "load_tests": 3, "data_tier": 6,
+    "alerts": 0,
+}  # fmt: skip
+AWAY = {"load_tests": "nothing can be started or stopped", "alerts": "The collector does not tell what it sent"}
+# What each page says of an empty record, beyond that nothing was recorded.
+EMPTY_SAYS = {
+    "overview": "No demand in this time range", "slo": "the classic rule has nothing to judge",
+    "traffic": "No recorded request", "forecast": "No forecast in this time range",
+    "scaling": "No state of the autoscaler", "capacity": "No capacity of reference-app has been measured",
+    "load_tests": "No load test of reference-app has been run yet", "data_tier": "No sampler told anything",
+    "alerts": "No alert fired in this time range",
+}  # fmt: skip
 UNSCALED = """\
 version: 1
 services:
@@ -32,6 +43,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("TIDEGAUGE_CLOCK", "TIDEGAUGE_CLICKHOUSE_USER", "TIDEGAUGE_CLICKHOUSE_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TIDEGAUGE_CONFIG", str(ROOT / "tidegauge.yaml"))
+    config.set_option("server.address", "127.0.0.1")  # no server runs here: it stands for `tidegauge up`
     st.cache_resource.clear()
     st.cache_data.clear()
     yield
@@ -39,19 +51,13 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     st.cache_data.clear()
 
 
-@pytest.fixture(scope="module")
-def filled(shared_store_url: str) -> str:
-    client = connect(ClickHouseSettings(url=shared_store_url, database="filled"))
-    create_tables(client)
-    fill(client, read_catalog(ROOT / "tidegauge.yaml").service("reference-app"), now=present())
-    client.close()
-    return "filled"
-
-
 @pytest.fixture
-def source(shared_store_url: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_URL", shared_store_url)
+def source(dashboard_store: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_URL", dashboard_store)
+    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", FILLED)
     monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_USER", "tidegauge_reader")  # as `tidegauge up` has it: it may only read
+    for part in ("COLLECTOR", "FORECASTER", "LOADGEN"):
+        monkeypatch.setenv(f"TIDEGAUGE_{part}_URL", f"http://127.0.0.1:{free_port()}")  # away
     return monkeypatch
 
 
@@ -64,7 +70,7 @@ def drawn(page: str, **query: str) -> AppTest:
     if page != "overview":
         app.switch_page(f"screens/{page}.py").run()
     assert not app.exception, [(each.message, each.stack_trace) for each in app.exception]
-    assert not app.error
+    assert not app.error, [each.value for each in app.error]
     return app
 
 
@@ -77,53 +83,43 @@ def said(app: AppTest) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_draws_its_figures_from_a_filled_record(page: str, filled: str, source: pytest.MonkeyPatch) -> None:
-    source.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", filled)
-
+def test_a_page_draws_its_figures_from_a_filled_record(page: str, source: pytest.MonkeyPatch) -> None:
     app = drawn(page)
 
     assert figures(app) == FIGURES[page]
-    assert not app.warning
+    assert [each.value for each in app.warning] == [] if page not in AWAY else AWAY[page] in app.warning[0].value
     assert not app.info
 
 
 @pytest.mark.parametrize("span", ["1 h", "24 h", "30 d"])
-def test_the_overview_draws_every_time_range(span: str, filled: str, source: pytest.MonkeyPatch) -> None:
-    source.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", filled)
-
+def test_the_overview_draws_every_time_range(span: str, source: pytest.MonkeyPatch) -> None:
     app = drawn("overview", span=span)
 
-    assert app.sidebar.selectbox[1].value == span
+    assert app.selectbox(key="choice-span").value == span
     assert figures(app) == 3
 
 
-def test_what_was_chosen_stays_chosen_on_the_next_page(filled: str, source: pytest.MonkeyPatch) -> None:
-    source.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", filled)
+def test_what_was_chosen_stays_chosen_on_the_next_page(source: pytest.MonkeyPatch) -> None:
     app = drawn("overview")
 
-    app.sidebar.selectbox[1].select("3 h").run()
+    app.selectbox(key="choice-span").select("3 h").run()
     app.switch_page("screens/traffic.py").run()
 
-    assert app.sidebar.selectbox[1].value == "3 h"
+    assert app.selectbox(key="choice-span").value == "3 h"
     assert app.query_params["span"] in ("3 h", ["3 h"])
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_says_that_there_is_nothing_instead_of_drawing_it(
-    page: str,
-    shared_store_url: str,
-    source: pytest.MonkeyPatch,
-) -> None:
-    source.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", "empty")
-    client = connect(ClickHouseSettings(url=shared_store_url, database="empty"))
-    create_tables(client)
-    client.close()
+def test_a_page_says_that_there_is_nothing_instead_of_drawing_it(page: str, source: pytest.MonkeyPatch) -> None:
+    source.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", EMPTY)
 
     app = drawn(page)
 
     assert figures(app) == 0
-    assert "No request of reference-app is recorded yet" in said(app)
-    assert not any(metric.value in ("0", "0.00", "0.00 %") for metric in app.metric)
+    assert EMPTY_SAYS[page] in said(app)
+    assert page in ("load_tests", "alerts") or "No request of reference-app is recorded yet" in said(app)
+    if page != "alerts":  # that nothing fires is known: its zeros are counts
+        assert not any(metric.value in ("0", "0.00", "0.00 %") for metric in app.metric)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -148,17 +144,20 @@ def test_a_page_says_that_the_record_does_not_answer(page: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_service_without_slos_or_scaling_is_said_to_have_none(
-    page: str, filled: str, source: pytest.MonkeyPatch, tmp_path: Path
+    page: str, source: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    source.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", filled)
     config = tmp_path / "tidegauge.yaml"
     config.write_text(UNSCALED)
     source.setenv("TIDEGAUGE_CONFIG", str(config))
 
     told = said(drawn(page))
 
-    expected = {"overview": "shop is not scaled", "scaling": "shop is not scaled", "slo": "it has no SLOs"}
-    assert expected.get(page, "No recorded request") in told
+    expected = {
+        "overview": "shop is not scaled", "scaling": "shop is not scaled", "slo": "it has no SLOs",
+        "capacity": "shop is not scaled", "forecast": "No forecast", "load_tests": "No load test of shop",
+        "data_tier": "No sampler told anything", "alerts": "No alert fired", "traffic": "No recorded request",
+    }  # fmt: skip
+    assert expected[page] in told
 
 
 def test_a_catalog_that_cannot_be_read_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,3 +166,126 @@ def test_a_catalog_that_cannot_be_read_is_said_with_its_reason(monkeypatch: pyte
 
     assert not app.exception
     assert "absent.yaml" in app.error[0].value
+
+
+def test_an_absolute_range_is_looked_at_as_it_was_and_stays_in_the_url(source: pytest.MonkeyPatch) -> None:
+    until = present() - timedelta(hours=2)
+    since = until - timedelta(hours=1)
+
+    app = drawn("scaling", **{"from": f"{since:%Y-%m-%dT%H:%MZ}", "to": f"{until:%Y-%m-%dT%H:%MZ}"})
+
+    assert "as it was then" in said(app)
+    assert app.query_params["from"] in (f"{since:%Y-%m-%dT%H:%MZ}", [f"{since:%Y-%m-%dT%H:%MZ}"])
+    assert "span" not in app.query_params
+    assert figures(app) == 1
+
+
+def test_a_range_that_cannot_be_is_said_and_the_usual_one_is_shown(source: pytest.MonkeyPatch) -> None:
+    app = drawn("overview", span="12 parsecs")
+
+    assert "12 parsecs" in app.sidebar.warning[0].value
+    assert app.selectbox(key="choice-span").value == "9 h"
+
+
+def test_a_region_narrows_what_is_shown_and_stays_in_the_url(source: pytest.MonkeyPatch) -> None:
+    whole = drawn("traffic")
+    one = drawn("traffic", region="eu-west")
+
+    assert whole.selectbox(key="choice-region").options == ["All regions", "eu-west", "us-east", "us-west"]
+    assert one.query_params["region"] in ("eu-west", ["eu-west"])
+    sums = [int(app.dataframe[0].value["requests"].sum()) for app in (whole, one)]
+    assert 0.2 * sums[0] < sums[1] < 0.4 * sums[0]  # the fixture sends 30 % of it there
+
+
+def test_a_viewer_may_press_nothing(source: pytest.MonkeyPatch, alert_actions: AlertActions) -> None:
+    source.setenv("TIDEGAUGE_COLLECTOR_URL", alert_actions.url)
+    app = drawn("alerts")
+    assert not app.button(key="silence").disabled
+
+    source.setattr("dashboard.session.local_person", lambda: Person("ana", "viewer"))
+    st.cache_data.clear()
+    app = drawn("alerts")
+    assert all(button.disabled for button in app.button)
+    app = drawn("scaling")
+    assert {button.key for button in app.button} >= {"act-mode", "act-pause", "act-resume", "act-release"}
+    assert all(button.disabled for button in app.button)
+
+
+def test_a_silence_is_confirmed_made_and_shown(source: pytest.MonkeyPatch, alert_actions: AlertActions) -> None:
+    source.setenv("TIDEGAUGE_COLLECTOR_URL", alert_actions.url)
+    app = drawn("alerts")
+    app.text_input(key="silence-name").input("search-*")
+    app.button(key="silence").click().run()
+    app.button(key="silence-yes").click().run()
+    assert "Say why first" in said(app)
+
+    app.button(key="silence").click().run()
+    app.text_input(key="silence-why").input("index is rebuilt")
+    app.button(key="silence-yes").click().run()
+
+    assert "search-* of reference-app is silenced for 30 min." in [each.value for each in app.success]
+    made = next(table.value for table in app.dataframe if "ends in" in table.value)
+    assert "index is rebuilt" in list(made["why"])
+
+
+def test_a_message_is_sent_again_from_the_log(source: pytest.MonkeyPatch, alert_actions: AlertActions) -> None:
+    source.setenv("TIDEGAUGE_COLLECTOR_URL", alert_actions.url)
+    app = drawn("alerts")
+    log = next(table.value for table in app.dataframe if "receiver" in table.value)
+    assert dict(zip(log["message"], log["state"], strict=True)) == {
+        "msg-lost": "◆ waiting", "msg-told": "● delivered",
+    }  # fmt: skip
+
+    app.selectbox(key="replay-which").select_index(1)
+    app.button(key="replay").click().run()
+    app.button(key="replay-yes").click().run()
+
+    (again,) = [each for each in alert_actions.outbox.deliveries() if each.message_id == "msg-told"]
+    assert (again.state, again.attempts) == ("waiting", 0)
+
+
+def test_what_a_part_that_is_away_was_asked_for_is_not_done_and_told(source: pytest.MonkeyPatch) -> None:
+    app = drawn("scaling")
+    app.button(key="act-pause").click().run()
+    app.text_input(key="act-pause-why").input("black friday")
+    app.button(key="act-pause-yes").click().run()
+
+    assert "Nothing was changed, for it does not answer" in app.error[0].value
+
+
+def test_what_if_asks_for_more_replicas_when_there_is_more_traffic(source: pytest.MonkeyPatch) -> None:
+    app = drawn("capacity")
+    app.slider(key="more").set_value(100).run()
+
+    table = next(table.value for table in app.dataframe if "replicas" in table.value and "" in table.value)
+    as_it_is, what_if = (int(count) for count in table["replicas"])
+    assert as_it_is * 2 - 1 <= what_if <= as_it_is * 2  # each is rounded up to whole replicas
+
+
+def test_nothing_is_drawn_for_who_did_not_come_through_the_proxy(source: pytest.MonkeyPatch) -> None:
+    source.setenv("TIDEGAUGE_DASHBOARD_ACCESS", "proxy")
+    source.setenv("TIDEGAUGE_DASHBOARD_PROXY_SECRET", "a-secret-of-the-proxy")
+
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert "expected a connection through the proxy" in app.error[0].value
+    assert not app.title
+    assert not app.metric
+
+
+def test_whoever_is_not_signed_in_sees_a_button_to_sign_in_and_no_page(source: pytest.MonkeyPatch) -> None:
+    source.setenv("TIDEGAUGE_DASHBOARD_ACCESS", "oidc")
+
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert [button.label for button in app.button] == ["Sign in"]
+    assert not app.metric
+
+
+def test_off_loopback_nothing_is_drawn_as_long_as_nobody_is_asked(source: pytest.MonkeyPatch) -> None:
+    config.set_option("server.address", "0.0.0.0")
+
+    app = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert "expected TIDEGAUGE_DASHBOARD_ACCESS=oidc or proxy" in app.error[0].value
+    assert not app.metric

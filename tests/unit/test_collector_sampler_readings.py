@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from collector.samplers.process import readings_of_databases, readings_of_metrics, readings_of_queries
+from collector.samplers.process import (
+    readings_of_databases,
+    readings_of_metrics,
+    readings_of_queries,
+    readings_of_worker,
+)
 from collector.samplers.redis import readings_of
 from collector.samplers.settings import read_sampler_settings
 
@@ -20,6 +25,35 @@ def test_a_replica_tells_only_what_it_knows() -> None:
         "app_database_lag_bytes": 7,
         "app_partitions_missing": 1,
     }
+
+
+def test_a_replica_tells_how_long_its_cache_took_to_forget_and_how_full_its_pools_are() -> None:
+    name = "reference_app_invalidation_seconds"
+    text = f'{name}_sum{{tier="l1"}} 0.5\n{name}_count{{tier="l1"}} 10\n'
+    found = [(each.name, each.value, each.labels, each.kind) for each in readings_of_metrics(text, "a")]
+    labels = {"tier": "l1", "instance": "a"}
+    assert found == [
+        (f"{name}_sum", 0.5, labels, "counter"),
+        (f"{name}_count", 10, labels, "counter"),
+    ]
+    pool = {"pool_size": 8, "pool_available": 3, "requests_waiting": 2, "usage_ms": 9}
+    known = {"target": "primary", "in_use": True, "lag_seconds": None, "lag_bytes": None, "pool": pool}
+    told = {
+        each.name: each.value for each in readings_of_databases({"targets": [known], "missing_quarters": None}, "a")
+    }
+    assert told == {"app_database_in_use": 1, "app_pool_size": 8, "app_pool_available": 3, "app_pool_waiting": 2}
+
+
+def test_a_worker_tells_its_queues_and_nothing_of_its_cpu() -> None:
+    text = (
+        'reference_app_jobs{queue="mail",state="waiting"} 4\nreference_app_jobs_retried_total{queue="mail"} 2\n'
+        "process_cpu_seconds_total 3.5\n"
+    )
+    found = [(each.name, each.value, each.labels, each.kind) for each in readings_of_worker(text, "w")]
+    assert found == [
+        ("reference_app_jobs", 4, {"queue": "mail", "state": "waiting"}, "gauge"),
+        ("reference_app_jobs_retried_total", 2, {"queue": "mail", "instance": "w"}, "counter"),
+    ]
 
 
 def test_statements_come_from_the_driver_alone_and_in_seconds() -> None:

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from collector.catalog import Service
-from dashboard import charts
-from dashboard.context import step_for, view_at
+from dashboard import charts, charts_slo, charts_traffic
+from dashboard.context import view_at
 from dashboard.figure import Figure, Window, with_gaps
+from dashboard.timerange import TimeRange, step_for
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -150,7 +151,7 @@ def test_the_replica_figure_is_empty_where_nobody_looked():
 def test_latencies_are_drawn_in_milliseconds():
     red = pd.DataFrame({"ds": times(0), "p50_seconds": 0.1, "p95_seconds": 0.2, "p99_seconds": 0.4})
 
-    figure = charts.latency_chart(red, step=MINUTE, window=WINDOW)
+    figure = charts_traffic.latency_chart(red, step=MINUTE, window=WINDOW)
 
     assert drawn(figure, "latency")["ms"].tolist() == pytest.approx([100, 200, 400])
 
@@ -163,7 +164,7 @@ def by_route(**requests: int) -> pd.DataFrame:
 
 
 def test_rates_are_stacked_with_the_busiest_at_the_bottom():
-    bars = drawn(charts.rate_chart(by_route(a=60, b=120), by="route", step=MINUTE, window=WINDOW), "rate")
+    bars = drawn(charts_traffic.rate_chart(by_route(a=60, b=120), by="route", step=MINUTE, window=WINDOW), "rate")
 
     # 120 requests in a minute are 2/s: b from 0 to 2, a from 2 to 3.
     assert bars[["what", "bottom", "top"]].to_numpy().tolist() == [["b", 0.0, 2.0], ["a", 2.0, 3.0]]
@@ -172,7 +173,7 @@ def test_rates_are_stacked_with_the_busiest_at_the_bottom():
 def test_more_values_than_colours_are_drawn_together_as_other():
     red = by_route(**{f"r{number}": 100 - number for number in range(10)})
 
-    bars = drawn(charts.rate_chart(red, by="route", step=MINUTE, window=WINDOW), "rate")
+    bars = drawn(charts_traffic.rate_chart(red, by="route", step=MINUTE, window=WINDOW), "rate")
 
     assert bars["what"].tolist() == ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "other"]
     assert bars["rps"].iloc[-1] == pytest.approx((93 + 92 + 91) / 60)
@@ -181,7 +182,7 @@ def test_more_values_than_colours_are_drawn_together_as_other():
 def test_the_sli_is_drawn_in_percent_with_its_target_and_a_gap_where_nobody_asked():
     series = pd.DataFrame({"ds": times(0, 2), "valid": [10, 20], "good": [9, 20], "sli": [0.9, 1.0]})
 
-    figure = charts.sli_chart(series, target=0.95, step=MINUTE, window=WINDOW)
+    figure = charts_slo.sli_chart(series, target=0.95, step=MINUTE, window=WINDOW)
 
     rows = drawn(figure, "sli")
     assert rows["percent"].isna().tolist() == [False, True, False]
@@ -213,8 +214,8 @@ def test_a_view_ends_with_a_step_that_is_whole_in_the_record():
     now = T0 + timedelta(hours=12, minutes=5, seconds=2)
 
     # Settled is what is 3 s old: 12:04:59 in real time, and 3 min old, 12:02:02, on a clock 60 times as fast.
-    real = view_at(service, timedelta(hours=9), now=now, speed=1)
-    demo = view_at(service, timedelta(hours=1), now=now, speed=60)
+    real = view_at(service, TimeRange("9 h"), now=now, speed=1)
+    demo = view_at(service, TimeRange("1 h"), now=now, speed=60)
 
     assert (real.since, real.until, real.minute) == (
         T0 + timedelta(hours=3),

@@ -189,7 +189,6 @@ def test_the_time_is_told_in_utc_and_at_the_viewers_and_how_fast_it_goes():
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
     assert time_line(noon, zone="Europe/Berlin", speed=60) == (
-        "01 Jan 2026, 12:00:00 UTC · 13:00:00 your time (Europe/Berlin)"
-        " · demo clock, 60 times as fast as real time · all times below in UTC"
+        "01 Jan 2026, 12:00:00 UTC · 13:00:00 your time (Europe/Berlin) · demo clock, 60 times as fast as real time"
     )
-    assert time_line(noon, zone=None, speed=1) == "01 Jan 2026, 12:00:00 UTC · all times below in UTC"
+    assert time_line(noon, zone=None, speed=1) == "01 Jan 2026, 12:00:00 UTC"

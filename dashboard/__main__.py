@@ -1,0 +1,69 @@
+"""`python -m dashboard`: the dashboard, refused off loopback as long as nobody would be asked who they are.
+
+TIDEGAUGE_BIND_ADDRESS and TIDEGAUGE_DASHBOARD_PORT say where; what follows on the command line goes to Streamlit.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dashboard.access import AccessSettingsError, read_access
+
+APP = Path(__file__).parent / "app.py"
+_OF_OIDC = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
+
+
+def arguments(environ: Mapping[str, str], more: Sequence[str]) -> list[str]:
+    """Return Streamlit's command line. Raises AccessSettingsError: it must not be served like this."""
+    host = environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1"
+    port = environ.get("TIDEGAUGE_DASHBOARD_PORT") or "8501"
+    if not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise AccessSettingsError(f"TIDEGAUGE_DASHBOARD_PORT: expected a port from 1 to 65535, got {port!r}")
+    if read_access(environ, host=host).way == "oidc":
+        check_oidc(secrets_files(environ))
+    options = ["--server.headless", "true", "--server.address", host, "--server.port", port]
+    options += ["--server.fileWatcherType", "none"]
+    return [sys.executable, "-m", "streamlit", "run", str(APP), *options, *more]
+
+
+def secrets_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return where Streamlit looks for its secrets."""
+    if named := environ.get("STREAMLIT_SECRETS_FILES"):
+        return [Path(part) for part in named.split(",") if part]
+    return [folder / ".streamlit" / "secrets.toml" for folder in (Path.home(), Path.cwd(), APP.parent)]
+
+
+def check_oidc(files: Sequence[Path]) -> None:
+    """See that the login can work. Raises AccessSettingsError naming the file and the key, never a value."""
+    for file in files:
+        if not file.is_file():
+            continue
+        try:
+            auth = tomllib.loads(file.read_text(encoding="utf-8")).get("auth", {})
+        except (OSError, ValueError) as error:
+            raise AccessSettingsError(f"{file}: expected readable TOML, got {type(error).__name__}") from error
+        missing = [name for name in _OF_OIDC if not auth.get(name)]
+        if not missing:
+            return
+        raise AccessSettingsError(f"{file}: expected [auth] with {', '.join(_OF_OIDC)}; missing: {', '.join(missing)}")
+    raise AccessSettingsError(
+        f"TIDEGAUGE_DASHBOARD_ACCESS=oidc: expected [auth] in one of {', '.join(str(file) for file in files)}, got none"
+    )
+
+
+def main() -> None:
+    """Become Streamlit, or say on stderr why not (exit 2)."""
+    try:
+        argv = arguments(os.environ, sys.argv[1:])
+    except AccessSettingsError as error:
+        sys.stderr.write(f"dashboard: {error}\n")
+        sys.exit(2)
+    os.execv(argv[0], argv)  # noqa: S606 - our own interpreter, no shell
+
+
+if __name__ == "__main__":
+    main()
