@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from forecaster.forecast.types import DemandSeries
 from forecaster.outlook.daily import Days
@@ -86,6 +85,8 @@ class Hours:
 
 def growth_of(days: Days) -> Growth | None:
     """Return the growth of the last twelve whole weeks at most; None with fewer than four that are known."""
+    from scipy import stats  # slow to load, and a forecaster makes few reports
+
     weeks = [_week_mean(days.mean, back) for back in range(min(GROWTH_WEEKS, len(days.mean) // 7))][::-1]
     known = [(index, math.log(value)) for index, value in enumerate(weeks) if value is not None and value > 0]
     if len(known) < LEAST_WEEKS:
