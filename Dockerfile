@@ -38,10 +38,9 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "/app/
 CMD ["python", "-m", "forecaster"]
 
 FROM runtime AS dashboard
-COPY dashboard dashboard
 EXPOSE 8501
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "/app/healthy.py", "http://127.0.0.1:8501/_stcore/health"]
-CMD ["python", "-m", "streamlit", "run", "dashboard/app.py", "--server.headless", "true", "--server.address", "0.0.0.0", "--server.port", "8501", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
+CMD ["python", "-m", "dashboard"]
 
 FROM runtime AS reference-app
 EXPOSE 8000

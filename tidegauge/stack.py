@@ -186,9 +186,7 @@ class StackOf:
     def dashboard(self) -> Part:
         """Return the Streamlit dashboard."""
         port = self.settings.dashboard_port
-        options = ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.port", str(port)]
-        options += ["--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
-        argv = [sys.executable, "-m", "streamlit", "run", str(_folder_of("dashboard") / "app.py"), *options]
+        argv = [sys.executable, "-m", "dashboard"]
         part = self._server("dashboard", argv, port, "TIDEGAUGE_DASHBOARD_PORT", health="/_stcore/health")
         environment = {**part.environment, **dashboard_environment(self.settings, self.secrets)}
         return replace(

@@ -72,10 +72,16 @@ def _patch(made: Documents, patch: Mapping[str, Any]) -> None:
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a strategic merge: mappings merge, lists with a known key merge by it, other lists are replaced."""
+    """Return a strategic merge: mappings merge, lists with a known key merge by it, other lists are replaced.
+
+    null takes a key away.
+    """
     result = dict(old)
     for key, value in new.items():
-        result[key] = _merged_value(old.get(key), value, _MERGE_KEYS.get(key))
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged_value(old.get(key), value, _MERGE_KEYS.get(key))
     return result
 
 
@@ -83,9 +89,9 @@ def _merged_value(old: Any, new: Any, by: str | None) -> Any:
     if isinstance(old, dict) and isinstance(new, dict):
         return merged(old, new)
     if isinstance(old, list) and isinstance(new, list) and by is not None:
-        found = {each.get(by): each for each in new}
-        kept = [merged(each, found.pop(each.get(by))) if each.get(by) in found else each for each in old]
-        return [*found.values(), *kept]  # kustomize puts the new ones first
+        known = {each.get(by): each for each in old}
+        patched = [merged(known.pop(each.get(by)), each) if each.get(by) in known else each for each in new]
+        return [*patched, *known.values()]  # kustomize puts the patch's first
     return copy.deepcopy(new)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.deployment.commands import command_findings
 from tests.deployment.known import ROOT, components, image_findings, names_of, ports_of, target_of
@@ -166,12 +167,27 @@ def _container(box: Document, pods: Pods, world: World) -> Iterator[str]:
         yield "asks for no resources"
 
 
+def _probe_by_command(command: Sequence[str], target: str | None) -> Iterator[str]:
+    """The image's own health check (deploy/docker/healthy.py), for a part that listens on loopback only."""
+    if list(command[:2]) != ["python", "/app/healthy.py"] or len(command) != 3:
+        yield f"probe by {command}"
+        return
+    url = urlsplit(command[2])
+    if target is None or url.hostname != "127.0.0.1" or not components()[target].answers(url.path):
+        yield f"probe of {command[2]}"
+    elif url.port not in components()[target].ports:
+        yield f"probe of port {url.port}"
+
+
 def _probes(box: Document, pods: Pods) -> Iterator[str]:
     probes = [box[name] for name in ("startupProbe", "readinessProbe", "livenessProbe") if name in box]
     if box.get("ports") and "readinessProbe" not in box:
         yield "has no readiness probe"
     target = target_of(box["image"])
     for probe in probes:
+        if "exec" in probe:
+            yield from _probe_by_command(probe["exec"]["command"], target)
+            continue
         asked = probe.get("httpGet") or probe["tcpSocket"]
         if asked["port"] not in pods.port_names:
             yield f"probe of port {asked['port']}"

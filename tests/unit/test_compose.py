@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from collector.samplers.settings import read_sampler_settings
+from dashboard.access import read_access
 from reference_app.database.settings import database_settings
 from reference_app.edge.settings import edge_settings_from_environment
 from tests.deployment.compose_check import compose_findings
@@ -41,7 +42,8 @@ XML = [FOLDER / "clickhouse" / name for name in ("cluster.xml", "reader.xml", "k
 def environment_of(service: str) -> dict[str, str]:
     """Return a service's variables, with every secret filled in."""
     return {
-        name: re.sub(r"\$\{[^}]*\}", "secret", str(value)) for name, value in SERVICES[service]["environment"].items()
+        name: re.sub(r"\$\{[^}]*\}", "a-secret-of-24-characters", str(value))
+        for name, value in SERVICES[service]["environment"].items()
     }
 
 
@@ -130,7 +132,15 @@ def test_the_collector_samples_both_databases_every_cache_and_the_replicas():
 def test_the_edge_stands_before_the_cluster_and_the_dashboard_asks_as_somebody_who_may_only_read():
     assert dict(edge_settings_from_environment(environment_of("edge")).origins) == {"": "http://cluster:8000"}
     assert SERVICES["dashboard"]["environment"]["TIDEGAUGE_CLICKHOUSE_USER"] == "tidegauge_reader"
-    assert not [name for name in SERVICES["dashboard"]["environment"] if name.endswith("_TOKEN")]
+
+
+def test_the_dashboard_is_reached_through_its_door_alone_and_the_door_knows_its_secret():
+    dashboard, door = SERVICES["dashboard"], SERVICES["door"]
+    access = read_access(environment_of("dashboard"), host=environment_of("dashboard")["TIDEGAUGE_BIND_ADDRESS"])
+
+    assert (access.way, access.operators) == ("proxy", ("operator",))
+    assert "ports" not in dashboard
+    assert door["environment"]["DASHBOARD_PROXY_SECRET"] == dashboard["environment"]["TIDEGAUGE_DASHBOARD_PROXY_SECRET"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
