@@ -1,0 +1,3 @@
+ALTER TABLE tidegauge.request_events
+  ADD COLUMN IF NOT EXISTS minute DateTime('UTC') MATERIALIZED toStartOfMinute(ts) CODEC(Delta, ZSTD(1)) AFTER ts;
+
