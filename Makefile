@@ -69,10 +69,6 @@ bench-app: .venv/.synced ## Measure the booking API: 10,000 users, caches, repli
 test-ablation: .venv/.synced ## Switch off each measure of the booking API: does its test notice?
 	@mkdir -p out && .venv/bin/python -m tests.ablation --json out/ablation.json
 
-bench-policy: .venv/.synced ## Play scaling policies on real traces (TRACES=folder); writes out/policy-benchmark.json
-	@mkdir -p out && .venv/bin/python -m benchmarks.policy --traces '$(TRACES)' --data out/policy-forecasts \
-	  --json out/policy-benchmark.json
-
 kube: ## Build a real Kubernetes API server and controller manager for the tests (Go and etcd wanted; a quarter of an hour)
 	@nice -n 19 tests/kubernetes/build-kube.sh '$(KUBE)'
 

@@ -110,20 +110,18 @@ class DemandSteps:
         return found
 
     def metric_at(self, times: Array) -> Array:
-        """Return what a metric over METRIC_WINDOW tells at each time; NaN where nothing of its window is known.
+        """Return what a metric over METRIC_WINDOW tells at each time: the mean before it; NaN where nothing is known.
 
-        It rests on whole steps only: their mean over the window, at least the newest one. What came inside a step that
-        has not ended is not in the data, and its mean would tell of the rest of the step, which is the future.
+        It sees what has come of a step that has not ended, as an autoscaler does of the traffic inside it.
         """
         known = np.isfinite(self.rps)
         edges = np.append(self.starts, self.end)
         lengths = np.diff(edges)
         served = np.concatenate([[0.0], np.cumsum(np.where(known, self.rps, 0.0) * lengths)])
         seen = np.concatenate([[0.0], np.cumsum(known * lengths)])
-        until = edges[np.maximum(np.searchsorted(edges, times + _UNDER_TOLERANCE, side="right") - 1, 0)]
-        before = until - max(METRIC_WINDOW.total_seconds(), self.step_seconds)
-        amount = np.interp(until, edges, served) - np.interp(before, edges, served)
-        seconds = np.interp(until, edges, seen) - np.interp(before, edges, seen)
+        before = times - METRIC_WINDOW.total_seconds()
+        amount = np.interp(times, edges, served) - np.interp(before, edges, served)
+        seconds = np.interp(times, edges, seen) - np.interp(before, edges, seen)
         enough = seconds > _UNDER_TOLERANCE
         means: Array = np.divide(np.maximum(amount, 0.0), seconds, out=np.full_like(amount, np.nan), where=enough)
         return means

@@ -42,20 +42,22 @@ def at(result: SimulationResult, second: int) -> tuple[int, int]:
 def test_a_doubling_of_demand_is_followed_as_worked_out_by_hand() -> None:
     # 20 rps for a minute, then 40; two replicas, target 10, two minutes to start, capacity 12.
     result = run([20.0, 40.0, 40.0, 40.0, 40.0])
-    # until 120 s the newest whole step tells 20 rps: 10 each, ratio 1.0
-    assert at(result, 105) == (2, 2)
-    # 120 s: the mean of two whole steps is 30, 15 each, ratio 1.5: ceil(3.0) = 3
+    # 75 s: the mean of what has been is (60 * 20 + 15 * 40) / 75 = 24, 12 each, ratio 1.2: ceil(2.4) = 3
+    assert at(result, 60) == (2, 2)
+    assert at(result, 75) == (3, 2)
+    # 120 s: mean 30, 15 each of 2 ready; counting the one that starts 1.5 * 2 / 3 = 1.0: nothing to do
     assert at(result, 120) == (3, 2)
-    # 135 s: still 30, 15 each of 2 ready; counting the one that starts 1.5 * 2 / 3 = 1.0: nothing to do
-    assert at(result, 165) == (3, 2)
-    # 180 s: 40 of two whole steps, 20 each; 2 * 2 / 3 = 1.33: ceil(2 * 2) = 4
-    assert at(result, 180) == (4, 2)
-    # 240 s: the third is ready (120 + 120); 1.33 * 3 / 4 = 1.0. The fourth is at 180 + 120 = 300 s, the end
-    assert at(result, 240) == (4, 3)
-    # 40 rps need 4 replicas (48); 3 carry 36: under-provisioned from 60 s to the end
-    assert result.under_provisioned_seconds == pytest.approx(240.0)
-    # 2 until 120 s, 3 until 180 s, 4 until 300 s: 240 + 180 + 480
-    assert result.replica_seconds == pytest.approx(900.0)
+    # 135 s: mean of the last two minutes (45 * 20 + 75 * 40) / 120 = 32.5; 1.625 * 2 / 3 = 1.08: within the tolerance
+    assert at(result, 135) == (3, 2)
+    # 150 s: mean 35, 17.5 each; 1.75 * 2 / 3 = 1.17: ceil(1.75 * 2) = 4
+    assert at(result, 150) == (4, 2)
+    # 195 s on: 40 rps, 1.33 * 3 / 4 = 1.0. Ready at 75 + 120 = 195 s and 150 + 120 = 270 s.
+    assert at(result, 195) == (4, 3)
+    assert at(result, 270) == (4, 4)
+    # 40 rps need 4 replicas (48); 3 carry 36: under-provisioned from 60 s to 270 s
+    assert result.under_provisioned_seconds == pytest.approx(210.0)
+    # 2 until 75 s, 3 until 150 s, 4 until 300 s: 150 + 225 + 600
+    assert result.replica_seconds == pytest.approx(975.0)
 
 
 def test_a_floor_set_before_the_rise_leaves_nobody_under_provisioned() -> None:
