@@ -6,6 +6,7 @@ The view starts, stops, confirms and silences what people tell it to; what that 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import httpx
 from collector.security import SecuritySettingsError, authorization
 
 TIMEOUT_SECONDS = 3.0
+REPORT_SECONDS = 60.0
 MOST_OF_AN_ANSWER = 300
 
 
@@ -65,6 +67,28 @@ def ask(part: Part, method: str, path: str, body: Mapping[str, Any] | None = Non
         told = found.get("error") or found.get("detail") if isinstance(found, dict) else None
         raise PartRefused(str(told or answer.text)[:MOST_OF_AN_ANSWER])
     return found if isinstance(found, dict) else {"answer": found}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that a part has made."""
+
+    name: str
+    content: bytes
+    media_type: str
+
+
+def download(part: Part, path: str) -> Download:
+    """Return the file that a part makes at a path; it may take a while. Raises PartUnavailable, PartRefused."""
+    try:
+        answer = httpx.get(part.url + path, headers=_headers(part, "GET"), timeout=REPORT_SECONDS)
+    except httpx.HTTPError as error:
+        raise PartUnavailable(f"{part.url}: {error or type(error).__name__}") from error
+    if answer.is_error:
+        raise PartRefused(answer.text[:MOST_OF_AN_ANSWER])
+    named = re.search(r'filename="([\w.-]+)"', answer.headers.get("content-disposition", ""))
+    kind = answer.headers.get("content-type", "application/octet-stream")
+    return Download(named.group(1) if named else "report", answer.content, kind)
 
 
 def _headers(part: Part, method: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -22,6 +23,7 @@ from dashboard.context import View, clock, zone
 from dashboard.forecast_queries import CapacityKnown
 from dashboard.parts import draw_figure, draw_page, draw_table, heading
 from dashboard.price import Price, price_of
+from dashboard.services import FORECASTER, PartRefused, PartUnavailable, download
 from dashboard.timerange import floored
 from dashboard.whatif import (
     WhatIf,
@@ -37,6 +39,12 @@ from forecaster.outlook.outlook import NoOutlook, Outlook
 
 HORIZON_DAYS, DAYS_IN_TABLE = 90, 14
 HOUR = timedelta(hours=1)
+REPORTS = {
+    "Capacity, 90 days ahead": "kind=capacity&horizon=90d",
+    "Capacity, 30 days ahead": "kind=capacity&horizon=30d",
+    "SLA, last month": "kind=sla",
+}
+FORMATS = ("html", "pdf", "md", "csv", "json")
 
 
 def draw(view: View) -> None:
@@ -44,7 +52,7 @@ def draw(view: View) -> None:
     known = forecast_queries.capacity(view.service, view.minute)
     _draw_numbers(view, known)
     if not known.measured:
-        st.info(f"No capacity of {view.service.name} has been measured: `tidegauge loadtest capacity` does it.")
+        st.info(f"No capacity of {view.service.name} has been measured: `tidegauge load capacity` does it.")
         return
     left, right = st.columns(2, gap="large")
     with left:
@@ -91,7 +99,29 @@ def _draw_law(known: CapacityKnown) -> None:
 
 
 def ahead(view: View) -> None:
-    """Draw the what-if, and the days ahead under it: replicas, costs, the date on which it is too much."""
+    """Draw the what-if, the days ahead under it (replicas, costs, the date on which it is too much), the reports."""
+    _draw_ahead(view)
+    _draw_reports(view)
+
+
+def _draw_reports(view: View) -> None:
+    heading("Reports")
+    cells = st.columns([2, 1, 1, 2], vertical_alignment="bottom")
+    kind = cells[0].selectbox("Report", list(REPORTS), key="report-kind")
+    form = cells[1].selectbox("Format", FORMATS, key="report-format")
+    if cells[2].button("Make it", key="report-make"):
+        path = f"/v1/reports/{quote(view.service.name, safe='')}?format={form}&{REPORTS[kind]}"
+        try:
+            with st.spinner("The forecaster makes the report: up to a minute"):
+                made = download(FORECASTER, path)
+        except (PartUnavailable, PartRefused) as error:
+            st.warning(f"No report: {error}")
+        else:
+            cells[3].download_button(f"Save {made.name}", made.content, made.name, made.media_type, key="report-save")
+    st.caption("The same as `tidegauge report`: reproducible, with its inputs and their hash.")
+
+
+def _draw_ahead(view: View) -> None:
     scaling = view.service.scaling
     known = forecast_queries.capacity(view.service, view.minute)
     if scaling is None or known.in_use is None:

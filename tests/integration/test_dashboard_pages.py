@@ -1,8 +1,11 @@
 """Every page, drawn by Streamlit's own test runner: on a filled record, an empty one, one without tables, and none."""
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import streamlit as st
@@ -289,3 +292,40 @@ def test_off_loopback_nothing_is_drawn_as_long_as_nobody_is_asked(source: pytest
 
     assert "expected TIDEGAUGE_DASHBOARD_ACCESS=oidc or proxy" in app.error[0].value
     assert not app.metric
+
+
+class Reports(BaseHTTPRequestHandler):
+    """A forecaster that makes one report, and remembers for what it was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200 if "format=pdf" in self.path else 422)
+        self.send_header("content-disposition", 'inline; filename="shop-capacity.pdf"')
+        self.send_header("content-length", "4")
+        self.end_headers()
+        self.wfile.write(b"%PDF")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_report_is_made_by_the_forecaster_and_offered_to_be_saved(source: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Reports) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source.setenv("TIDEGAUGE_FORECASTER_URL", f"http://127.0.0.1:{server.server_port}")
+        app = drawn("capacity")
+        app.selectbox(key="report-format").set_value("pdf")
+        app.button(key="report-make").click().run()
+        server.shutdown()
+
+    assert "/v1/reports/reference-app?format=pdf&kind=capacity&horizon=90d" in Reports.asked
+    assert [button.proto.label for button in app.get("download_button")] == ["Save shop-capacity.pdf"]
+
+
+def test_a_report_that_cannot_be_made_says_why(source: pytest.MonkeyPatch) -> None:
+    app = drawn("capacity")
+    app.button(key="report-make").click().run()
+
+    assert "No report:" in said(app)

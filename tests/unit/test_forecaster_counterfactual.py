@@ -42,9 +42,9 @@ def test_each_week_is_played_with_the_floors_that_were_set_and_with_the_operator
     # four replicas carry 48 rps, in time: nobody is short
     assert first.with_us_minutes == 0.0
     assert second.with_us_minutes == 0.0
-    # alone, the autoscaler's mean of two minutes rises by 4.75 a sync (15 s): 14.75 of one replica at 12:00:15 asks for 2,
-    # 24.25 of two at :45 (one of them starting) for 3, 33.75 of three at 12:01:15 for 4, which are what 48 rps need, and
-    # ready two minutes later: 3:15 short on each day, seven days and one
+    # alone, the autoscaler's mean of two minutes rises by 4.75 a sync (15 s): 14.75 of one replica at 12:00:15 asks for
+    # 2, 24.25 of two at :45 (one of them starting) for 3, 33.75 of three at 12:01:15 for 4, which are what 48 rps need,
+    # and ready two minutes later: 3:15 short on each day, seven days and one
     assert first.without_us_minutes == pytest.approx(7 * 3.25)
     assert second.without_us_minutes == pytest.approx(3.25)
     assert first.with_us_replica_hours > 7 * 24
