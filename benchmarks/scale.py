@@ -27,12 +27,12 @@ class Measured:
     refresh, train: CPU-seconds per service (`python -m benchmarks.forecast_speed`).
     """
 
-    acknowledged_per_second: float = 150_000
-    stored_per_second: float = 80_000
-    bytes_per_event: float = 8.0
+    acknowledged_per_second: float = 210_000
+    stored_per_second: float = 140_000
+    bytes_per_event: float = 7.6
     bytes_per_rollup_row: float = 25.0
-    refresh_seconds_per_service: float = 0.015
-    train_seconds_per_service: float = 1.0
+    refresh_seconds_per_service: float = 0.010
+    train_seconds_per_service: float = 1.5
     spool_bytes_per_event: float = 60.0
 
 
