@@ -9,12 +9,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collector.catalog import parse_catalog
 from collector.clickhouse import Client
+from collector.record.cpu import read_cpu_use
+from collector.record.latency import read_latency_bands
 from collector.record.store import read_demand, read_red, read_red_totals, read_watermark
+from collector.slo.history import read_budget_history
 from collector.slo.store import read_classic, read_sli_series, read_slo_statuses
 from dashboard.timerange import SPANS, step_for
 
@@ -73,6 +76,9 @@ def questions(client: Client, *, now: datetime) -> dict[str, Callable[[], Any]]:
     asked: dict[str, Callable[[], Any]] = {
         "watermark": lambda: read_watermark(client, SERVICE),
         "slo statuses": lambda: read_slo_statuses(client, service, now=now),
+        "cpu, 1 h": lambda: read_cpu_use(
+            client, SERVICE, since=now - timedelta(hours=1), until=now, longest_gap_seconds=60
+        ),
         "classic rule": lambda: read_classic(client, SERVICE, rule, now=now),
     }
     for name, span in SPANS.items():
@@ -86,7 +92,13 @@ def questions(client: Client, *, now: datetime) -> dict[str, Callable[[], Any]]:
             asked[f"totals by {by or 'nothing'}, {name}"] = lambda window=window, by=by: read_red_totals(
                 client, SERVICE, by=by, **window
             )
+        asked[f"latency bands, {name}"] = lambda window=window, step=step: read_latency_bands(
+            client, SERVICE, step=step, **window
+        )
         for slo in service.slos[:2]:
+            asked[f"{slo.kind} budget, {name}"] = lambda window=window, step=step, slo=slo: read_budget_history(
+                client, SERVICE, slo, step=step, **window
+            )
             asked[f"{slo.kind} sli, {name}"] = lambda window=window, step=step, slo=slo: read_sli_series(
                 client, SERVICE, slo, step=step, **window
             )
