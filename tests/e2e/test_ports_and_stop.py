@@ -11,11 +11,12 @@ import pytest
 from tests.e2e.stack_fixtures import Stack, free_ports, running
 from tests.e2e.stack_fixtures import folder as folder
 
-pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(270)]
 
 DEMO = ("demo", "--headless", "--minutes", "2")
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 STOPPED_SECONDS = 60.0
+PREPARED_SECONDS = 150.0  # of a demo until it plays, beside another stack
 ORPHANS_SECONDS = 15.0
 
 
@@ -68,7 +69,7 @@ def test_a_second_stack_in_the_same_directory_is_refused_and_leaves_the_first_al
 )
 def test_ctrl_c_leaves_nothing(folder: Path, command: tuple[str, ...], words: str, code: int) -> None:
     with running(folder, *command) as stack:
-        stack.wait_until_said(words)
+        stack.wait_until_said(words, seconds=PREPARED_SECONDS)
         stack.send(signal.SIGINT)
         assert stack.exit_code(seconds=STOPPED_SECONDS) == code, stack.output()
         assert "Traceback" not in stack.output()
