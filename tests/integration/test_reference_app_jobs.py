@@ -121,11 +121,12 @@ async def test_a_job_that_fails_is_tried_three_times_with_growing_pauses_and_the
         workers._run = fails
         await order(app, Message("email", "booking-confirmed", {"booking_id": 1}, "fails-1"))
 
-        async def given_up() -> bool:
-            return workers.failed_total["email"] == 1
+        async def given_up() -> bool:  # the worker counts it, and only then moves it
+            return (await queues.counts())["email"]["failed"] == 1
 
         await relay_all(relay, queues, until=given_up)
         states = await queues.counts()
+        assert workers.failed_total["email"] == 1
     assert (len(at), workers.retried_total["email"]) == (3, 2)
     assert at[1] - at[0] >= 0.2  # 200 ms, then twice that
     assert at[2] - at[1] >= 0.4
