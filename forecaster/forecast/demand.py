@@ -15,6 +15,8 @@ import pandas as pd
 
 from forecaster.forecast.types import DemandSeries
 
+MOST_RPS = 1e15
+
 
 class DemandError(ValueError):
     """The rows cannot be read as a demand series: says which series, what was expected and what came."""
@@ -26,7 +28,8 @@ def clean_series(
     """Return rows (columns `ds`, aware UTC start of step, and `y`) as a regular, ascending series with gaps as NaN.
 
     The last of several rows for one instant wins. Without `step` it is the most common difference between neighbours.
-    With `until`, a step is seen only when it is complete: `ds + step <= until`. Negative and infinite values are gaps.
+    With `until`, a step is seen only when it is complete: `ds + step <= until`. Negative values and any
+    above MOST_RPS, infinite ones too, are gaps: no service has such a demand, and sums of it would leave a float.
     Raises DemandError when no row is left, the columns are not as expected, or one row alone leaves the step unknown.
     """
     seconds, values = _columns(name, rows)
@@ -42,7 +45,7 @@ def clean_series(
         raise DemandError(f"series {name!r}: expected at least one complete row, got none before {until}")
     index = (seconds - seconds[0]) // step_seconds
     grid = np.full(int(index[-1]) + 1, np.nan)
-    grid[index] = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
+    grid[index] = np.where((values >= 0) & (values <= MOST_RPS), values, np.nan)
     starts = pd.to_datetime(seconds[0] + step_seconds * np.arange(len(grid)), unit="s", utc=True)
     return DemandSeries(name, timedelta(seconds=step_seconds), pd.DataFrame({"ds": starts, "y": grid}))
 
