@@ -6,13 +6,11 @@ supervisor's matter.
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from tidegauge import postgres, valkey
 from tidegauge.clock import Clock
@@ -216,10 +214,3 @@ class StackOf:
         url = self.settings.url(port)
         environment = common_environment(self.settings, self.clock)
         return Part(name, argv, environment, ready=answers_http(url + health), ports=(Port(port, setting),), url=url)
-
-
-def _folder_of(package: str) -> Path:
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"the package {package} is not installed", name=package)
-    return Path(found.origin).parent

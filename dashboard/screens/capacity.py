@@ -36,6 +36,7 @@ from dashboard.whatif import (
 )
 from dashboard.words import NONE, rps
 from forecaster.outlook.outlook import NoOutlook, Outlook
+from forecaster.report.formats import FORMATS
 
 HORIZON_DAYS, DAYS_IN_TABLE = 90, 14
 HOUR = timedelta(hours=1)
@@ -44,7 +45,6 @@ REPORTS = {
     "Capacity, 30 days ahead": "kind=capacity&horizon=30d",
     "SLA, last month": "kind=sla",
 }
-FORMATS = ("html", "pdf", "md", "csv", "json")
 
 
 def draw(view: View) -> None:

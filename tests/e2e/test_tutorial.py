@@ -6,11 +6,10 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from tests.e2e.stack_fixtures import COMMAND, free_ports, until
 from tests.e2e.stack_fixtures import folder as folder
 from tests.integration.prometheus_fixtures import running_prometheus, write_past
+from tests.integration.store_fixtures import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(300)]
 
@@ -89,12 +89,6 @@ def typed(line: str, folder: Path, environment: dict[str, str]) -> str:
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
     return f"$ {line}\n{done.stdout}"
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_service_of_ones_own_is_on_the_dashboards_record_by_the_tutorial_alone(folder: Path) -> None:
