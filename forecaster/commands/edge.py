@@ -46,11 +46,18 @@ def told() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(2) from None
     except (StoreError, ActuatorUnavailable) as error:
-        complain(f"the store: {error}" if isinstance(error, StoreError) else str(error))
+        complain(_of_the_store(str(error)) if isinstance(error, StoreError) else str(error))
         raise typer.Exit(1) from None
     except (ValueError, OSError) as error:  # every complaint about input is a ValueError; a file can be unreadable
         complain(str(error))
         raise typer.Exit(2) from None
+
+
+def _of_the_store(error: str) -> str:
+    """A table that is not there: each part brings its own at its first start."""
+    if "UNKNOWN_TABLE" in error:
+        return f"the store: a table is missing; start the platform on it once (`tidegauge up --no-app`): {error}"
+    return f"the store: {error}"
 
 
 def exactly_one(service: str | None, csv: Path | None) -> None:

@@ -192,6 +192,7 @@ def _slo_figure(inputs: CapacityInputs) -> KeyFigure:
 def _advice(inputs: CapacityInputs, found: Findings) -> tuple[str, ...]:
     """Return what to do, and how far it may be believed."""
     return (
+        *_grounds(found),  # what the rest stands on comes first
         *_replica_advice(inputs, found),
         *_money_advice(inputs, found),
         *_slo_advice(inputs),
@@ -250,12 +251,14 @@ def _growth_words(growth: Growth) -> str:
     return f"Demand {verb} by {abs(growth.per_week):.2%} per week (90 %: {low} to {high}){sure}."
 
 
+def _grounds(found: Findings) -> list[str]:
+    return [f"The outlook {note}." for note in found.outlook.notes] if found.outlook is not None else []
+
+
 def _trust(inputs: CapacityInputs, found: Findings) -> list[str]:
     said = []
     if found.growth is not None:
         said.append(_growth_words(found.growth))
-    if found.outlook is not None:
-        said += [f"The outlook {note}." for note in found.outlook.notes]
     if found.known_share is not None and found.known_share < 1:
         said.append(f"Demand of the last 30 days is known to {found.known_share:.1%}.")
     day_ahead = next((one for one in inputs.scores if one.bucket == "24h" and one.skill is not None), None)

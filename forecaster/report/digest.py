@@ -24,8 +24,8 @@ def canonical(value: Any) -> Any:
         return canonical(value.tolist())
     if isinstance(value, pd.Timestamp):
         return text_of(value.to_pydatetime())
-    if isinstance(value, datetime):
-        return text_of(value)
+    if isinstance(value, datetime):  # an event's time as it was declared is local: its zone is the service's
+        return text_of(value) if value.tzinfo else value.isoformat()
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
 
-Style = Literal["past", "peak", "median", "other"]
+Style = Literal["past", "peak", "median", "other", "dotted", "dashdot"]
 Value = float | int | str | None  # JSON's own; None: not known, and the text says so
 
 

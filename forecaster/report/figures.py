@@ -6,6 +6,7 @@ Told apart by dash as well as by colour (Okabe and Ito's), on white. The same ch
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,16 +17,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from forecaster.report.document import Chart, Line
 
-BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#6f6f6f"
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#6f6f6f"
 _SIZE = (7.6, 2.75)  # inches: the width of an A4 page within its margins
 _DPI = 220
 _FEW = 31
+_ROW = 0.08  # of the axis' height: a row of names
+_LETTER = 0.0082  # of the axis' width: a letter of a name
 _NEAR = 3.0  # times the highest value drawn
 _STYLES: dict[str, dict[str, Any]] = {
     "past": {"color": GREY, "linewidth": 1.0, "linestyle": (0, (3, 1.5))},
     "peak": {"color": "#333333", "linewidth": 1.2},
     "median": {"color": BLUE, "linewidth": 1.6},
     "other": {"color": ORANGE, "linewidth": 1.4, "linestyle": (0, (4, 2))},
+    "dotted": {"color": GREEN, "linewidth": 1.4, "linestyle": (0, (1, 1.2))},
+    "dashdot": {"color": PURPLE, "linewidth": 1.4, "linestyle": (0, (5, 1.5, 1, 1.5))},
 }
 _SETTINGS: Any = {
     "svg.hashsalt": "tidegauge",
@@ -71,11 +76,14 @@ def _drawn(chart: Chart) -> Figure:
         dots: dict[str, Any] = {"marker": ".", "markersize": 4} if len(line.x) <= _FEW else {}  # a lone day is no line
         axes.plot(_xs(chart, line.x), _ys(line), label=line.name, **_STYLES[line.style], **dots)
     _draw_levels(axes, chart)
-    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * (1.22 if chart.marks else 1.0))  # room for names
     every = [x for line in chart.lines for x in line.x]
     if len(every) > 1:
-        axes.set_xlim(*_xs(chart, (min(every), max(every))))
-    _mark(axes, chart)
+        is_dotted = len(every) <= _FEW * len(chart.lines)  # then the last dot is to be drawn whole
+        room = 0.01 * (max(every) - min(every)) if is_dotted else 0.0
+        axes.set_xlim(*_xs(chart, (min(every) - room, max(every) + room)))
+    rows = name_rows(chart.marks, width=max(every) - min(every) if len(every) > 1 else 0.0)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * (1.0 + _ROW * (max(rows, default=-1) + 1)))  # room for names
+    _mark(axes, chart, rows)
     _label(axes, chart)
     handles, labels = axes.get_legend_handles_labels()
     if labels:
@@ -106,12 +114,23 @@ def _ys(line: Line) -> list[float]:
     return [float("nan") if one is None else one for one in line.y]
 
 
-def _mark(axes: Any, chart: Chart) -> None:
+def name_rows(marks: Sequence[tuple[float, str]], *, width: float) -> list[int]:
+    """Return for each name the first row in which it lies on no earlier one. width: of the axis, in units of x."""
+    ends: list[float] = []  # of the last name of each row
+    rows = []
+    for x, text in marks:
+        row = next((index for index, end in enumerate(ends) if end <= x), len(ends))
+        ends[row : row + 1] = [x + width * _LETTER * (len(text) + 2)]
+        rows.append(row)
+    return rows
+
+
+def _mark(axes: Any, chart: Chart, rows: Sequence[int]) -> None:
     top = axes.get_ylim()[1]
-    for index, (x, text) in enumerate(chart.marks):
+    for (x, text), row in zip(chart.marks, rows, strict=True):
         at = _xs(chart, (x,))[0]
         axes.axvline(at, color=GREEN, linewidth=0.8, alpha=0.8)
-        height = top * (0.985 - 0.09 * (index % 3))  # names of days that follow each other do not lie on one another
+        height = top * (0.985 - _ROW * row * 0.85)
         axes.annotate(
             text, (at, height), xytext=(2, 0), textcoords="offset points", fontsize=6.5, color=GREEN, va="top"
         )

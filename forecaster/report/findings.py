@@ -11,6 +11,8 @@ import pandas as pd
 
 from forecaster.calendar.sources import zone_of
 from forecaster.calendar.types import Event
+from forecaster.forecast.types import DemandSeries
+from forecaster.instants import floored
 from forecaster.outlook.daily import Days, days_of
 from forecaster.outlook.outlook import Outlook
 from forecaster.report.gather import LAST, CapacityInputs
@@ -107,7 +109,7 @@ def find(inputs: CapacityInputs) -> Findings:
     return Findings(
         zone=zone,
         days=days,
-        months=months_of(demand, zone, since=_months_before(end, zone)) if demand else (),
+        months=_months(demand, end, zone) if demand else (),
         growth=growth_of(days) if days else None,
         weekdays=weekday_seasons(days) if days else {},
         hours=hours,
@@ -123,6 +125,10 @@ def find(inputs: CapacityInputs) -> Findings:
         cost_now=observed.mean * MONTH_HOURS * cost.replica_hour if observed and cost else None,
         cost_ahead=_cost_ahead(inputs, outlook, hours, zone) if outlook and hours else None,
     )
+
+
+def _months(demand: DemandSeries, end: datetime, zone: ZoneInfo) -> tuple[Month, ...]:
+    return months_of(demand, zone, since=_months_before(end, zone), until=floored(end, demand.step))
 
 
 def _months_before(end: datetime, zone: ZoneInfo) -> datetime:

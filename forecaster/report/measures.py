@@ -179,14 +179,16 @@ def hour_seasons(hours: Hours, *, weekend: bool) -> tuple[Season | None, ...]:
     return tuple(found)
 
 
-def months_of(series: DemandSeries, zone: ZoneInfo, *, since: datetime) -> tuple[Month, ...]:
-    """Return the local calendar months from `since` on, oldest first; a month without any known step has no row."""
+def months_of(series: DemandSeries, zone: ZoneInfo, *, since: datetime, until: datetime) -> tuple[Month, ...]:
+    """Return the local calendar months from `since` on, oldest first; a month without any known step has no row.
+
+    The share that is known of the month that `until` lies in is that of the month so far.
+    """
     frame = series.frame[series.frame["ds"] >= since]
     if frame.empty:
         return ()
     local = frame["ds"].dt.tz_convert(zone)
     step = series.step.total_seconds()
-    end = frame["ds"].iloc[-1].to_pydatetime() + series.step
     found = []
     for key, rows in frame.groupby([local.dt.year, local.dt.month]):
         year, month = cast("tuple[int, int]", key)
@@ -201,7 +203,7 @@ def months_of(series: DemandSeries, zone: ZoneInfo, *, since: datetime) -> tuple
                 mean=float(known["y"].mean()),
                 peak=float(hourly.max()),
                 peak_at=hourly.index[int(np.argmax(hourly.to_numpy()))].to_pydatetime(),
-                coverage=len(known) * series.step / (min(_month_end(first, zone), end) - _start(first, zone)),
+                coverage=len(known) * series.step / (min(_month_end(first, zone), until) - _start(first, zone)),
             )
         )
     return tuple(found)

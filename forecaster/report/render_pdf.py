@@ -6,6 +6,7 @@ The fonts are the DejaVu Sans that matplotlib ships, so that every language's le
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _INK, _DIM, _DEEP, _RULE = (28, 39, 51), (85, 102, 102), (18, 57, 91), (213, 221
 _BLUE, _SAND, _AMBER, _PALE, _WHITE = (0, 114, 178), (253, 248, 232), (181, 137, 0), (244, 247, 250), (255, 255, 255)
 _FONT = "DejaVu"
 _CARDS_IN_A_ROW = 5
+_HEADING, _CHART = 14.0, 72.0  # millimetres
+_INDENT = 4.0  # of words, which would else touch the figures before them
 _PADDING, _BOLDER = 3.0, 1.12  # of a column in millimetres; how much wider bold letters are
 _HASH_LENGTH, _HASH_WIDTH = 64, 92.0
 
@@ -98,7 +101,7 @@ def _write_section(page: _Page, section: Section, *, first: bool) -> None:
     if not first:
         if page.page_no() == 1:
             page.add_page()
-        page.keep(38)
+        page.keep(_HEADING + (_CHART if isinstance(section.blocks[0], Chart) else 24))
         page.ln(4)
         page.start_section(section.title)
         page.face(12.5, bold=True, color=_DEEP)
@@ -194,7 +197,7 @@ def _card_line(
 
 
 def _write_chart(page: _Page, chart: Chart) -> None:
-    page.keep(72)
+    page.keep(_CHART)
     page.face(9, bold=True)
     page.words(chart.name, height=5)
     page.image(io.BytesIO(png_of(chart)), w=page.epw, alt_text=chart.name)
@@ -222,36 +225,41 @@ def _write_table(page: _Page, table: Table) -> None:
         line_height=size * 0.55,
         padding=(0.7, 0.8),
     ) as rows:
-        _fill(rows, table, size)
+        _fill(rows, table, size, frozenset() if table.dense else words)
     if table.note:
         page.face(7, color=_DIM)
         page.words(table.note, height=3.6)
     page.ln(2.5)
 
 
-def _fill(rows: Any, table: Table, size: float) -> None:
+def _fill(rows: Any, table: Table, size: float, words: Collection[int]) -> None:
+    def padding(index: int) -> tuple[float, ...] | None:
+        return (0.7, 0.8, 0.7, _INDENT) if index in words and index > 0 else None
+
     head = rows.row()
-    for name in table.columns:
-        head.cell(name)
+    for index, name in enumerate(table.columns):
+        head.cell(name, padding=padding(index))
     for row in table.rows:
         line = rows.row()
-        for cell in row:
+        for index, cell in enumerate(row):
             is_hash = len(cell.text) == _HASH_LENGTH and " " not in cell.text
-            line.cell(cell.text, style=FontFace(family="Mono", size_pt=size * 0.86) if is_hash else None)
+            style = FontFace(family="Mono", size_pt=size * 0.86) if is_hash else None
+            line.cell(cell.text, style=style, padding=padding(index))
 
 
 def _widths(page: _Page, table: Table) -> tuple[float, ...]:
     """Return widths in millimetres: no word is broken, and what is left goes to the columns with the longest text."""
     if table.dense:
         return (2.0, *[1.0] * (len(table.columns) - 1))
-    least, wanted = [], []
+    least, wanted, wordy = [], [], wordy_columns(table)
     for index, name in enumerate(table.columns):
         texts = [row[index].text for row in table.rows if len(row[index].text) != _HASH_LENGTH]
         words = [word for text in (name, *texts) for word in text.split()]
-        least.append(max([page.get_string_width(word) * _BOLDER for word in words], default=0.0) + _PADDING)
+        around = _PADDING + (_INDENT if index in wordy and index > 0 else 0.0)
+        least.append(max([page.get_string_width(word) * _BOLDER for word in words], default=0.0) + around)
         longest = max([page.get_string_width(text) for text in texts], default=0.0)
         hashed = any(len(row[index].text) == _HASH_LENGTH for row in table.rows)
-        wanted.append(max(least[-1], _HASH_WIDTH if hashed else longest + _PADDING))
+        wanted.append(max(least[-1], _HASH_WIDTH + around if hashed else longest + around))
     spare = page.epw - sum(least)
     more = [want - need for want, need in zip(wanted, least, strict=True)]
     share = min(1.0, spare / sum(more)) if spare > 0 and sum(more) > 0 else 0.0

@@ -266,7 +266,8 @@ def gaps_section(inputs: CapacityInputs, found: Findings) -> Section:
             for gap in sorted(longest, key=lambda gap: gap.starts_at)
         )
         lost = sum((gap.ends_at - gap.starts_at for gap in found.gaps), timedelta()) / timedelta(hours=1)
-        note = f"{len(found.gaps)} gaps, {lost:,.0f} h in all, in the last {span.days} days; the longest are shown."
+        gaps = "1 gap" if len(found.gaps) == 1 else f"{len(found.gaps)} gaps"
+        note = f"{gaps}, {lost:,.0f} h in all, in the last {span.days} days; the longest are shown."
         blocks.append(Table("Gaps in demand", ("From", "To", "Length"), rows, note=note))
     if inputs.demand is not None and (first := inputs.demand.frame["ds"].iloc[0]) > inputs.as_of - span:
         blocks.append(Paragraph(f"The record of demand begins {instant(first).text}; nothing is known before."))

@@ -219,17 +219,18 @@ def _summary(inputs: SlaInputs) -> Section:
 
 
 def _burn_chart(inputs: SlaInputs) -> Chart:
-    """Return each day's burn rate by SLO; a day without valid requests is a gap."""
+    """Return each day's burn rate by SLO; a day without valid requests is a gap. Of many: who spent the most."""
     noons = tuple(datetime(one.year, one.month, one.day, 12, tzinfo=UTC).timestamp() for one in inputs.days)
-    styles: tuple[Style, ...] = ("median", "other", "peak", "past")
+    styles: tuple[Style, ...] = ("median", "other", "peak", "past", "dotted", "dashdot")
+    spent = {one.slo.name: burn_rate(one.counts, one.slo.target) or 0.0 for one in inputs.promises}
+    drawn = sorted(inputs.promises, key=lambda one: -spent[one.slo.name])[: len(styles)]
     lines = tuple(
         Line(one.slo.name, noons, tuple(burn_rate(counts, one.slo.target) for counts in one.days), style)
-        for one, style in zip(inputs.promises, styles, strict=False)
+        for one, style in zip(drawn, styles, strict=False)
     )
-    level = (("1: spends exactly the budget", 1.0),)
-    return Chart(
-        "Burn rate by day: failed share of the day's requests over the error budget", "time", "x", lines, (), level
-    )
+    name = "Burn rate by day: failed share of the day's requests over the error budget"
+    name += f" (the {len(styles)} SLOs that spent the most)" if len(drawn) < len(inputs.promises) else ""
+    return Chart(name, "time", "x", lines, (), (("exactly the budget:", 1.0),))
 
 
 _COLUMNS = ("SLO", "Target", "SLI", "Kept", "Budget left", "Good", "Valid", "Bad")

@@ -18,10 +18,12 @@ from tests.deployment.known import (
     stack_parts,
     target_of,
 )
+from tests.deployment.values import mount_findings, value_findings
 
 Document = Mapping[str, Any]
 ADDRESS = re.compile(r"(?<![\w.-])([a-z][a-z0-9.-]*|127\.0\.0\.1):(\d{2,5})(?!\d)")
 _SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|AUTH")
+_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 _POSTGRES = {"primary": 0, "search": 1, "analytics": 2, "profiles": 3, "standby": 4}  # as the embedded stack's
 
 
@@ -34,6 +36,8 @@ def compose_findings(document: Document) -> list[str]:
             _commands,
             _ports,
             _environment,
+            _values,
+            _names,
             _addresses,
             _volumes,
             _dependencies,
@@ -99,12 +103,41 @@ def _environment(name: str, service: Document, _: Document) -> Iterator[str]:
         if _SECRET.search(key) and not re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", text):
             yield f"{key} is a secret, and stands here"
         yield from (f"{key}: {use} has a default, or none has to be given" for use in _loose_uses(text))
-        if key.endswith("_PORT") and not _has(service, int(text)):
+        if key.endswith("_PORT") and not (text.isdecimal() and _has(service, int(text))):
             yield f"{key}={text}: not a port of its"
     if target_of(service["image"]) not in (None, "dashboard") and service.get("ports"):
         listens = environment.get("TIDEGAUGE_BIND_ADDRESS") or environment.get("REFERENCE_APP_BIND_ADDRESS")
         if listens != "0.0.0.0":
             yield f"is published and listens on {listens}"
+
+
+def _values(_: str, service: Document, document: Document) -> Iterator[str]:
+    for key, value in service.get("environment", {}).items():
+        yield from value_findings(key, str(value))
+    hosts = service.get("environment", {}).get("TIDEGAUGE_LOAD_ALLOWED_HOSTS")
+    if hosts is not None and not set(hosts.split(",")) <= set(document["services"]):
+        yield f"may load {hosts}"
+    user = service.get("environment", {}).get("TIDEGAUGE_CLICKHOUSE_USER")
+    if user is not None and (user == "tidegauge_reader") != (target_of(service["image"]) == "dashboard"):
+        yield f"asks the store as {user}"
+
+
+def _names(name: str, service: Document, document: Document) -> Iterator[str]:
+    """What a server calls itself is the service's name: others find it under that."""
+    environment = service.get("environment", {})
+    own = [environment.get("CLICKHOUSE_REPLICA"), environment.get("VALKEY_HOSTNAME"), service.get("hostname")]
+    yield from (f"calls itself {each}" for each in own if each not in (None, name))
+    if "FOLLOWER" in environment and name != f"postgres-{environment['FOLLOWER']}":
+        yield f"follows as {environment['FOLLOWER']}"
+    if "CLICKHOUSE_SHARD" in environment and name != f"clickhouse-{environment['CLICKHOUSE_SHARD']}":
+        yield f"holds shard {environment['CLICKHOUSE_SHARD']}"
+    nodes = {other for other, each in document["services"].items() if "node" in each.get("entrypoint", [])}
+    if "VALKEY_NODES" in environment and set(environment["VALKEY_NODES"].split()) != nodes:
+        yield f"makes a cluster of {environment['VALKEY_NODES']}"
+    if name.startswith("postgres-") and service.get("user", "postgres") != "postgres":
+        yield f"runs as {service['user']}"
+    if name == "nginx-purge" and service.get("user") != "101:101":
+        yield f"runs as {service.get('user')}, the files are nginx's"
 
 
 def _loose_uses(text: str) -> Iterator[str]:
@@ -134,8 +167,11 @@ def _mounts(service: Document) -> Iterator[str]:
 
 
 def _volumes(name: str, service: Document, document: Document) -> Iterator[str]:
+    yield from mount_findings(service["image"], [each.split(":")[1] for each in service.get("volumes", [])])
     for volume in service.get("volumes", []):
-        source, target = volume.split(":")[:2]
+        source, target, *mode = volume.split(":")
+        if mode != (["ro"] if source.startswith(".") else []):
+            yield f"{volume}: files of the repository are mounted to be read, volumes to be written"
         if source.startswith("."):
             if not (ROOT / source).exists():
                 yield f"{source} does not exist"
@@ -163,6 +199,8 @@ def _dependencies(name: str, service: Document, document: Document) -> Iterator[
         if not set(service["profiles"]) <= set(needed["profiles"]):
             yield f"waits for {other}, which is not in all of its profiles"
         checked = "test" in needed.get("healthcheck", {}) or target_of(needed["image"]) is not None
+        if terms["condition"] not in _CONDITIONS:
+            yield f"waits until {other} is {terms['condition']}"
         if terms["condition"] == "service_healthy" and (not checked or needed.get("healthcheck", {}).get("disable")):
             yield f"waits for the health of {other}, which nobody looks at"
 
@@ -181,10 +219,16 @@ def _hardening(name: str, service: Document, _: Document) -> Iterator[str]:
         or "full" not in service["profiles"]
     ):
         yield f"profiles {service.get('profiles')}"
+    once = name in ("prepare", "valkey-cluster")
+    if service.get("restart") != ("on-failure" if once else "unless-stopped"):
+        yield f"is started again {service.get('restart')}"
+    if service.get("healthcheck", {}).get("disable", True) is not True:
+        yield "its health check is neither disabled nor there"
     if target_of(service["image"]) is not None and not (
         service.get("read_only") is True
         and service.get("cap_drop") == ["ALL"]
         and service.get("security_opt") == ["no-new-privileges:true"]
+        and service.get("tmpfs") == ["/tmp"]
     ):
         yield "may write to its image, or has capabilities"
 
@@ -194,6 +238,12 @@ def _unused(document: Document) -> list[str]:
     found = [f"volume {name} is used by nobody" for name in document["volumes"] if name not in used]
     images = {service["image"] for service in document["services"].values()}
     python = IMAGES["python"]["image"]
+    given = {key for service in document["services"].values() for key in service.get("environment", {})}
+    found += [
+        f"secret {name} of {each['environment']}, which nobody is given"
+        for name, each in document.get("secrets", {}).items()
+        if each["environment"] not in given
+    ]
     return found + [
         f"deploy/images.toml: {image} is used by nobody" for image in foreign() if image not in {*images, python}
     ]

@@ -55,10 +55,11 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """An image of somebody else: what it may be started with, its ports and its variables."""
+    """An image of somebody else: what it may be started with, its ports, where it looks for files, its variables."""
 
     ports: frozenset[int]
     programs: frozenset[str]
+    folders: frozenset[str]
     words: frozenset[str]
     names: frozenset[str]
 
@@ -113,6 +114,7 @@ def foreign() -> Mapping[str, Foreign]:
         table["image"]: Foreign(
             frozenset(table.get("ports", ())),
             frozenset(table.get("programs", ())),
+            frozenset(table.get("folders", ())),
             frozenset(table.get("words", ())),
             frozenset(table.get("environment", ())),
         )

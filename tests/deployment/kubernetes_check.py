@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from tests.deployment.commands import command_findings
 from tests.deployment.known import ROOT, components, image_findings, names_of, ports_of, target_of
+from tests.deployment.values import mount_findings, value_findings
 
 Document = dict[str, Any]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -142,6 +143,7 @@ def _pod_findings(pods: Pods, world: World) -> Iterator[str]:
 def _container(box: Document, pods: Pods, world: World) -> Iterator[str]:
     image = box["image"]
     yield from image_findings(image)
+    yield from mount_findings(image, [each["mountPath"] for each in box.get("volumeMounts", [])])
     mounts = {each["mountPath"] for each in box.get("volumeMounts", [])}
     words = [*box.get("command", []), *box.get("args", [])]
     if words:
@@ -211,6 +213,8 @@ def _variables(box: Document, world: World) -> Iterator[str]:
     for each in box.get("env", []):
         values[each["name"]] = each.get("value", "")
         secret = each.get("valueFrom", {}).get("secretKeyRef")
+        if each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "metadata.name") != "metadata.name":
+            yield f"{each['name']} from {each['valueFrom']['fieldRef']}"
         if secret is not None:
             if secret["key"] not in SECRETS.get(secret["name"], {}).get("keys", ()):
                 yield f"{secret['name']}/{secret['key']} is not in secrets.toml"
@@ -220,6 +224,7 @@ def _variables(box: Document, world: World) -> Iterator[str]:
             yield f"{each['name']} is a secret, and stands here"
     yield from (f"nobody reads {name}" for name in values if name not in names_of(box["image"]))
     for name, value in values.items():
+        yield from value_findings(name, value)
         if name.endswith("_PORT") and not (value.isdecimal() and int(value) in ports_of(box["image"])):
             yield f"{name}={value}"
         if not name.endswith("ALLOWED_HOSTS"):

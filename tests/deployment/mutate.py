@@ -1,6 +1,7 @@
 """Every scalar of a parsed document that matters, each changed once: for tests that a checker notices.
 
-What matters: images, ports, words of commands, names of variables, selectors, and every address with a port.
+What matters: images, ports, words of commands, names and values of variables, selectors, paths, and every address with
+a port. `every_change` leaves nothing out.
 """
 
 from __future__ import annotations
@@ -54,6 +55,21 @@ def mutations(document: Any) -> Iterator[Mutation]:
     yield from _inside(document, ())
 
 
+def every_change(document: Any) -> Iterator[Mutation]:
+    """Yield one change of each scalar, whatever it is."""
+    yield from _all_inside(document, ())
+
+
+def _all_inside(value: Any, place: Place) -> Iterator[Mutation]:
+    if isinstance(value, dict | list):
+        for step, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _all_inside(each, (*place, step))
+    elif isinstance(value, bool):
+        yield Mutation(place, value, not value)
+    elif value is not None:
+        yield Mutation(place, value, f"{value}x" if isinstance(value, str) else value + 1)
+
+
 def _inside(value: Any, place: Place) -> Iterator[Mutation]:
     if isinstance(value, dict):
         for key, each in value.items():
@@ -85,7 +101,9 @@ def _changes(place: Place, value: str | int) -> Iterator[str | int]:
     chosen = (set(words[:-1]) | {last}) & _SELECTORS and last not in ("apiVersion", "apiGroup", "group", "namespace")
     variable = last == "name" and "env" in words
     port = last in _PORTS or (last == "number" and isinstance(value, int)) or last.endswith("_PORT")
-    if last in ("image", "target", "host", "hosts") or last.endswith("path"):
+    value_of_variable = "env" in words and last == "value" and value != ""
+    of_map = len(words) > 1 and words[-2] in _NAMES and re.fullmatch(r"[A-Z][A-Z0-9_]+", last) is not None
+    if last in ("image", "target", "host", "hosts") or last.lower().endswith("path") or value_of_variable or of_map:
         yield f"{value}x"
     elif last in _COMMANDS or last == "credentials_file" or port or chosen or variable:
         yield _other(value)

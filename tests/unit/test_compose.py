@@ -29,7 +29,7 @@ from tests.deployment.files_check import (
     stages,
 )
 from tests.deployment.known import DOCKERFILE, IMAGES, ROOT
-from tests.deployment.mutate import mutations
+from tests.deployment.mutate import Mutation, every_change, mutations
 from tidegauge.settings import REPLICAS
 
 WHOLE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -68,6 +68,25 @@ def test_every_change_of_an_image_a_port_a_command_a_variable_or_an_address_in_c
 
     assert missed == []
     assert len(tried) > 300
+
+
+def is_a_matter_of_taste(change: Mutation) -> bool:
+    """How often health is asked, how long an end may take, and the project's name: nothing else depends on them."""
+    return change.place[-1] in ("interval", "retries", "stop_grace_period") or change.place == ("name",)
+
+
+def is_noticed(change: Mutation) -> bool:
+    try:
+        return bool(compose_findings(change.applied(COMPOSE)))
+    except (ValueError, KeyError):  # what cannot even be read fails the tests as well
+        return True
+
+
+def test_every_other_change_of_compose_is_noticed_too_but_for_times():
+    tried = [each for each in every_change(COMPOSE) if not is_a_matter_of_taste(each)]
+
+    assert [str(each) for each in tried if not is_noticed(each)] == []
+    assert len(tried) > 500
 
 
 def test_our_images_carry_the_version_of_the_distribution():

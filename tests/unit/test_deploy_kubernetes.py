@@ -45,9 +45,9 @@ def known_pods() -> tuple[Any, ...]:
 def findings(overlay: str, sources: Any = SOURCES) -> list[str]:
     try:
         world = World(built(overlay, sources), known_pods())
-    except BuildError as error:
-        return [str(error)]
-    return kubernetes_findings(world) or network_findings(world)
+        return kubernetes_findings(world) or network_findings(world)
+    except (BuildError, KeyError, ValueError) as error:  # what cannot even be read is noticed too
+        return [repr(error)]
 
 
 def base() -> World:

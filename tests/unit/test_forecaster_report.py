@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pypdfium2
@@ -13,6 +13,7 @@ import pytest
 from collector.record.store import Marker
 from forecaster.calendar.types import Event
 from forecaster.report.capacity_report import capacity_report
+from forecaster.report.digest import canonical, sha256_of
 from forecaster.report.document import Document, KeyFigures, Missing, Table
 from forecaster.report.formats import FORMATS, MEDIA_TYPES, Rendered, parse_format, render
 from forecaster.savings import Day
@@ -242,6 +243,12 @@ def test_the_same_inputs_give_the_same_bytes_and_any_other_input_another_hash(re
     ]
     digests = {first.digest, *(capacity_report(other).digest for other in others)}
     assert len(digests) == 1 + len(others)
+
+
+def test_an_event_declared_in_local_time_is_an_input_like_any_other() -> None:
+    local = datetime(2026, 11, 27, 9)  # noqa: DTZ001 (as tidegauge.yaml says it: of the service's time zone)
+    assert canonical((local, local.replace(tzinfo=UTC))) == ["2026-11-27T09:00:00", "2026-11-27T09:00:00Z"]
+    assert sha256_of(local) != sha256_of(local.replace(hour=10))
 
 
 def test_a_page_needs_nothing_else_and_says_what_the_document_says(

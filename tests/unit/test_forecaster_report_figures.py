@@ -10,6 +10,7 @@ import pytest
 from forecaster.forecast.types import DemandSeries
 from forecaster.outlook.daily import Days
 from forecaster.outlook.outlook import Outlook
+from forecaster.report.figures import name_rows
 from forecaster.report.measures import Gap, Hours, gaps_of, growth_of, hour_shares, months_of, weekday_seasons
 from forecaster.report.replicas import budget_passed, observed_replicas, recommended, replica_hours_ahead
 from tests.unit.report_fakes import DAY, HOUR, NOW, flat_demand, replica_states
@@ -76,11 +77,24 @@ def test_a_month_counts_known_steps_only_and_says_how_many_are_known() -> None:
     demand = flat_demand(days=15)  # from the first of November to the sixteenth: 360 hours
     demand.frame.loc[10:19, "y"] = np.nan
     demand.frame.loc[100, "y"] = 90.0
-    (month,) = months_of(demand, UTC_ZONE, since=NOW - 15 * DAY)
+    (month,) = months_of(demand, UTC_ZONE, since=NOW - 15 * DAY, until=NOW)
     assert month.first == date(2026, 11, 1)
     assert month.requests == (349 * 60 + 90) * 3600
     assert month.coverage == pytest.approx(350 / 360)
     assert (month.peak, month.peak_at) == (90.0, datetime(2026, 11, 5, 4, tzinfo=UTC))  # hour 100
+
+
+def test_a_month_whose_last_days_are_silent_is_not_wholly_known() -> None:
+    # 15 days are known of the 20 that have passed of November
+    (month,) = months_of(flat_demand(days=15), UTC_ZONE, since=NOW - 15 * DAY, until=NOW + 5 * DAY)
+    assert month.coverage == pytest.approx(15 / 20)
+
+
+def test_names_of_days_that_follow_each_other_lie_in_rows_of_their_own() -> None:
+    # an axis of 1000: a name of ten letters and its margin takes 12 * 0.0082 * 1000 = 98 of it
+    marks = ((0.0, "ten letter"), (50.0, "ten letter"), (99.0, "ten letter"), (120.0, "ten letter"))
+    assert name_rows(marks, width=1000.0) == [0, 1, 0, 2]
+    assert name_rows((), width=0.0) == []
 
 
 def test_gaps_are_joined_and_the_silence_at_the_end_is_one_too() -> None:
