@@ -23,7 +23,7 @@ RECORD ?= 100M
 KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
+.PHONY: help install demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,8 @@ help: ## List the targets
 demo: .venv/.synced ## Import history, play a day's peak in minutes on the embedded stack, scale ahead of it
 	@$(TIDEGAUGE) demo --data '$(DATA)' --minutes '$(MINUTES)' --speed '$(SPEED)' \
 	  $(if $(filter-out 0,$(HEADLESS)),--headless) $(if $(OUT),--out '$(OUT)') $(if $(TRACE),--trace '$(TRACE)')
+
+install: .venv/.synced ## Make the environment in .venv
 
 up: .venv/.synced ## Start the embedded stack in real time, until Ctrl-C
 	@$(TIDEGAUGE) up --data '$(DATA)'

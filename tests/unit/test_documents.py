@@ -1,10 +1,15 @@
 """The documents keep up with the code."""
 
+import base64
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from collector.alerts.webhooks import signature
+from collector.catalog import read_catalog
 from loadgen.scenario_file import parse_scenario
 from tidegauge.reference import FOLDER, command_tree, pages, whole_command
 
@@ -39,6 +44,31 @@ def test_links_between_documents_lead_somewhere(document: Path):
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
 
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def anchors_of(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_into_documents_lead_to_a_heading(document: Path):
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", document.read_text())
+
+    assert [
+        f"{path}#{anchor}"
+        for path, anchor in links
+        if anchor not in anchors_of((document.parent / path if path else document).read_text())
+    ] == []
+
+
+def test_the_index_leads_to_every_page():
+    linked = set(re.findall(r"\]\(([a-z-]+(?:/[a-z-]+)?\.md)", (ROOT / "docs" / "README.md").read_text()))
+    pages_there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+
+    assert pages_there - {"README.md"} == linked
 
 
 def test_every_package_of_the_readme_exists():
@@ -139,6 +169,30 @@ def test_every_kind_of_alert_has_a_runbook():
 
     assert kinds | posted
     assert kinds | posted <= sections
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_tidegauge_yaml_of_the_documents_is_accepted(document: Path, tmp_path: Path):
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+
+    for text in blocks:
+        if re.search(r"^services:", text, re.MULTILINE):
+            (tmp_path / "tidegauge.yaml").write_text(text)
+            assert read_catalog(tmp_path / "tidegauge.yaml").services
+
+
+def test_the_check_of_a_webhooks_signature_takes_ours_and_refuses_every_other():
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "how-to.md").read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    key, body, now = b"k" * 32, b'{"status": "firing"}', int(time.time())
+    secret = "whsec_" + base64.b64encode(key).decode()
+    headers = {"webhook-id": "m1", "webhook-timestamp": str(now)}
+    headers["webhook-signature"] = signature([b"o" * 32, key], "m1", now, body)
+
+    assert names["is_ours"](headers, body, secret)
+    assert not names["is_ours"](headers, body + b" ", secret)
+    assert not names["is_ours"]({**headers, "webhook-timestamp": str(now - 3600)}, body, secret)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
