@@ -25,8 +25,9 @@ from forecaster.forecast.interface import Model
 from forecaster.forecast.models import LearntHours
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
-from forecaster.history import read_history, read_known
+from forecaster.history import NOTHING_KNOWN, read_history, read_known
 from forecaster.instants import floored, text_of
+from forecaster.resources import Measure, Measured
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
@@ -46,12 +47,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known."""
+    """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known.
+
+    of: what of a service; a file is what it is.
+    """
 
     horizon: timedelta
     quantiles: tuple[float, ...]
     as_of: tuple[datetime, ...] = ()
     calendar: Asked = field(default_factory=lambda: Asked())
+    of: Measure = "requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +121,33 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
 def answer_from_record(
     client: Client, service: Service, question: Question, *, clock: Clock, settings: Settings
 ) -> Answer:
-    """Forecast a service from the record, in requests/s. Raises AskedAmissError, DemandError, StoreError."""
-    now = clock.now()
-    known = read_known(client, service.name, finest=settings.step)
+    """Forecast a service from the record, in the measure's unit. Raises AskedAmissError, DemandError, StoreError."""
+    now, measured = clock.now(), Measured(service.name, clock, question.of)
+    known = measured.known(client, finest=settings.step)
     if known is None:
-        reason = "no demand has been recorded or imported yet"
-        nothing = tuple(NoForecast(service.name, floored(at, settings.step), reason) for at in question.as_of or (now,))
-        return Answer(service.name, settings.step, "requests/s", nothing)
+        reason = NOTHING_KNOWN if question.of == "requests" else f"no samples of its {question.of} have been recorded"
+        return _nothing(service.name, settings.step, measured.unit, question, now, reason)
     origins = question.as_of or (now,)
     if question.as_of:
         _check_inside(origins, earliest=known.first + known.step, latest=now, what=f"the record of {service.name}")
     floors = [floored(origin, known.step) for origin in origins]
     settled = floored(now - settings.settle * clock.speed_now(), known.step)
     since, until = min(floors) - settings.history, min(max(floors), settled)
-    rows = read_history(client, service.name, since=since, until=until, step=known.step)
+    rows = measured.history(client, since=since, until=until, step=known.step)
+    if rows.empty:
+        why = known.why_none(until, settle=settings.settle * clock.speed_now())
+        return _nothing(service.name, known.step, measured.unit, question, now, why)
     series = clean_series(service.name, rows, step=known.step, until=until)
     source, timezone = question.calendar.source or service.calendar, question.calendar.timezone or service.timezone
     markers = read_markers(client, service.name, since=since, until=until)
     calendar = _calendar(question, source, timezone, since=since, until=max(floors), markers=markers)
     forecasts = _forecasts(series, floors, question, calendar)
-    return Answer(service.name, known.step, "requests/s", forecasts, series)
+    return Answer(service.name, known.step, measured.unit, forecasts, series)
+
+
+def _nothing(name: str, step: timedelta, unit: str, question: Question, now: datetime, reason: str) -> Answer:
+    nothing = tuple(NoForecast(name, floored(at, step), reason) for at in question.as_of or (now,))
+    return Answer(name, step, unit, nothing)
 
 
 def skill_from_csv(

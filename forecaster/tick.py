@@ -24,10 +24,10 @@ from forecaster.audit import BY_ITSELF, By, is_worth_storing, patch_of, rows_bef
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import calendar_of
 from forecaster.calendar.types import Calendar
-from forecaster.forecast.demand import DemandError, clean_series
+from forecaster.forecast.demand import clean_series
 from forecaster.forecast.models import history_to_read, train_ahead
 from forecaster.forecast.types import Forecast, NoForecast
-from forecaster.history import read_known
+from forecaster.history import NOTHING_KNOWN, read_known
 from forecaster.instants import floored
 from forecaster.look import look, running_version
 from forecaster.order_store import settle_orders
@@ -78,21 +78,20 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     load(world, service, memory)
     known = read_known(world.client, service.name, finest=world.settings.step)
     if known is None:
-        memory.forecast = NoForecast(service.name, now, "no demand has been recorded or imported yet")
+        memory.forecast = NoForecast(service.name, now, NOTHING_KNOWN)
         return memory.forecast
     # Events are on their way for a moment of real time: a step is complete only when that has passed after its end.
-    settled = now - world.settings.settle * world.clock.speed_now()
-    origin = floored(min(settled, known.end), known.step)
+    settle = world.settings.settle * world.clock.speed_now()
+    origin = floored(min(now - settle, known.end), known.step)
     last = memory.forecast
     if isinstance(last, Forecast) and timedelta(0) <= origin - last.origin < world.settings.refresh:
         return last
     since = origin - max(world.settings.history, history_to_read(known.step))
     rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step)
-    try:
-        series = clean_series(service.name, rows, step=known.step, until=origin)
-    except DemandError as error:
-        memory.forecast = NoForecast(service.name, origin, str(error))
+    if rows.empty:
+        memory.forecast = NoForecast(service.name, origin, known.why_none(origin, settle=settle))
         return memory.forecast
+    series = clean_series(service.name, rows, step=known.step, until=origin)
     memory.series = series
     levels = quantiles_for(world.settings, service.scaling)
     forecast = forecast_with_calendar(
