@@ -9,7 +9,7 @@ in `audit`. When ticks run is the scheduler's business.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -35,6 +35,8 @@ from forecaster.scaling.capacity import declared_capacity
 from forecaster.scaling.plan import decide
 from forecaster.scaling.rolling import LEVELS
 from forecaster.scaling.types import Decision, HpaState, Situation
+from forecaster.scores.adapting import Asked, asked_levels, known_by, looked_at_from
+from forecaster.scores.score_store import read_scores
 from forecaster.settings import Settings
 from forecaster.world import Memory, World, scaling_of
 
@@ -102,11 +104,23 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         calendar=_calendar(world, service, since=since, until=origin + world.settings.horizon),
         learnt=memory.learnt,
         remembered=memory.remembered,
+        asked=_asked(world, service, memory, origin=origin, levels=levels),
     )
     if isinstance(forecast, Forecast):
         store.write_forecast(world.client, forecast, created_at=now)
     memory.forecast = forecast
     return forecast
+
+
+def _asked(world: World, service: Service, memory: Memory, *, origin: datetime, levels: Sequence[float]) -> Asked:
+    """Return what the stored scores ask for: looked at once an hour, for what they say changes no faster."""
+    if not world.settings.adapt:
+        return Asked()
+    known = known_by(origin)
+    if memory.asked is None or memory.asked[0] != known:
+        scores = read_scores(world.client, service.name, since=looked_at_from(origin), until=known)
+        memory.asked = known, asked_levels(scores, origin=origin, levels=levels)
+    return memory.asked[1]
 
 
 def train_once(memory: Memory) -> None:

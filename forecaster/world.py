@@ -20,6 +20,7 @@ from forecaster.journal import Journal
 from forecaster.orders import Orders
 from forecaster.outcome_store import Patch
 from forecaster.scaling.types import Capacity
+from forecaster.scores.adapting import Asked
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
@@ -58,6 +59,7 @@ class Memory:
     capacity: Capacity | None = None
     planned_at: datetime | None = None  # when a decision last had grounds, else this process's first look
     slos: tuple[SloStatus, ...] = ()  # as they stood at the last look
+    asked: tuple[datetime, Asked] | None = None  # until when scores were looked at, and what they ask for
     remembered: Remembered = field(default_factory=Remembered)  # past events, forecast as they were
     loading: threading.Lock = field(default_factory=threading.Lock)
     deciding: threading.Lock = field(default_factory=threading.Lock)  # the tick and a person may both ask

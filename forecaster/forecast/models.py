@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecaster.forecast.calibration import TAIL, adapted
 from forecaster.forecast.ensemble import Ensemble
 from forecaster.forecast.fleet import FleetProfile, predict_borrowed
 from forecaster.forecast.interface import Fitted, Model, Past, Refusal
@@ -59,12 +58,10 @@ def forecast_demand(
     learnt: LearntHours | None = None,
     model: Model = MODEL,
     fleet: FleetProfile | None = None,
-    held: Mapping[float, Sequence[bool]] | None = None,
 ) -> Forecast | NoForecast:
     """Return demand from `origin` (floored to the series' steps) over `horizon`, in the series' unit.
 
-    fleet: a shape to borrow while the history is shorter than a day. held: by quantile, whether earlier forecasts at it
-    held, oldest first: it is answered by the level that would have held as often as it should.
+    fleet: a shape to borrow while the history is shorter than a day.
 
     Sees rows with ds < origin only, at most `history_for(step)` of them. Raises ForecastError on quantiles outside
     (0, 1), an origin without a zone or a horizon shorter than nothing.
@@ -82,14 +79,13 @@ def forecast_demand(
         days = history_for(series.step).days
         return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
-    asked = np.maximum.accumulate([_asked(level, (held or {}).get(level, ())) for level in levels])
     told: tuple[str, ...]
     if fleet is not None and _known_for(values, step) < LEAST_TO_LEARN.total_seconds():
-        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, asked)
+        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, np.array(levels))
         told = (f"the day's shape is borrowed from {fleet.services} services",)
     else:
         fit = _fit(series, seen, model, learnt)
-        answer, told = fit.predict(_past(series, seen), horizons, asked), fit.notes
+        answer, told = fit.predict(_past(series, seen), horizons, np.array(levels)), fit.notes
     if isinstance(answer, Refusal):
         return NoForecast(series.name, origin, answer.reason)
     if not np.isfinite(answer).all():
@@ -208,14 +204,6 @@ def _rows_before(origin: int, every_seconds: int, first: int, step: int) -> int:
 def _forget(kept: dict[tuple[str, int], Any], most: int) -> None:
     while len(kept) > most:
         del kept[next(iter(kept))]
-
-
-def _asked(level: float, held: Sequence[bool]) -> float:
-    """Return the level adapted to how it has held; never into a tail that was not asked for, nor over the median."""
-    if level == 0.5 or not held:
-        return level
-    low, high = (0.5, max(level, TAIL)) if level > 0.5 else (min(level, 1 - TAIL), 0.5)
-    return min(max(adapted(level, held), low), high)
 
 
 def _known_for(values: npt.NDArray[Any], step: int) -> int:

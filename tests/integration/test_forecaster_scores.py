@@ -19,6 +19,7 @@ from collector.record.runs import Marker
 from collector.sources.files import import_series, parse_csv
 from forecaster import store
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import FeedTexts
 from forecaster.commands import mount
 from forecaster.drift_alert import AlertsUnavailableError, DriftAlert
@@ -27,9 +28,10 @@ from forecaster.forecast.models import LearntHours, forecast_demand
 from forecaster.forecast.types import Forecast
 from forecaster.history import read_history
 from forecaster.leadership import Lease
+from forecaster.scores.adapting import asked_levels
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import BUCKETS, Score, score_forecast
-from forecaster.scores.score_store import read_forecasts_after, read_scored_until, read_scores
+from forecaster.scores.score_store import read_forecasts_after, read_scored_until, read_scores, write_scores
 from forecaster.scores.scoring import rescore_once, score_once
 from forecaster.settings import Settings
 from forecaster.tick import Memory, World, quantiles_for, refresh_once
@@ -161,6 +163,45 @@ def test_truths_that_change_later_are_scored_again_and_then_there_is_nothing_lef
     assert again() == 2
     assert [score.points for score in stored()] == [12, 12, 12, 12, 9, 5]
     assert again() == 0
+
+
+def test_coverage_that_was_too_low_in_the_record_widens_the_next_stored_forecast(client: Client) -> None:
+    import_noise(client, until=NOW, days=2)
+    # For three days two truths of twelve were above the 0.95 quantile; nobody scored the other buckets.
+    low = [
+        Score(
+            service="shop", bucket="1h", origin=NOW - timedelta(hours=3 + hours), model="m", naive="naive_day",
+            step=STEP, points=12, demand=1.0, absolute_error=1.0, naive_absolute_error=1.0, quantiles=(0.5, 0.95),
+            pinball=(1.0, 1.0), naive_pinball=(1.0, 1.0), covered=(6, 10),
+        )
+        for hours in range(72)
+    ]  # fmt: skip
+    write_scores(client, low[::-1], scored_at=NOW)
+    forecast = refresh_once(world_at(client, NOW), SERVICE, Memory())
+    read = store.read_latest_forecast(client, "shop", at=NOW)
+    plain_world = replace(world_at(client, NOW), settings=replace(SETTINGS, adapt=False))
+    plain = refresh_once(plain_world, SERVICE, Memory(loaded=True))
+    assert isinstance(forecast, Forecast)
+    assert isinstance(plain, Forecast)
+    wide, usual = forecast.frame.set_index("ds"), plain.frame.set_index("ds")
+    assert (wide["q0.95"].iloc[:12] > usual["q0.95"].iloc[:12]).all()
+    assert wide["q0.95"].iloc[12:].equals(usual["q0.95"].iloc[12:])
+    assert wide["q0.5"].equals(usual["q0.5"])
+    # What is stored is what comes of the history and the scores before the origin, bit by bit.
+    rows = read_history(client, "shop", since=NOW - timedelta(days=2), until=NOW, step=STEP)
+    series, levels = clean_series("shop", rows, step=STEP), quantiles_for(SETTINGS, SERVICE.scaling)
+    scores = read_scores(client, "shop", since=NOW - timedelta(days=30), until=NOW + timedelta(days=30))
+    asked = asked_levels(scores, origin=forecast.origin, levels=levels)
+    again = forecast_with_calendar(
+        series, origin=forecast.origin, horizon=SETTINGS.horizon, quantiles=levels, calendar=None, asked=asked
+    )
+    assert isinstance(again, Forecast)
+    assert read is not None
+    assert read.notes[-1].startswith("to 1h: 83% of the last three days' demand was under the 0.95 quantile")
+    for one in (again, read):
+        assert (
+            one.frame.drop(columns="ds").to_numpy().tobytes() == forecast.frame.drop(columns="ds").to_numpy().tobytes()
+        )
 
 
 def test_the_live_forecast_looks_at_the_calendar_and_its_notes_are_stored(client: Client) -> None:
