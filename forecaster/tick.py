@@ -27,6 +27,7 @@ from forecaster.calendar.types import Calendar
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.models import history_to_read, train_ahead
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import NOTHING_KNOWN, read_known
 from forecaster.instants import floored
 from forecaster.look import look, running_version
@@ -93,7 +94,7 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     if rows.empty:
         memory.forecast = NoForecast(service.name, origin, known.why_none(origin, settle=settle))
         return memory.forecast
-    series = clean_series(service.name, rows, step=known.step, until=origin)
+    series = clean_series(service.name, rows, step=known.step, until=origin, zone=zone_for(service.timezone))
     memory.series = series
     levels = quantiles_for(world.settings, service.scaling)
     forecast = forecast_with_calendar(

@@ -22,6 +22,7 @@ from forecaster.forecast.ensemble import Ensemble
 from forecaster.forecast.fleet import FleetProfile, predict_borrowed
 from forecaster.forecast.interface import Fitted, Model, Past, Refusal
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
+from forecaster.forecast.wall_clock import LARGEST_CHANGE, ask_ahead, back_from, on_the_wall
 
 MODEL: Model = Ensemble()
 HISTORY = timedelta(weeks=6)
@@ -63,12 +64,21 @@ def forecast_demand(
 
     fleet: a shape to borrow while the history is shorter than a day.
 
+    A series with a zone is seen on its users' wall clock (`wall_clock`).
+
     Sees rows with ds < origin only, at most `history_for(step)` of them. Raises ForecastError on quantiles outside
     (0, 1), an origin without a zone or a horizon shorter than nothing.
     """
     levels = _levels(quantiles)
     if origin.tzinfo is None or horizon <= timedelta(0):
         raise ForecastError(f"expected an aware origin and a positive horizon, got {origin.isoformat()} and {horizon}")
+    if series.zone is not None and len(series.frame):
+        wall = on_the_wall(series, origin)
+        there = forecast_demand(
+            wall.series, origin=wall.origin, horizon=ask_ahead(series, origin, horizon), quantiles=levels,
+            learnt=learnt, model=model, fleet=fleet,
+        )  # fmt: skip
+        return back_from(there, series, origin=origin, horizon=horizon)
     step = int(series.step.total_seconds())
     first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
     seen = math.floor((origin.timestamp() - first) / step)
@@ -112,6 +122,7 @@ def learn(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model:
 
     For a scheduler that staggers the slow part over its services. Without known demand before the origin: nothing.
     """
+    series, origin = _as_seen(series, origin)
     first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
     seen = math.floor((origin.timestamp() - first) / series.step.total_seconds())
     if len(series.frame) and seen > 0 and np.isfinite(_seen(series, seen)).any():
@@ -124,9 +135,17 @@ def train_ahead(series: DemandSeries, *, origin: datetime, learnt: LearntHours, 
     A training takes seconds: who does it here keeps the forecasts of a live loop waiting for none. May run in a thread
     of its own beside them.
     """
+    series, origin = _as_seen(series, origin)
     first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
     if len(series.frame) and origin.timestamp() > first:
         _trained(series, math.floor(origin.timestamp()), model, learnt)
+
+
+def _as_seen(series: DemandSeries, origin: datetime) -> tuple[DemandSeries, datetime]:
+    if series.zone is None or not len(series.frame):
+        return series, origin
+    wall = on_the_wall(series, origin)
+    return wall.series, wall.origin
 
 
 def column_of(quantile: float) -> str:
@@ -149,9 +168,10 @@ def history_for(step: timedelta) -> timedelta:
 def history_to_read(step: timedelta) -> timedelta:
     """Return how long before an origin a series must reach, for the answer to be that of the whole history.
 
-    What was learnt up to half a day ago rests on as much history before that.
+    What was learnt up to half a day ago rests on as much history before that, by a clock that may have been set back.
     """
-    return history_for(step) + timedelta(seconds=TRAIN_EVERY_SECONDS + TRAIN_AHEAD_SECONDS + LEARN_EVERY_SECONDS)
+    before = timedelta(seconds=TRAIN_EVERY_SECONDS + TRAIN_AHEAD_SECONDS + LEARN_EVERY_SECONDS)
+    return history_for(step) + before + LARGEST_CHANGE
 
 
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
