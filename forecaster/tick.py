@@ -106,6 +106,7 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         learnt=memory.learnt,
         remembered=memory.remembered,
         asked=_asked(world, service, memory, origin=origin, levels=levels),
+        fleet=world.lenders.for_(series, origin=origin) if world.lenders is not None else None,
     )
     if isinstance(forecast, Forecast):
         store.write_forecast(world.client, forecast, created_at=now)

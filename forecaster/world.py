@@ -17,6 +17,7 @@ from forecaster.forecast.models import LearntHours
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import HistoryCache
 from forecaster.journal import Journal
+from forecaster.lenders import Lenders
 from forecaster.orders import Orders
 from forecaster.outcome_store import Patch
 from forecaster.scaling.types import Capacity
@@ -37,6 +38,7 @@ class World:
     orders: Orders | None = None  # None: there is nobody to give any
     journal: Journal | None = None  # of changes under way; None: a kill in between loses their rows
     catalog: Catalog | None = None  # of all services, for who calls whom; None: nobody calls anybody
+    lenders: Lenders | None = None  # of a day's shape; None: who has not seen a day knows its level alone
 
 
 @dataclass(slots=True)

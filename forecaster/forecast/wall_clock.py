@@ -41,8 +41,8 @@ def on_the_wall(series: DemandSeries, origin: datetime) -> OnTheWall:
     known = np.isfinite(values) & (at >= 0)
     grid = np.full(int(at.max(initial=-1)) + 1, np.nan)
     grid[at[known]] = values[known]  # of an hour that comes twice the later row
-    starts = pd.to_datetime(wall[0] + step * np.arange(len(grid)), unit="s", utc=True)
-    frame = pd.DataFrame({"ds": starts, "y": grid})
+    starts = (wall[0] + step * np.arange(len(grid))).astype("datetime64[s]")
+    frame = pd.DataFrame({"ds": pd.DatetimeIndex(starts, tz=UTC), "y": grid})
     return OnTheWall(DemandSeries(series.name, series.step, frame), datetime.fromtimestamp(end, UTC))
 
 
@@ -62,13 +62,12 @@ def back_from(
     rows = forecast.frame.iloc[_steps_ahead(series, origin, horizon)].reset_index(drop=True)
     rows["ds"] = pd.to_datetime(start + step * (seen + np.arange(len(rows))), unit="s", utc=True)
     known = np.flatnonzero(np.isfinite(series.frame["y"].to_numpy(dtype=np.float64)[:seen]))
-    shown = _wall_seconds(series, start + step * np.arange(min(seen, len(series.frame))))
-    oldest = int(np.argmax(shown >= forecast.history_from.timestamp()))
+    oldest = (forecast.history_from.replace(tzinfo=series.zone).timestamp() - start) // step
     return replace(
         forecast,
         origin=datetime.fromtimestamp(start + step * seen, UTC),
         frame=rows,
-        history_from=datetime.fromtimestamp(start + step * oldest, UTC),
+        history_from=datetime.fromtimestamp(start + step * max(0, oldest), UTC),
         watermark=datetime.fromtimestamp(start + step * (int(known[-1]) + 1), UTC),
     )
 
@@ -98,6 +97,6 @@ def _step_and_start(series: DemandSeries) -> tuple[int, int]:
 
 def _wall_seconds(series: DemandSeries, seconds: Array) -> Array:
     """Return what the wall clock shows at instants (epoch s), as epoch seconds of a clock in UTC."""
-    shown = pd.DatetimeIndex(pd.to_datetime(seconds, unit="s", utc=True)).tz_convert(series.zone).tz_localize(None)
+    shown = pd.DatetimeIndex(seconds.astype("datetime64[s]"), tz=UTC).tz_convert(series.zone).tz_localize(None)
     found: Array = shown.to_numpy(dtype="datetime64[s]").astype(np.int64)
     return found

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
@@ -13,8 +14,9 @@ from collector.record.runs import LoadRun, Marker
 from forecaster import store
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.answers import Question, answer_from_record
-from forecaster.forecast.types import NoForecast
+from forecaster.forecast.types import DemandSeries, NoForecast
 from forecaster.history import HistoryCache, read_history
+from forecaster.lenders import Lenders
 from forecaster.resources import read_demand_frame
 from forecaster.settings import Settings
 from forecaster.tick import Memory, World, refresh_once
@@ -181,3 +183,22 @@ def test_cpu_is_forecast_as_requests_are(client: Client) -> None:
     assert nothing.forecasts == (
         NoForecast("shop", NOW + timedelta(hours=4), "no samples of its memory have been recorded"),
     )
+
+
+def test_a_service_in_its_first_hours_borrows_a_day_from_the_others_and_says_so(client: Client) -> None:
+    record_minutes(client, range(120))  # from 09:00 to 11:00, always 10 requests/s
+    hours = np.arange(14 * 24)
+    ds = pd.date_range(NOW.replace(hour=0) - timedelta(days=14), periods=len(hours), freq="h", unit="us")
+    older = DemandSeries(
+        "older", timedelta(hours=1), pd.DataFrame({"ds": ds, "y": np.where(hours % 24 < 12, 1.0, 4.0)})
+    )
+    lenders, now = Lenders(), NOW + timedelta(hours=2, minutes=1)
+    lenders.for_(older, origin=now)
+    world = World(client, at_clock(now), MemoryCluster({"app": HPA}), Settings(), lenders=lenders)
+    refresh_once(world, SERVICE, Memory())
+    stored = store.read_latest_forecast(client, "shop", at=now)
+    assert stored is not None
+    assert "borrowed from 1 services" in stored.notes[1]
+    by_hour = stored.frame.set_index("ds")["q0.5"]
+    # The others have four times as much after noon as before it.
+    assert by_hour[NOW + timedelta(hours=6)] == pytest.approx(40.0, rel=0.05)
