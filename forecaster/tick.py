@@ -25,7 +25,7 @@ from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import calendar_of
 from forecaster.calendar.types import Calendar
 from forecaster.forecast.demand import clean_series
-from forecaster.forecast.models import history_to_read, train_ahead
+from forecaster.forecast.models import forget_what_is_past, history_to_read, train_ahead
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import NOTHING_KNOWN, read_known
@@ -108,6 +108,7 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         asked=_asked(world, service, memory, origin=origin, levels=levels),
         fleet=world.lenders.for_(series, origin=origin) if world.lenders is not None else None,
     )
+    forget_what_is_past(memory.learnt)
     if isinstance(forecast, Forecast):
         store.write_forecast(world.client, forecast, created_at=now)
     memory.forecast = forecast

@@ -148,6 +148,18 @@ def _as_seen(series: DemandSeries, origin: datetime) -> tuple[DemandSeries, date
     return wall.series, wall.origin
 
 
+def forget_what_is_past(learnt: LearntHours) -> None:
+    """Drop what no forecast from the newest origin on will ask for: of many services it is most of the memory."""
+    if not learnt.fits:
+        return
+    newest = max(end for _, end in learnt.fits)
+    needed = newest - TRAIN_AHEAD_SECONDS
+    needed -= needed % TRAIN_EVERY_SECONDS
+    with learnt.training:
+        learnt.fits = {key: fit for key, fit in learnt.fits.items() if key[1] == newest}
+        learnt.trained = {key: trained for key, trained in learnt.trained.items() if key[1] >= needed}
+
+
 def column_of(quantile: float) -> str:
     """Return the column's name of a quantile: 0.5 is `q0.5`."""
     return f"q{quantile:g}"

@@ -11,7 +11,7 @@ import pytest
 
 from forecaster.forecast import predict
 from forecaster.forecast.interface import Past
-from forecaster.forecast.models import LearntHours, forecast_demand, learn, train_ahead
+from forecaster.forecast.models import LearntHours, forecast_demand, forget_what_is_past, learn, train_ahead
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.forecast.wall_clock import on_the_wall, zone_for
 from forecaster.forecast.windows import Array
@@ -125,6 +125,9 @@ def test_what_was_learnt_ahead_over_a_change_of_clocks_changes_no_answer(change:
         origin = change + index * HOUR / 2
         train_ahead(series, origin=origin, learnt=kept, model=model)
         learn(series, origin=origin, learnt=kept, model=model)
+        forget_what_is_past(kept)
+        assert len(kept.fits) == 1
+        assert len(kept.trained) <= 1 + (origin.astimezone(LONDON).hour % 12 == 0)  # two within the hour of a change
         live, anew = forecast_of(series, origin, learnt=kept, model=model), forecast_of(series, origin, model=model)
         assert live.frame.equals(anew.frame)
 
