@@ -8,6 +8,7 @@ in `resources`. The record's SQL is `collector.record.store`'s; what counts as a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -45,10 +46,11 @@ class DemandKnown:
         whole_at = start + self.step if (start + self.step - self.first) * 2 >= self.step else start + 2 * self.step
         if whole_at <= until:
             return f"all that is known before {text_of(until)} is masked, by markers or load tests"
+        first_at = whole_at + timedelta(seconds=math.ceil(settle.total_seconds()))
         so_far = max(1, round((self.end - self.first).total_seconds() / 60))
         return (
             f"known since {text_of(floored(self.first, timedelta(seconds=1)))}, {so_far} min so far; the first forecast"
-            f" comes at {text_of(whole_at + settle)}, when the first {self.step.total_seconds() / 60:g} min are whole"
+            f" comes at {text_of(first_at)}, when the first {self.step.total_seconds() / 60:g} min are whole"
         )
 
 
