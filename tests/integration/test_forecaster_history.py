@@ -20,6 +20,7 @@ from forecaster.lenders import Lenders
 from forecaster.resources import read_demand_frame
 from forecaster.settings import Settings
 from forecaster.tick import Memory, World, refresh_once
+from loadgen.summary import RunFacts
 from tests.integration.store_fixtures import shared_store_url
 from tests.unit.forecaster_fakes import HPA, SERVICE
 from tidegauge.clock import Clock
@@ -118,6 +119,7 @@ def test_what_a_load_test_sent_is_no_demand_and_what_plays_the_users_is(client: 
     write_run(client, "users", NOW, NOW + 60 * MINUTE, curve="own daily-and-weekly shape")
     write_run(client, "elsewhen", NOW - 60 * MINUTE, NOW)
     assert known_steps(client) == [0, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert "curve" in RunFacts.__slots__  # what the load generator says of itself when it follows one
 
 
 def test_a_load_test_under_way_or_killed_masks_as_far_as_it_has_told(client: Client) -> None:
