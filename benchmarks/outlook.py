@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.forecast import read_trace
 from forecaster.outlook.daily import Array, days_of
 from forecaster.outlook.outlook import quantiles_of
-from forecaster.outlook.paths import LEVEL_DAYS, MEMBERS, WEEK, YEAR, members_of, paths_of
+from forecaster.outlook.paths import LEVEL_DAYS, PROFILE_DAYS, WEEK, YEAR, members_of, paths_of
 
 LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)
 FIXED = np.array([0.9, 1.0, 1.12, 1.18, 1.3])
@@ -69,7 +69,7 @@ def copied(season: int) -> Ahead:
 
 def profile_with_year(values: Array, days: int) -> Array:
     """Return four weeks' profile times the square root of last year's movement, with fixed multipliers."""
-    answer: Array = np.exp(members_of(values, len(values), days)[len(MEMBERS) - 1])[:, None] * FIXED
+    answer: Array = np.exp(members_of(values, len(values), days)[len(PROFILE_DAYS) - 1])[:, None] * FIXED
     return answer
 
 

@@ -31,14 +31,16 @@ def weights_of(errors: Array, weight: Array, belief: Array, profile: Array) -> t
     weight = weight / weight.sum()
     losses = np.maximum(weight @ np.abs(errors), LEAST_LOSS)
     inverse = belief * (losses / losses.min()) ** -INVERSE_POWER
-    found = _together(errors, weight, SHARE * believed + (1 - SHARE) * inverse / inverse.sum())
+    alone = SHARE * believed + (1 - SHARE) * inverse / inverse.sum()
+    found = together(errors, weight, alone, TOGETHER_SAMPLES)
     profiles = max(float(weight @ np.abs(profile)), LEAST_LOSS)
     return found, profiles < float((found * losses).sum()) * guards.GATE
 
 
-def _together(errors: Array, weight: Array, alone: Array) -> Array:
+def together(errors: Array, weight: Array, alone: Array, worth: float) -> Array:
     """Return the weights (none below 0, adding up to 1) of the least absolute error of the mix, near to `alone`.
 
+    errors: (samples, members), signed; weight: (samples), adding up to 1; worth: how many samples `alone` counts for.
     Iteratively reweighted least squares with a ridge around `alone`; Lagrange's multiplier keeps the sum.
     """
     count = len(alone)
@@ -49,7 +51,7 @@ def _together(errors: Array, weight: Array, alone: Array) -> Array:
     for _ in range(ROUNDS):
         size = np.maximum(np.abs(scaled @ found), LEAST_SIZE)
         gram = (scaled * (weight / size)[:, None]).T @ scaled
-        ridge = TOGETHER_SAMPLES / samples * apart + SINGULAR * np.trace(gram) / count + 1e-12
+        ridge = worth / samples * apart + SINGULAR * np.trace(gram) / count + 1e-12
         sides = np.stack([ridge * alone, np.ones(count)], axis=1)
         free, one = np.linalg.solve(gram + ridge * np.eye(count), sides).T
         found = np.maximum(free + one * (1 - free.sum()) / one.sum(), 0.0)
