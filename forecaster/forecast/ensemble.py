@@ -24,9 +24,9 @@ from forecaster.forecast.windows import Array, Windows
 
 NAME = "ensemble-3"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
-# In the copies, the booster, the short lead, the lines (quick to slow), the weeks; of those that answer.
-BELIEF = (0.2, 0.8, 1.1, 0.9, 0.3, 0.3, 0.5, 0.5)
-HOURLY_BELIEF = (0.2, 0.8, 1.1, 0.3, 0.5, 0.8, 0.5, 0.5)  # three days of hours are too few to learn lines from
+# In the copies, the booster, the short lead, the lines (quick to slow), the weeks (stiff to loose); 0: does not answer.
+BELIEF = (0.2, 0.8, 1.1, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
+HOURLY_BELIEF = (0.2, 0.8, 1.1, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines from
 SKILL_DAYS, SPREAD_DAYS = 7, 7  # an error counts half as much after so long, for trust and for the band
 NEIGHBOURS = 2  # horizons on either side that lend their errors
 MEDIAN_SHARE = 0.5  # how far the median follows the median error, half of which is luck
@@ -197,7 +197,7 @@ def _trust(errors: Array, taught: learning.Lessons, past: Past) -> tuple[Array, 
     weights = np.zeros((len(BUCKET_END_SECONDS) + 1, len(belief) + 1))
     replaced: list[int] = []
     for which in range(len(weights)):
-        ours = _answering(which, past.step_seconds)
+        ours = [member for member in _answering(which, past.step_seconds) if belief[member] > 0]
         of_bucket = errors[:, np.flatnonzero(np.equal(bucket, which))][..., [*ours, PROFILE]]
         known: Array = np.asarray(np.isfinite(of_bucket).all(axis=-1))
         found = of_bucket[known]

@@ -24,7 +24,7 @@ from forecaster.forecast.windows import Array, Windows
 
 COMPARED_DAYS = 7
 LARGEST_CHANGE = 1.0  # of the level (logarithms) since the weeks before
-LEVEL_SHARES = (0.5, 1.0)  # of that change, believed to last: beside the median of the weeks, beside their mean
+LEVEL_SHARES = (0.0, 0.5, 1.0)  # of that change, believed to last: beside the weeks' median, again, and their mean
 MEMBERS = len(LEVEL_SHARES)
 
 
@@ -44,10 +44,7 @@ def seen(windows: Windows, origins: Array, horizons: Array, offset: float) -> We
     levels = windows.log_mean(until - windows.steps(DAY_SECONDS), until, offset)
     moved = levels[:, :1] - mean_of(levels[:, 1:])[:, None]
     change = np.clip(np.where(np.isfinite(moved), moved, 0.0), -LARGEST_CHANGE, LARGEST_CHANGE)
-    heights = [middle + share * change for middle, share in zip(_middles(weeks), LEVEL_SHARES, strict=True)]
+    middles = (median_of(weeks), median_of(weeks), mean_of(weeks))
+    heights = [middle + share * change for middle, share in zip(middles, LEVEL_SHARES, strict=True)]
     apart = [deviation_of(days - day_levels), deviation_of(weeks - week_levels)]
     return Weeks(np.stack(heights, axis=-1), np.stack(apart, axis=-1))
-
-
-def _middles(weeks: Array) -> tuple[Array, Array]:
-    return median_of(weeks), mean_of(weeks)

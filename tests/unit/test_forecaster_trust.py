@@ -55,17 +55,17 @@ def test_errors_of_nothing_are_no_trouble() -> None:
     assert not outdone
 
 
-def test_the_weeks_follow_the_level_of_the_last_day_by_half_and_in_full_and_no_odd_last_hour() -> None:
+def test_the_weeks_follow_the_level_of_the_last_day_not_by_half_or_in_full_and_no_odd_last_hour() -> None:
     values = np.full(5 * WEEK_HOURS, 100.0)
     values[-24:] = 200.0
     noon = np.array([12])
     said = weekly.seen(windows_of(values, HOUR), np.array([len(values)]), noon, 0.0).heights[0, 0]
-    # the weeks had 100 at that hour; the last day is twice those days: 100 * 2 ** .5 and 100 * 2
-    assert np.exp(said) == pytest.approx([141.42, 200.0], rel=1e-3)
+    # the weeks had 100 at that hour; the last day is twice those days: 100, 100 * 2 ** .5 and 100 * 2
+    assert np.exp(said) == pytest.approx([100.0, 141.42, 200.0], rel=1e-3)
     odd = values.copy()
     odd[-1] = 10.0  # a twentieth: the day's mean falls by 4 %, and what is said by no more
     other = weekly.seen(windows_of(odd, HOUR), np.array([len(values)]), noon, 0.0).heights[0, 0]
-    assert np.exp(other) == pytest.approx([141.42, 200.0], rel=0.045)
+    assert np.exp(other) == pytest.approx([100.0, 141.42, 200.0], rel=0.045)
 
 
 def test_weeks_that_are_not_known_say_nothing() -> None:
