@@ -1,7 +1,10 @@
-"""The forecasts' accuracy on real traces: twelve origins in the last third, 24 h ahead, beside the naive baselines.
+"""The forecasts' accuracy on real traces: twelve origins in the last third, 24 h ahead, beside what others ship.
 
     python -m benchmarks.forecast [--traces DIR] [--origins 12] [--seed 1] [--part last|tuning] [--models NAMES]
-        [--json FILE]
+        [--processes 2] [--json FILE]
+
+Beside ours stand the naive ones, what others ship (`forecaster.forecast.rivals`), and statsforecast's models and
+Prophet where the extras of those names are installed.
 
 Relative scores are ratios to the weekly naive forecast (to the daily one where a trace has less than three weeks before
 its last third); the summary is the geometric mean over the traces and the worst of them. `--part tuning` scores the
@@ -15,8 +18,12 @@ import json
 import math
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +39,7 @@ from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries
 
 STEP = timedelta(minutes=5)  # finer traces are averaged to it
+EXTRAS = ("statsforecast", "prophet")
 SCORES = ("relative_mase", "relative_wql", "relative_mase_near")
 
 
@@ -58,11 +66,28 @@ def chosen(names: str) -> dict[str, Model]:
     return {name: MODELS[name]() for name in asked if name not in BASELINES}
 
 
+def scored(path: Path, *, part: str, origins: int, seed: int, names: str) -> tuple[SkillReport | str, float]:
+    """Return a trace's report, or why there is none, and the seconds it took."""
+    began = time.perf_counter()
+    try:
+        series = read_trace(path, part=part)
+        found: SkillReport | str = backtest_forecast(series, origins=origins, seed=seed, models=chosen(names))
+    except ValueError as error:
+        found = str(error)
+    print(f"{path.stem}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    return found, time.perf_counter() - began
+
+
 def summary(reports: list[SkillReport]) -> dict[str, dict[str, Any]]:
-    """Return per model the geometric mean and the worst trace of each relative score, and the mean coverage."""
+    """Return per model the geometric mean and the worst trace of each relative score, and the mean coverage.
+
+    A model that answered nothing on one of the traces has none.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in [skill.model for skill in reports[0].models]:
         skills = [next(skill for skill in report.models if skill.model == name) for report in reports]
+        if not all(skill.mase for skill in skills):  # of a trace on which it answered nothing there is no mean
+            continue
         by_score = {score: [getattr(skill, score) for skill in skills] for score in SCORES}
         coverage = {q: float(np.mean([skill.coverage[q] for skill in skills])) for q in skills[0].coverage}
         found[name] = {
@@ -76,14 +101,14 @@ def summary(reports: list[SkillReport]) -> dict[str, dict[str, Any]]:
 def show(reports: list[SkillReport], means: dict[str, dict[str, Any]]) -> None:
     """Print a table per trace and the summary."""
     levels = list(reports[0].models[0].coverage)
-    header = f"{'':24}{'model':14}{'MASE':>8}{'WQL':>8}{'to 1 h':>8}" + "".join(f"{'<=' + q:>8}" for q in levels)
+    header = f"{'':24}{'model':16}{'MASE':>8}{'WQL':>8}{'to 1 h':>8}" + "".join(f"{'<=' + q:>8}" for q in levels)
     print("Ratios to the naive forecast (lower is better), and the share of truths at or below each quantile")
     print(header)
     for report in reports:
         for skill in report.models:
             ratios = "".join(f"{getattr(skill, score):8.3f}" for score in SCORES)
             print(
-                f"{report.series[:23]:24}{skill.model:14}{ratios}"
+                f"{report.series[:23]:24}{skill.model:16}{ratios}"
                 + "".join(f"{skill.coverage[q]:8.3f}" for q in levels)
             )
     for kind in ("mean", "worst"):
@@ -91,7 +116,7 @@ def show(reports: list[SkillReport], means: dict[str, dict[str, Any]]) -> None:
             ratios = "".join(f"{of_model[kind][score]:8.3f}" for score in SCORES)
             covered = "".join(f"{of_model['coverage'][q]:8.3f}" for q in levels) if kind == "mean" else ""
             label = "geometric mean" if kind == "mean" else "worst trace"
-            print(f"{label:24}{name:14}{ratios}{covered}")
+            print(f"{label:24}{name:16}{ratios}{covered}")
 
 
 def main() -> int:
@@ -101,8 +126,11 @@ def main() -> int:
     parser.add_argument("--origins", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--models", default="seasonal,booster", help=f"also score these, comma-separated: {', '.join(MODELS)}; or `all`"
+        "--models",
+        default="all",
+        help=f"beside ours and the naive ones, comma-separated: {', '.join(MODELS)}; or `all`",
     )
+    parser.add_argument("--processes", type=int, default=2, help="traces scored at once")
     parser.add_argument("--part", choices=("last", "tuning"), default="last")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -111,24 +139,26 @@ def main() -> int:
         print(f"skipped: expected traces (*.csv, `timestamp,value`) in {arguments.traces}, found none")
         return 0
     try:
-        models = chosen(arguments.models)
+        chosen(arguments.models)
     except ValueError as error:
         parser.error(str(error))
+    score = partial(scored, part=arguments.part, origins=arguments.origins, seed=arguments.seed, names=arguments.models)
     reports, seconds = [], {}
-    for path in paths:
-        began = time.perf_counter()
-        try:
-            series = read_trace(path, part=arguments.part)
-            reports.append(backtest_forecast(series, origins=arguments.origins, seed=arguments.seed, models=models))
-        except ValueError as error:
-            print(f"skipped {path.name}: {error}", file=sys.stderr)
-            continue
-        seconds[path.stem] = round(time.perf_counter() - began, 2)
+    with ProcessPoolExecutor(min(arguments.processes, len(paths)), mp_context=get_context("spawn")) as pool:
+        for path, (found, took) in zip(paths, pool.map(score, paths), strict=True):
+            if isinstance(found, str):
+                print(f"skipped {path.name}: {found}", file=sys.stderr)
+                continue
+            reports.append(found)
+            seconds[path.stem] = round(took, 2)
     if not reports:
         print("skipped: no trace could be scored", file=sys.stderr)
         return 0
     means = summary(reports)
     show(reports, means)
+    missing = [name for name in EXTRAS if find_spec(name) is None]
+    if missing:
+        print(f"not installed, so not beside ours: {', '.join(missing)} (uv sync --all-extras)")
     about = {
         **circumstances(seed=arguments.seed, packages=("numpy", "pandas", "scikit-learn")),
         "origins": arguments.origins,

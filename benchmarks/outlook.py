@@ -5,7 +5,8 @@
 Cutoffs are spread evenly over the last third; a trace needs a year before it. Quantile loss is the mean over .1, .5,
 .9, .95 and .99 of 2 x pinball / demand; MASE is scaled by the in-sample error of the same day a week before.
 Beside ours: the same weekday of last week, the same day a year ago, and our own member nearest to the best that was
-measured elsewhere (four weeks' profile times the square root of last year's movement, with fixed multipliers).
+measured elsewhere (four weeks' profile times the square root of last year's movement, with fixed multipliers), and
+statsforecast's ETS and Theta on the last 60 weeks where that extra is installed.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from benchmarks.forecast import read_trace
+from forecaster.forecast.baselines import DAY_SECONDS
+from forecaster.forecast.interface import Past, Refusal
+from forecaster.forecast.statsforecast_adapter import Adapted, statsforecast_models
 from forecaster.outlook.daily import Array, days_of
-from forecaster.outlook.outlook import quantiles_of
-from forecaster.outlook.paths import LEVEL_DAYS, MEMBERS, WEEK, YEAR, members_of, paths_of
+from forecaster.outlook.outlook import OutlookError, quantiles_of
+from forecaster.outlook.paths import LEVEL_DAYS, PROFILE_DAYS, WEEK, YEAR, members_of, paths_of
 
 LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)
 FIXED = np.array([0.9, 1.0, 1.12, 1.18, 1.3])
 LEAST_DAYS = YEAR + 2 * LEVEL_DAYS
+FOREIGN_DAYS = 60 * WEEK
 
 Ahead = Callable[[Array, int], Array]
 
@@ -69,8 +74,21 @@ def copied(season: int) -> Ahead:
 
 def profile_with_year(values: Array, days: int) -> Array:
     """Return four weeks' profile times the square root of last year's movement, with fixed multipliers."""
-    answer: Array = np.exp(members_of(values, len(values), days)[len(MEMBERS) - 1])[:, None] * FIXED
+    answer: Array = np.exp(members_of(values, len(values), days)[len(PROFILE_DAYS) - 1])[:, None] * FIXED
     return answer
+
+
+def foreign(build: Callable[[], Adapted]) -> Ahead:
+    """Return a model of statsforecast's, on daily values; raises OutlookError where it gives a reason instead."""
+
+    def ahead(values: Array, days: int) -> Array:
+        past = Past(values[-FOREIGN_DAYS:], DAY_SECONDS, 0)
+        answer = build().predict(past, np.arange(days), np.array(LEVELS))
+        if isinstance(answer, Refusal):
+            raise OutlookError(answer.reason)
+        return answer
+
+    return ahead
 
 
 MODELS: dict[str, Ahead] = {
@@ -78,6 +96,7 @@ MODELS: dict[str, Ahead] = {
     "last week": copied(WEEK),
     "last year": copied(YEAR),
     "profile x year": profile_with_year,
+    **{name: foreign(build) for name, build in statsforecast_models().items() if name != "mstl_ets"},
 }
 
 

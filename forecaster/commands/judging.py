@@ -161,11 +161,13 @@ def _beside(names: str | None) -> dict[str, Model]:
     """Return the models to fit beside ours and the naive ones. Raises ValueError on an unknown name."""
     from forecaster.forecast.baselines import BASELINES
     from forecaster.forecast.members import MODELS
+    from forecaster.forecast.prophet_adapter import prophet_models
     from forecaster.forecast.skill import OURS
     from forecaster.forecast.statsforecast_adapter import statsforecast_models
 
     known = (OURS, *MODELS)
-    wanted = [*statsforecast_models()] if names is None else [name.strip() for name in names.split(",")]
+    installed = [*statsforecast_models(), *prophet_models()]
+    wanted = installed if names is None else [name.strip() for name in names.split(",")]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ValueError(f"--models: expected some of {', '.join(known)}, got {', '.join(unknown)}")

@@ -16,10 +16,12 @@ from forecaster.forecast.seasonal import (
     DAY_SECONDS,
     WEEK_SECONDS,
     copies,
+    deviation_of,
     highest_of,
     level_at,
     likeness,
     mean_of,
+    median_of,
     weighted_mean,
 )
 from forecaster.forecast.windows import Array, Windows
@@ -98,25 +100,7 @@ def _copied(
     ]
     columns = [column for copy, before in pairs for column in (copy - before, copy - now)]
     growth = days[..., :LAST_DAYS] - day_levels[..., :LAST_DAYS]
-    middle, spread = _median(growth), _deviation(growth)
-    columns += [weeks[..., 2] - week_levels[..., 2], middle, _median(weeks - week_levels), spread]
+    middle, spread = median_of(growth), deviation_of(growth)
+    columns += [weeks[..., 2] - week_levels[..., 2], middle, median_of(weeks - week_levels), spread]
     columns.append(highest_of(days[..., :LAST_DAYS]) - now)
     return columns, days[..., 0] - now, weeks[..., 0] - now
-
-
-def _median(values: Array) -> Array:
-    """Return the median of what is known along the last axis; NaN where nothing is."""
-    ordered = np.sort(values, axis=-1)  # NaN sorts to the end
-    count = np.isfinite(values).sum(axis=-1)
-    low, high = np.maximum(count - 1, 0) // 2, count // 2
-    picked = [
-        np.take_along_axis(ordered, np.minimum(at, values.shape[-1] - 1)[..., None], axis=-1) for at in (low, high)
-    ]
-    middle: Array = (picked[0][..., 0] + picked[1][..., 0]) / 2
-    return middle
-
-
-def _deviation(values: Array) -> Array:
-    mean = mean_of(values)
-    deviation: Array = np.sqrt(mean_of((values - mean[..., None]) ** 2))
-    return deviation

@@ -21,8 +21,9 @@ PRIOR_LOG_DEVIATION = 0.25
 PRIOR_RESIDUALS = 2.0
 TAIL = 0.99  # levels above it (and below 1 - it) need as many errors as it takes to have seen one beyond them
 POOLED_NODES = 2  # a tail is taken from so many nodes around
+LENT = 0.7  # the weight of a neighbouring node's residuals; of the one behind it, its square
 SCALE_RIDGE = 0.02
-SCALE_POWER = 0.6  # how far a learnt scale is believed; 0 would be one width for all
+SCALE_POWER = 0.7  # how far a learnt scale is believed; 0 would be one width for all
 SCALE_SEEN = (0.02, 0.98)  # no scale beyond these quantiles of those that were learnt from
 LEAST_ERROR = 1e-3  # logarithms: smaller errors say nothing about scale
 ADAPTED_BY = 0.02
@@ -51,13 +52,30 @@ class Scale:
     middle: float
 
 
-def residuals_of(residual: Array, weight: Array) -> Residuals:
-    """Sort residuals (samples, nodes), weighted; weight 0 where unknown."""
+def residuals_of(residual: Array, weight: Array, *, neighbours: int = 0) -> Residuals:
+    """Sort residuals (samples, nodes), weighted; weight 0 where unknown.
+
+    neighbours: so many nodes on either side lend theirs, at ever less weight; they make a node's quantiles steadier,
+    but count for no more samples: what missed at one horizon missed at the next.
+    """
+    samples, known = effective(weight), (weight > 0).sum(axis=0)
+    residual, weight = _lent(residual, weight, neighbours)
     order = np.argsort(residual, axis=0)
     ordered = np.take_along_axis(weight, order, axis=0)
     cumulative = np.cumsum(ordered, axis=0) / np.maximum(ordered.sum(axis=0), 1e-12)
-    return Residuals(
-        np.take_along_axis(residual, order, axis=0), cumulative, effective(weight), (weight > 0).sum(axis=0)
+    return Residuals(np.take_along_axis(residual, order, axis=0), cumulative, samples, known)
+
+
+def _lent(residual: Array, weight: Array, neighbours: int) -> tuple[Array, Array]:
+    """Return residuals and weights (samples, nodes) followed by those of the nodes around."""
+    nodes = np.arange(residual.shape[1])
+    moves = [move for near in range(1, neighbours + 1) for move in (-near, near)]
+    lenders = [np.clip(nodes + move, 0, len(nodes) - 1) for move in moves]
+    shares = [LENT ** abs(move) * (lender == nodes + move) for move, lender in zip(moves, lenders, strict=True)]
+    lent = [weight[:, lender] * share for lender, share in zip(lenders, shares, strict=True)]
+    return (
+        np.concatenate([residual, *(residual[:, lender] for lender in lenders)]),
+        np.concatenate([weight, *lent]),
     )
 
 

@@ -1,9 +1,9 @@
-"""Ours: the seasonal copies, the booster, the lines and the short lead, each trusted as far as it was right of late.
+"""Ours: seasonal copies, weeks by their height, booster, lines and short lead, each trusted as far as it was right.
 
-What each member says of earlier origins it has not learnt from gives, per horizon bucket, its weight (inverse error,
-shrunk to a belief) and the residuals of their mean, from which `calibration` makes the quantiles. Two guards are here:
-a bucket in which the plain seasonal profile was better is answered by the profile, and a drift of the errors is told.
-With less than three days of history there is nothing to grow a booster on: the seasonal copies answer alone.
+What each member says of earlier origins it has not learnt from gives its weight per horizon bucket (`trust`) and the
+residuals of their mix, from which `calibration` makes the quantiles, with a width that follows `width`'s facts. Two
+guards are here: a bucket in which the plain seasonal profile was better is answered by the profile, and a drift of the
+errors is told. With less than three days of history there is nothing to grow a booster on: the copies answer alone.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.forecast import baselines, booster, guards, learning, linear, shortlead
+from forecaster.forecast import baselines, booster, guards, learning, linear, shortlead, trust, weekly
 from forecaster.forecast.booster import Booster
 from forecaster.forecast.booster_inputs import inputs
 from forecaster.forecast.calibration import Residuals, Scale, fit_scale, quantiles_of, residuals_of, scales
 from forecaster.forecast.interface import Past, Refusal
 from forecaster.forecast.linear import Linear
 from forecaster.forecast.seasonal import DAY_SECONDS
+from forecaster.forecast.width import facts_of, restlessness
 from forecaster.forecast.windows import Array, Windows
 
-NAME = "ensemble-2"
+NAME = "ensemble-3"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
-BELIEF = (0.2, 0.8, 1.1, 0.9, 0.3, 0.3)  # in the copies, the booster, the short lead, the lines; of those that answer
-BELIEF_SHARE = 0.25
-INVERSE_POWER = 6.0
-LEAST_ERRORS = 20  # known in a bucket, before its weights follow them
+# In the copies, the booster, the short lead, the lines (quick to slow), the weeks (stiff to loose); 0: does not answer.
+BELIEF = (0.2, 0.8, 1.1, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
+HOURLY_BELIEF = (0.2, 0.8, 1.1, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines from
 SKILL_DAYS, SPREAD_DAYS = 7, 7  # an error counts half as much after so long, for trust and for the band
+NEIGHBOURS = 2  # horizons on either side that lend their errors
 MEDIAN_SHARE = 0.5  # how far the median follows the median error, half of which is luck
-RECURRING_SHARE = 0.05  # how far an upper quantile goes towards what the days like today reached
-NEAR_SECONDS = 7200
+NEAR_SECONDS = 7200  # apart in the time of day, that earlier origins still tell much of now
+HOUR_SECONDS, NEAR_BUCKETS = 3600, 2
 SEASONAL, BOOSTED, SHORT, FIRST_LINE = range(4)
 PROFILE = len(BELIEF)
+FIRST_WEEK = PROFILE - weekly.MEMBERS
+DISAGREEING = (SEASONAL, BOOSTED, *range(FIRST_LINE, FIRST_WEEK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,31 @@ class EnsembleFit:
         members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
         members[:, SEASONAL] = copied
         near = horizons[horizons < self.booster.reach]
-        rows, now = inputs(windows, past.start, np.array([windows.length]), near, self.booster.offset)
+        now_at = np.array([windows.length])
+        rows, now = inputs(windows, past.start, now_at, near, self.booster.offset)
         members[: len(near), BOOSTED] = now[0] + booster.answers(self.booster, rows[0])
-        members[: len(near), FIRST_LINE:PROFILE] = now[0] + self.lines.answers(rows[0])
+        members[: len(near), FIRST_LINE:FIRST_WEEK] = now[0] + self.lines.answers(rows[0])
         soon = shortlead.centre(self.short, windows, horizons, self.seasonal.offset)
         members[: len(soon), SHORT] = soon
         if self.weights[:, PROFILE].any():
-            members[:, PROFILE] = _profile(past, np.array([len(past.values)]), horizons, self.seasonal.offset)[0]
+            members[:, PROFILE] = _profile(past, now_at, horizons, self.seasonal.offset)[0]
+        weeks = weekly.seen(windows, now_at, horizons, self.seasonal.offset)
+        members[:, FIRST_WEEK:PROFILE] = weeks.heights[0]
+        said = members[:, DISAGREEING]
         members[:, :PROFILE] = np.where(np.isfinite(members[:, :PROFILE]), members[:, :PROFILE], copied[:, None])
         middle = _mixed(members, self.weights[_bucket_of(horizons, past.step_seconds)])
-        facts = _facts(members, middle, level, horizons * past.step_seconds)
+        facts = facts_of(
+            said[None],
+            middle[None],
+            np.array([level]),
+            horizons * past.step_seconds,
+            apart=weeks.apart,
+            restless=restlessness(past.values, past.step_seconds, now_at, self.seasonal.offset),
+        )[0]
         spread = spread * np.where(np.isclose(quantiles, 0.5), MEDIAN_SHARE, 1.0)
         position = np.interp(horizons, self.seasonal.nodes, np.arange(len(self.seasonal.nodes)))
         log_demand = middle[:, None] + learning.between(spread, position) * scales(self.scale, facts)[:, None]
-        return learning.finished(self.seasonal, windows, horizons, quantiles, log_demand, recurring=RECURRING_SHARE)
+        return learning.finished(self.seasonal, log_demand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +123,21 @@ class Ensemble:
         seasonal = learning.fit(past.values, taught)
         if trained is None:
             return EnsembleFit(seasonal, None, None, None, np.zeros((0, 0)), seasonal.residuals, None, ())
-        members = _unseen(trained, taught, windows, past)
+        weeks = weekly.seen(windows, taught.origins, taught.nodes, offset)
+        members = _unseen(trained, taught, windows, past, weeks)
         actual = np.where(taught.known, taught.actual + taught.level[:, None], np.nan)
-        weights, notes = _trust(np.abs(members - actual[..., None]), taught, past)
+        weights, notes = _trust(members - actual[..., None], taught, past)
         middle = _mixed(members, weights[_bucket_of(taught.nodes, past.step_seconds)][None])
         known = taught.known & np.isfinite(middle)
         residual = np.where(known, actual - middle, 0.0)
-        facts = _facts(members, middle, taught.level[:, None], taught.nodes * past.step_seconds)
+        facts = facts_of(
+            members[..., DISAGREEING],
+            middle,
+            taught.level,
+            taught.nodes * past.step_seconds,
+            apart=weeks.apart,
+            restless=restlessness(past.values, past.step_seconds, taught.origins, offset),
+        )
         weight = known * _nearness(taught, past, SPREAD_DAYS)[:, None]
         if not known.any():
             return EnsembleFit(seasonal, None, None, None, weights, seasonal.residuals, None, ())
@@ -123,23 +145,25 @@ class Ensemble:
         standard = np.where(known, residual / np.where(known, scales(scale, np.nan_to_num(facts)), 1.0), 0.0)
         drift = guards.drift_of(residual, known, (windows.length - taught.origins) * past.step_seconds)
         told = (*notes, *drift)
-        spread = residuals_of(standard, weight)
+        spread = residuals_of(standard, weight, neighbours=NEIGHBOURS)
         seasonal = replace(seasonal, residuals=spread)  # its own are not needed any more, and large
         return EnsembleFit(seasonal, trained.booster, trained.short, trained.lines, weights, spread, scale, told)
 
 
-def _unseen(trained: Trained, taught: learning.Lessons, windows: Windows, past: Past) -> Array:
+def _unseen(trained: Trained, taught: learning.Lessons, windows: Windows, past: Past, weeks: weekly.Weeks) -> Array:
     """Return (origins, nodes, members) of log demand, each from what its member had not learnt from."""
     grown, short, span = trained.booster, trained.short, (taught.origins, taught.nodes)
     at = taught.origins[:, None] + taught.nodes[None, :]
     fold = grown.fold_of(past.start + at * past.step_seconds)
     lines = linear.unseen(trained.lines, windows, past.start, *span, taught.offset)
+    copied = taught.level[:, None] + learning.unseen(taught, fold)
     return np.stack(
         [
-            taught.level[:, None] + learning.unseen(taught, fold),
+            copied,
             booster.unseen(grown, windows, past.start, *span),
             shortlead.unseen(short, grown, windows, past.start, *span),
             *np.moveaxis(lines, -1, 0),
+            *np.moveaxis(np.where(np.isfinite(weeks.heights), weeks.heights, copied[..., None]), -1, 0),
             _profile(past, *span, taught.offset),
         ],
         axis=-1,
@@ -165,30 +189,32 @@ def _nearness(taught: learning.Lessons, past: Past, days: float) -> Array:
     return near
 
 
-def _trust(error: Array, taught: learning.Lessons, past: Past) -> tuple[Array, tuple[str, ...]]:
-    """Return (buckets, members) weights from absolute errors (origins, nodes, members), and what was replaced."""
-    recent = _nearness(taught, past, SKILL_DAYS)
+def _trust(errors: Array, taught: learning.Lessons, past: Past) -> tuple[Array, tuple[str, ...]]:
+    """Return (buckets, members) weights from errors (origins, nodes, members), and what was replaced."""
+    recent = _nearness(taught, past, SKILL_DAYS)[:, None]
     bucket = _bucket_of(taught.nodes, past.step_seconds)
-    weights = np.zeros((len(BUCKET_END_SECONDS) + 1, len(BELIEF) + 1))
+    belief = np.array(HOURLY_BELIEF if past.step_seconds >= HOUR_SECONDS else BELIEF)
+    weights = np.zeros((len(BUCKET_END_SECONDS) + 1, len(belief) + 1))
     replaced: list[int] = []
     for which in range(len(weights)):
-        ours = [SEASONAL, BOOSTED, *([SHORT] if which < 2 else []), *range(FIRST_LINE, PROFILE)]
-        belief = np.array([BELIEF[member] for member in ours])
-        weights[which, ours] = belief / belief.sum()
-        of_bucket = error[:, np.flatnonzero(np.equal(bucket, which))][..., [*ours, PROFILE]]
+        ours = [member for member in _answering(which, past.step_seconds) if belief[member] > 0]
+        of_bucket = errors[:, np.flatnonzero(np.equal(bucket, which))][..., [*ours, PROFILE]]
         known: Array = np.asarray(np.isfinite(of_bucket).all(axis=-1))
-        if known.sum() <= LEAST_ERRORS:
-            continue
-        weight = known * recent[:, None]
-        loss = (np.where(known[..., None], of_bucket, 0.0) * weight[..., None]).sum(axis=(0, 1)) / weight.sum()
-        mine = np.maximum(loss[:-1], 1e-9)
-        inverse = belief * (mine / mine.min()) ** -INVERSE_POWER
-        weights[which, ours] = BELIEF_SHARE * belief / belief.sum() + (1 - BELIEF_SHARE) * inverse / inverse.sum()
-        if loss[-1] < (weights[which, ours] * mine).sum() * guards.GATE:
-            weights[which] = np.eye(len(BELIEF) + 1)[PROFILE]
+        found = of_bucket[known]
+        weight = np.broadcast_to(recent, known.shape)[known]
+        weights[which, ours], outdone = trust.weights_of(found[:, :-1], weight, belief[ours], found[:, -1])
+        if outdone:
+            weights[which] = np.eye(len(belief) + 1)[PROFILE]
             replaced.append(which)
     ends = (*(f"{seconds / 3600:g} h" for seconds in BUCKET_END_SECONDS), "the end")
     return weights, tuple(f"the seasonal profile was better and answers up to {ends[which]}" for which in replaced)
+
+
+def _answering(bucket: int, step_seconds: int) -> list[int]:
+    """Return who answers in a bucket: up to an hour the short lead; the weeks where no finer step tells more."""
+    soon = bucket < NEAR_BUCKETS
+    weeks = range(FIRST_WEEK, PROFILE) if not soon or step_seconds >= HOUR_SECONDS else ()
+    return [SEASONAL, BOOSTED, *([SHORT] if soon else []), *range(FIRST_LINE, FIRST_WEEK), *weeks]
 
 
 def _mixed(members: Array, weights: Array) -> Array:
@@ -198,10 +224,3 @@ def _mixed(members: Array, weights: Array) -> Array:
     mean = (np.where(known, members, 0.0) * weight).sum(axis=-1)
     mixed: Array = np.divide(mean, total, out=np.full_like(mean, np.nan), where=total > 0)
     return mixed
-
-
-def _facts(members: Array, middle: Array, level: Array | float, seconds: Array) -> Array:
-    """Return what an error's size may follow from: horizon, disagreement of the members, height, growth."""
-    ahead = np.broadcast_to(np.log1p(seconds / 300.0), middle.shape)
-    apart = np.log1p(20 * np.abs(members[..., SEASONAL] - members[..., BOOSTED]))
-    return np.stack([np.ones_like(middle), ahead, apart, -middle, np.abs(middle - level)], axis=-1)

@@ -106,24 +106,21 @@ def predict(model: Fit, windows: Windows, horizons: Array, quantiles: Array) -> 
         return spread
     position = np.interp(horizons, model.nodes, np.arange(len(model.nodes)))
     log_demand = centre(model, windows, horizons)[0][:, None] + between(spread, position)
-    return finished(model, windows, horizons, quantiles, log_demand)
+    return finished(model, _raised(model, windows, horizons, quantiles, log_demand))
 
 
-def finished(
-    model: Fit,
-    windows: Windows,
-    horizons: Array,
-    quantiles: Array,
-    log_demand: Array,
-    *,
-    recurring: float = RECURRING_SHARE,
-) -> Array:
-    """Return demand: upper quantiles raised towards what the days like today reached, clipped, in order."""
-    missing = np.maximum(seasonal.recurring(windows, horizons, quantiles, model.offset) - log_demand, 0.0)
-    share = recurring * np.minimum(1.0, (horizons + 1) * windows.step_seconds / seasonal.LEVEL_SECONDS)
-    raised = log_demand + share[:, None] * missing * (quantiles > 0.5)  # only upper quantiles are raised
-    answer = np.exp(np.minimum(raised, np.log(model.highest + model.offset))) - model.offset
+def finished(model: Fit, log_demand: Array) -> Array:
+    """Return demand from logarithms (horizons, quantiles): clipped, in order."""
+    answer = np.exp(np.minimum(log_demand, np.log(model.highest + model.offset))) - model.offset
     return np.sort(np.maximum(answer, 0.0), axis=1)
+
+
+def _raised(model: Fit, windows: Windows, horizons: Array, quantiles: Array, log_demand: Array) -> Array:
+    """Return upper quantiles raised towards what the days like today reached."""
+    missing = np.maximum(seasonal.recurring(windows, horizons, quantiles, model.offset) - log_demand, 0.0)
+    share = RECURRING_SHARE * np.minimum(1.0, (horizons + 1) * windows.step_seconds / seasonal.LEVEL_SECONDS)
+    raised: Array = log_demand + share[:, None] * missing * (quantiles > 0.5)  # only upper quantiles are raised
+    return raised
 
 
 def offset_of(windows: Windows) -> float:

@@ -1,4 +1,4 @@
-"""The models by name: ours, its parts, naive ones and statsforecast's where installed, behind `interface.Model`.
+"""The models by name: ours, its parts, naive ones, others'; statsforecast's and Prophet where installed.
 
 `seasonal` is the ensemble's part for short histories, alone; `booster` its slow part, with the seasonal band around it.
 """
@@ -14,6 +14,8 @@ from forecaster.forecast import baselines, booster, learning
 from forecaster.forecast.booster import Booster
 from forecaster.forecast.ensemble import Ensemble
 from forecaster.forecast.interface import Model, Past, Refusal
+from forecaster.forecast.prophet_adapter import prophet_models
+from forecaster.forecast.rivals import RIVALS
 from forecaster.forecast.statsforecast_adapter import statsforecast_models
 from forecaster.forecast.windows import Array
 
@@ -93,6 +95,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "ensemble": Ensemble,
     "seasonal": lambda: Seasonal("seasonal-1"),
     "booster": lambda: Seasonal("booster-1", boosted=True),
-    **{name: _named(name, points) for name, points in baselines.BASELINES.items()},
+    **{name: _named(name, points) for name, points in {**baselines.BASELINES, **RIVALS}.items()},
     **statsforecast_models(),
+    **prophet_models(),
 }

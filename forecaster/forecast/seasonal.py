@@ -117,6 +117,25 @@ def mean_of(values: Array) -> Array:
     return weighted_mean(values, np.ones_like(values))
 
 
+def median_of(values: Array) -> Array:
+    """Return the median of what is known along the last axis; NaN where nothing is."""
+    ordered = np.sort(values, axis=-1)  # NaN sorts to the end
+    count = np.isfinite(values).sum(axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    picked = [
+        np.take_along_axis(ordered, np.minimum(at, values.shape[-1] - 1)[..., None], axis=-1) for at in (low, high)
+    ]
+    middle: Array = (picked[0][..., 0] + picked[1][..., 0]) / 2
+    return middle
+
+
+def deviation_of(values: Array) -> Array:
+    """Return the standard deviation of what is known along the last axis; NaN where nothing is."""
+    mean = mean_of(values)
+    deviation: Array = np.sqrt(mean_of((values - mean[..., None]) ** 2))
+    return deviation
+
+
 def highest_of(values: Array) -> Array:
     """Return the highest of what is known along the last axis; NaN where nothing is."""
     highest = np.where(np.isfinite(values), values, -np.inf).max(axis=-1)

@@ -18,6 +18,7 @@ from forecaster.outlook.daily import Array, days_of
 from forecaster.outlook.paths import EVERY, LEAST_COURSES, LEAST_DAYS, LEVEL_DAYS, Paths, paths_of
 
 LONGEST_DAYS = 366
+AROUND_DAYS = 3
 PASSING_LEVELS = (0.1, 0.5, 0.9)
 
 
@@ -96,8 +97,14 @@ def outlook_of(
 
 
 def quantiles_of(paths: Paths, quantiles: Sequence[float]) -> Array:
-    """Return (days, quantiles) of the courses, ascending; the median is the central course where that keeps order."""
-    found: Array = np.quantile(paths.courses, quantiles, axis=0).T
+    """Return (days, quantiles) of the courses, ascending; the median is the central course where that keeps order.
+
+    A day's quantiles are those of how far the courses are off the central one in the week around it: some fifty courses
+    are few for a single day.
+    """
+    off = paths.courses / paths.centre
+    around = [off[:, max(0, day - AROUND_DAYS) : day + AROUND_DAYS + 1] for day in range(off.shape[1])]
+    found: Array = np.stack([np.quantile(week, quantiles) for week in around]) * paths.centre[:, None]
     for index, level in enumerate(quantiles):
         if np.isclose(level, 0.5):
             low = found[:, index - 1] if index else paths.centre

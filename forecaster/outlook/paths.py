@@ -1,9 +1,9 @@
 """Ways that daily demand may go from a day on: one central course, and around it what its own past errors were. Pure.
 
-Eight members: the last one, two or four weeks by weekday, each as it is and times the square root of what the same days
-did a year ago (half of last year's movement is believed), times the damped growth of the last weeks; and the same days
-of last year, as they were and times the square root of what the level has done since. Their logarithms are averaged
-with weights by their errors of the last year, that far ahead. Around the centre lie its whole error courses from
+Four members: the last one, two or four weeks by weekday, times the square root of what the same days did a year ago
+(half of last year's movement is believed), times the damped growth of the last weeks; and the same days of last year,
+times the square root of what the level has done since. Their logarithms are averaged with the weights that would have
+erred least over the last year. Around the centre lie its whole error courses from
 earlier days, so that a bad month stays bad from day to day, as first passages need it.
 """
 
@@ -14,12 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.forecast.trust import together
+
 Array = npt.NDArray[np.float64]
 WEEK, YEAR = 7, 364  # a year of whole weeks: weekdays meet weekdays
 LEVEL_DAYS = 4 * WEEK
-MEMBERS = tuple((weeks * WEEK, belief) for weeks in (1, 2, 4) for belief in (0.0, 0.5))
-LEVEL_BELIEFS = (0.0, 0.5)  # of the level's movement since last year, in the members that repeat its days
-WEIGHT_POWER = 4.0  # of the inverse of a member's mean error
+PROFILE_DAYS = (1 * WEEK, 2 * WEEK, 4 * WEEK)
+YEAR_BELIEF = 0.5  # of last year's movement, and of the level's since, in the member that repeats last year's days
+WEIGHT_POWER = 4.0  # of the inverse of a member's mean error, for how good it is alone
+ALONE_COURSES = 5.0  # how many courses that is worth beside how good they are together
 AROUND = 10  # days on either side of a day a year ago
 GROWTH_WEEKS, DAMPING = 12, 0.85  # of the weekly growth, per week ahead
 GROWTH_BELIEF = 0.5
@@ -62,13 +65,11 @@ def paths_of(values: Array, days: int) -> Paths | None:
 
 
 def _weights(errors: Array) -> Array:
-    """Return (members, days) from (courses, members, days): by inverse mean error of the week around each day ahead."""
-    sizes = np.abs(errors).mean(axis=0)
-    around = np.ones(min(WEEK, sizes.shape[1]))
-    count = np.convolve(np.ones(sizes.shape[1]), around, mode="same")
-    smooth = np.stack([np.convolve(size, around, mode="same") / count for size in sizes])
-    weights = np.maximum(smooth, 1e-9) ** -WEIGHT_POWER
-    found: Array = weights / weights.sum(axis=0)
+    """Return (members, 1) from (courses, members, days): by inverse mean error, then by the error of the mix."""
+    alone = np.maximum(np.abs(errors).mean(axis=(0, 2)), 1e-9) ** -WEIGHT_POWER
+    samples = errors.transpose(0, 2, 1).reshape(-1, errors.shape[1])
+    even = np.full(len(samples), 1 / len(samples))
+    found: Array = together(samples, even, alone / alone.sum(), ALONE_COURSES * errors.shape[2])[:, None]
     return found
 
 
@@ -81,17 +82,16 @@ def members_of(values: Array, end: int, days: int) -> Array:
     level = _mean(values[max(0, end - LEVEL_DAYS) : end])
     year, growth = _last_year(values, end, ahead), _growth(values, end, ahead)
     found = []
-    for profile_days, belief in MEMBERS:
+    for profile_days in PROFILE_DAYS:
         recent = values[max(0, end - profile_days) : end]
         by_weekday = np.array([_mean(recent[(len(recent) + day) % WEEK :: WEEK]) for day in range(WEEK)])
         profile = np.where(np.isfinite(by_weekday) & (by_weekday > 0), by_weekday, level)[ahead % WEEK]
-        found.append(np.log(profile) + np.clip(belief * year + growth, -LARGEST_MOVE, LARGEST_MOVE))
+        found.append(np.log(profile) + np.clip(YEAR_BELIEF * year + growth, -LARGEST_MOVE, LARGEST_MOVE))
     then = _days_of_last_year(values, end, ahead)
     before = _mean(values[max(0, end - YEAR - LEVEL_DAYS) : max(0, end - YEAR)])
     since = float(np.log(level / before)) if before > 0 else 0.0
     known = np.isfinite(then) & (then > 0) & (before > 0)
-    for belief in LEVEL_BELIEFS:
-        found.append(np.where(known, np.log(np.where(known, then, 1.0)) + belief * since, found[len(MEMBERS) - 1]))
+    found.append(np.where(known, np.log(np.where(known, then, 1.0)) + YEAR_BELIEF * since, found[-1]))
     return np.stack(found)
 
 

@@ -67,7 +67,7 @@ def test_a_week_that_repeats_itself_goes_on_and_every_course_is_the_centre() -> 
 
 
 def test_growth_is_damped_and_believed_by_half() -> None:
-    # 2 % a week, exactly, for 20 weeks; the last week as the profile: members 0 and 1 have one week and no year.
+    # 2 % a week, exactly, for 20 weeks; the last week as the profile: member 0's, of which no year is known.
     values = np.repeat(100 * 1.02 ** np.arange(20), 7)
     member = members_of(values, len(values), 14)[0]
     # Half of log 1.02, damped by 0.85 a week, from a week before the first day: (1 - 0.85^(1 + h / 7)) / 0.15.
@@ -83,7 +83,7 @@ def test_last_years_season_is_believed_by_half() -> None:
     values[364 : 364 + 60] = 400.0
     members = members_of(values, 728, 40)
     # From eleven days in, the 21 days around the day a year ago are all 400: half of log 4 is log 2.
-    assert members[1][11] - members[0][11] == pytest.approx(np.log(2))
+    assert members[0][11] - np.log(100) == pytest.approx(np.log(2))
 
 
 def test_the_day_on_which_a_capacity_is_passed_is_the_share_of_courses_that_did_so_by_then() -> None:
@@ -94,10 +94,22 @@ def test_the_day_on_which_a_capacity_is_passed_is_the_share_of_courses_that_did_
     assert passing.dates == {0.1: date(2026, 6, 2), 0.5: date(2026, 6, 3), 0.9: None}
 
 
+def test_a_days_quantiles_rest_on_the_week_around_it() -> None:
+    centre = np.array([100.0] * 8 + [200.0] * 7)
+    courses = np.tile(centre, (4, 1))
+    courses[0, 7] = 200.0  # one course of four is off on one day, by twice
+    found = quantiles_of(Paths(centre, courses, 4), (0.5, 0.99))
+    # within three days of it one of the 28 values around is 2: the quantile .99 lies at .73 of the way to it
+    assert found[[4, 7], 1] == pytest.approx([173.0, 173.0])
+    assert found[10, 1] == pytest.approx(346.0)  # of that day's own height
+    assert found[[3, 11], 1].tolist() == [100.0, 200.0]
+
+
 def test_quantiles_are_ascending_and_the_median_is_the_central_course() -> None:
     courses = np.array([[1.0], [2.0], [3.0]])
     found = quantiles_of(Paths(np.array([2.5]), courses, 3), (0.25, 0.5, 0.75))
-    assert found.tolist() == [[1.5, 2.5, 2.5]]
+    assert found[0] == pytest.approx([1.5, 2.5, 2.5])
+    assert found[0, 1] == found[0, 2]
 
 
 def test_a_short_history_has_a_supposed_spread_that_grows_and_says_so() -> None:
