@@ -22,7 +22,9 @@ from forecaster.policy_report import contest_json, field_from_csv, front
 from forecaster.scaling import contest
 from forecaster.scaling.backtest import horizons_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import ContestError, Field, chosen, dealt, game_of, hold
+from forecaster.scaling.contest import chosen, hold
+from forecaster.scaling.field import ContestError, Field, game_of
+from forecaster.scaling.hands import dealt
 from forecaster.scaling.policies.interface import Game, highest_ahead, with_margin
 from forecaster.scaling.policies.simple import fixed_max, oracle, seasonal_naive
 from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of, roll
