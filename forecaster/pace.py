@@ -18,6 +18,7 @@ from forecaster.scaling.pacing import Pace
 from forecaster.scaling.types import Capacity
 
 _SEEN_AT_LEAST_EVERY = timedelta(minutes=3)  # of replica states: a longer silence means that nobody looked
+_UNIT = "datetime64[ms, UTC]"
 _ROUNDING = 1e-9
 
 
@@ -52,7 +53,7 @@ def short_of(
     known = demand.dropna(subset=["rps"])
     if known.empty or states.empty:
         return 0.0, timedelta(0)
-    seen = states[["ts", "ready"]]
+    known, seen = known.astype({"ds": _UNIT}), states[["ts", "ready"]].astype({"ts": _UNIT})
     met = pd.merge_asof(known, seen, left_on="ds", right_on="ts", tolerance=pd.Timedelta(_SEEN_AT_LEAST_EVERY))
     met = met.dropna(subset=["ready"])
     if met.empty:
