@@ -30,19 +30,15 @@ class ContestError(ValueError):
 class Net:
     """The target of the autoscaler that stays in charge under every floor, requests/s per replica, by risk.
 
-    It is the target at which the autoscaler alone was short for SHARE_OF_RISK times the risk: shares, ascending, and
-    the target of each. One target for all risks: one share.
+    risks: ascending; targets_rps: the target of each, lines between. One target for all risks: one of each.
     """
 
-    shares: tuple[float, ...]
+    risks: tuple[float, ...]
     targets_rps: tuple[float, ...]
 
     def at(self, risk: float) -> float:
         """Return the target for a risk."""
-        return float(np.interp(SHARE_OF_RISK * risk, self.shares, self.targets_rps))
-
-
-SHARE_OF_RISK = 1.5
+        return float(np.interp(risk, self.risks, self.targets_rps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,22 @@ from forecaster.scaling.toll import short_shares
 
 LEARNT = timedelta(days=14)
 LEAST_LEARNT = timedelta(days=1)
-USUAL = 0.85  # of a replica's capacity, where nothing can be learnt
-SHARES_OF_CAPACITY = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
+LEAST = 0.85  # of a replica's capacity, and where nothing can be learnt
+HOTTER = 0.05
+ALONE = (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1)
 
 
 def learnt_net(ground: Field) -> Net:
-    """Return the targets by the share of the time that each would have been short in the last LEARNT, alone."""
+    """Return for each risk HOTTER than the target at which the autoscaler alone was short so often in the last LEARNT.
+
+    The floor sees to the rest. Never under LEAST: against bursts, headroom at all times costs more than it saves.
+    """
     low, start = ground.capacity.low_rps, ground.window[0]
     met = ground.met[(ground.met["ds"] >= start - LEARNT) & (ground.met["ds"] < start)]
     if len(met) < 2 or start - met["ds"].iloc[0] < LEAST_LEARNT or not met["rps"].notna().any():
-        return Net((0.0,), (USUAL * low,))
-    targets = low * np.array(SHARES_OF_CAPACITY)
+        return Net((0.0,), (LEAST * low,))
+    alone = np.array(ALONE)
+    targets = low * alone
     demand = demand_steps(met)
     course = run_course(
         demand,
@@ -39,4 +44,4 @@ def learnt_net(ground: Field) -> Net:
         floors_at=steady(np.full(len(targets), ground.scaling.min_replicas)),
     )
     shares = np.maximum.accumulate(short_shares(course, capacity_rps=low))
-    return Net(tuple(shares.tolist()), tuple(targets.tolist()))
+    return Net(tuple(shares.tolist()), tuple((low * np.maximum(alone + HOTTER, LEAST)).tolist()))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 START_FACTOR = 5.0  # of the odds asked for, where no decision has been made: what mostly comes to the share asked for
-GAIN_PER_HOUR = 1.8
+GAIN_PER_HOUR = 1.2
 LEAST_FACTOR = 0.2  # of the odds asked for
 MOST_ODDS = math.exp(4)  # a risk of 98 %: the floor is as good as released
 _HOUR = timedelta(hours=1)

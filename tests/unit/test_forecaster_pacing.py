@@ -30,8 +30,8 @@ def test_before_any_decision_the_odds_are_five_times_those_asked_for() -> None:
 
 
 def test_an_hour_without_shortness_moves_the_odds_by_the_formula() -> None:
-    # odds 1 times exp(1.8 * 1 * (0.05 - 0)) = e^0.09
-    assert paced_risk(0.05, Pace(0.5, 0.0, HOUR)) == pytest.approx(math.exp(0.09) / (1 + math.exp(0.09)))
+    # odds 1 times exp(1.2 * 1 * (0.05 - 0)) = e^0.06
+    assert paced_risk(0.05, Pace(0.5, 0.0, HOUR)) == pytest.approx(math.exp(0.06) / (1 + math.exp(0.06)))
     assert paced_risk(0.05, Pace(0.5, 0.05, HOUR)) == pytest.approx(0.5)  # what was asked came: nothing moves
     assert paced_risk(0.05, Pace(0.5, 1.0, HOUR)) < 0.5
     assert paced_risk(0.05, Pace(0.5, 1.0, timedelta(0))) == pytest.approx(0.5)  # nobody knows what came
@@ -55,15 +55,15 @@ def test_half_the_odds_of_a_small_risk_are_half_of_it_and_of_a_large_one_nearly_
 
 
 def test_a_paced_plan_takes_the_risk_that_follows_and_says_what_it_follows() -> None:
-    # 60 rps at 0.95, 120 at 0.99; asked 0.05, before at odds of 1/99 and now up by e^(1.8 * 40 * 0.05) = e^3.6: 0.27
+    # 60 rps at 0.95, 120 at 0.99; asked 0.05, before at odds of 1/99 and now up by e^(1.2 * 60 * 0.05) = e^3.6: 0.27
     paced = situation(
         [], forecast=forecast_of([30.0] * 36, spread=1.0), scaling=replace(SCALING, paced=True), pace=None
     )
-    decision = decide(replace(paced, pace=Pace(0.01, 0.0, 40 * HOUR)))
+    decision = decide(replace(paced, pace=Pace(0.01, 0.0, 60 * HOUR)))
     odds = math.exp(3.6) / 99
     assert decision.quantile == pytest.approx(1 - odds / (1 + odds))
     assert decision.reasons[1].startswith("risk 27%: for 5.0% of the time to be short; since the last decision")
-    unpaced = decide(replace(paced, scaling=SCALING, pace=Pace(0.01, 0.0, 40 * HOUR)))
+    unpaced = decide(replace(paced, scaling=SCALING, pace=Pace(0.01, 0.0, 60 * HOUR)))
     assert unpaced.quantile == pytest.approx(0.95)
     assert decision.floor_wanted < unpaced.floor_wanted
 
@@ -118,8 +118,8 @@ def test_a_replay_measures_its_lead_from_twenty_raises_that_started_replicas() -
 
 
 def test_a_net_keeps_more_headroom_for_less_risk_between_the_targets_it_was_learnt_at() -> None:
-    net = Net(shares=(0.0, 0.03, 0.15), targets_rps=(7.0, 8.0, 10.0))
-    assert net.at(0.02) == pytest.approx(8.0)  # alone it was short for one and a half times the risk there: 3 %
-    assert net.at(0.06) == pytest.approx(9.0)  # 9 %: half way between 3 % and 15 %
+    net = Net(risks=(0.0, 0.03, 0.15), targets_rps=(7.0, 8.0, 10.0))
+    assert net.at(0.03) == pytest.approx(8.0)
+    assert net.at(0.09) == pytest.approx(9.0)  # half way between 3 % and 15 %
     assert net.at(0.5) == pytest.approx(10.0)
     assert Net((0.0,), (9.0,)).at(0.01) == pytest.approx(9.0)
