@@ -19,13 +19,16 @@ LEARNT = timedelta(days=14)
 LEAST_LEARNT = timedelta(days=1)
 LEAST = 0.85  # of a replica's capacity, and where nothing can be learnt
 HOTTER = 0.05
-ALONE = (0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1)
+CAREFUL = 0.01  # at this risk and less the autoscaler's own headroom is cheaper than what forecasts know of extremes
+ALONE = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05)
+_NEXT = 1e-6
 
 
 def learnt_net(ground: Field) -> Net:
     """Return for each risk HOTTER than the target at which the autoscaler alone was short so often in the last LEARNT.
 
     The floor sees to the rest. Never under LEAST: against bursts, headroom at all times costs more than it saves.
+    Where CAREFUL it is that target itself.
     """
     low, start = ground.capacity.low_rps, ground.window[0]
     met = ground.met[(ground.met["ds"] >= start - LEARNT) & (ground.met["ds"] < start)]
@@ -44,4 +47,8 @@ def learnt_net(ground: Field) -> Net:
         floors_at=steady(np.full(len(targets), ground.scaling.min_replicas)),
     )
     shares = np.maximum.accumulate(short_shares(course, capacity_rps=low))
-    return Net(tuple(shares.tolist()), tuple((low * np.maximum(alone + HOTTER, LEAST)).tolist()))
+    careful = np.array([*shares[shares < CAREFUL], CAREFUL])
+    bold = np.array([CAREFUL + _NEXT, *shares[shares > CAREFUL + _NEXT]])
+    hotter = np.maximum(np.interp(bold, shares, alone) + HOTTER, LEAST)
+    learnt = low * np.concatenate([np.interp(careful, shares, alone), hotter])
+    return Net((*careful.tolist(), *bold.tolist()), tuple(learnt.tolist()))
