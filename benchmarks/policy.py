@@ -28,7 +28,8 @@ from forecaster.forecast.types import DemandSeries
 from forecaster.policy_check import BacktestRequest
 from forecaster.policy_report import Ask, contest_json, field_from_csv, make_forecasts, run_contest
 from forecaster.scaling.backtest import last_third
-from forecaster.scaling.contest import OURS, SETTINGS, Contest, Field
+from forecaster.scaling.contest import OURS, SETTINGS, Contest
+from forecaster.scaling.field import Field
 from forecaster.settings import Settings
 
 LONGEST_STEP = timedelta(minutes=5)

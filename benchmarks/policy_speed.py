@@ -13,7 +13,8 @@ from forecaster.policy_check import BacktestRequest, scaling_for_peak
 from forecaster.policy_report import WARM_UP
 from forecaster.scaling.backtest import horizons_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import Field, hold_shared
+from forecaster.scaling.field import Field
+from forecaster.scaling.hands import hold_shared
 from forecaster.scaling.plan import decide
 from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of
 from forecaster.scaling.types import HpaState, Situation

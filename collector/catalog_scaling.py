@@ -71,7 +71,7 @@ class Scaling:
 
     namespace, context (of the kubeconfig; None = the current one): for the kinds kubernetes and keda. quantile: as
     written, or 1 - the risk that the costs give. lead: until our own changes have been measured. change_budget: floor
-    changes in a day.
+    changes in a day. paced: the risk follows what came, so that the share of the time that is short is the one asked.
     """
 
     kind: TargetKind
@@ -90,6 +90,7 @@ class Scaling:
     risk: Risk | None = None
     bounds: tuple[BoundsWindow, ...] = ()
     change_budget: int = CHANGE_BUDGET
+    paced: bool = False
 
     @property
     def address(self) -> str:
@@ -140,7 +141,7 @@ def read_scaling(block: Block, *, cost: Cost | None, timezone: str) -> Scaling:
     """Check `scaling` of a service in this time zone. Raises CatalogError."""
     block.only(
         "target", "mode", "min_replicas", "max_replicas", "capacity_rps", "quantile", "risk", "lead", "largest_step",
-        "cool_down", "bounds", "change_budget", "reactive",
+        "cool_down", "bounds", "change_budget", "paced", "reactive",
     )  # fmt: skip
     kind, name, namespace, context = _target(block.required("target"))
     least = block.required("min_replicas").whole_number(1)
@@ -164,6 +165,7 @@ def read_scaling(block: Block, *, cost: Cost | None, timezone: str) -> Scaling:
         cool_down=block.required("cool_down").duration(),
         bounds=block.optional("bounds", lambda each: _bounds(each, timezone, least, most)) or (),
         change_budget=block.optional("change_budget", lambda each: each.whole_number(1)) or CHANGE_BUDGET,
+        paced=block.optional("paced", Block.flag) or False,
         reactive=_reactive(block.required("reactive")),
     )
 

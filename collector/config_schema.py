@@ -104,6 +104,7 @@ def _scaling() -> Schema:
             "risk": _object({"violation_cost": _POSITIVE}, {"budget_pacing": {"type": "boolean"}}),
             "bounds": {"type": "array", "items": window},
             "change_budget": _COUNT,
+            "paced": {"type": "boolean"},
         },
         oneOf=[_with("quantile"), _with("risk")],
     )

@@ -26,6 +26,7 @@ from forecaster.decision_store import read_change_instants
 from forecaster.forecast.types import NoForecast
 from forecaster.orders import Order, OrdersUnreadableError, Standing, mode_in_force
 from forecaster.outcome_store import read_leads
+from forecaster.pace import read_pace
 from forecaster.scaling.capacity import capacity_in_use
 from forecaster.scaling.lead import measured_lead
 from forecaster.scaling.types import Caller, HpaState, Situation, Skill
@@ -88,6 +89,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         most_useful=most_useful(measured, running=running, now=now),
         callers=_callers(world, service.name, now=now),
         planned_at=memory.planned_at,
+        pace=read_pace(client, scaling, memory.last, memory.capacity, now=now),
     )
 
 

@@ -135,6 +135,7 @@ def scaling_for_peak(name: str, *, peak_rps: float, peak_replicas: int) -> Scali
         max_replicas=math.ceil(peak_replicas * _CEILING_OVER_PEAK),
         capacity_rps=(capacity, capacity),
         quantile=0.95,
+        paced=True,
         lead=timedelta(minutes=15),
         largest_step=4,
         cool_down=timedelta(minutes=5),

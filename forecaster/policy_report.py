@@ -21,8 +21,10 @@ from forecaster.instants import text_of
 from forecaster.policy_check import BacktestRequest, history_of, met_in, scaling_for_peak, window_of
 from forecaster.scaling.backtest import horizons_for, levels_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import OURS, REACTIVE, SETTINGS, Contest, Entry, Field, hold_shared
+from forecaster.scaling.contest import OURS, REACTIVE, SETTINGS, Contest, Entry
 from forecaster.scaling.counterfactual import FloorSet, WeekApart, weeks_apart
+from forecaster.scaling.field import Field, Net
+from forecaster.scaling.hands import hold_shared
 from forecaster.scaling.rolling import RollingForecasts, origins_of, roll
 from forecaster.store import read_decisions
 from forecaster.tick import scaling_of
@@ -88,7 +90,7 @@ def field_from_record(client: Client, service: Service, *, now: datetime, reques
         start_delay=request.start_delay,
         refresh=request.settings.refresh,
         data_delay=request.data_delay,
-        net_target_rps=spec.target_per_replica,
+        net=Net((0.0,), (spec.target_per_replica,)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,8 +10,19 @@ import typer
 from forecaster.commands import edge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from pathlib import Path
+
+    from collector.catalog import Cost
     from forecaster.forecast.interface import Model
     from forecaster.forecast.skill import SkillReport
+    from forecaster.policy_report import Ask
+    from forecaster.scaling.backtest import PolicyBacktest
+    from forecaster.scaling.counterfactual import WeekApart
+    from forecaster.scaling.field import Field
+    from forecaster.scaling.rolling import RollingForecasts
+    from forecaster.settings import Settings
 
 _BACKTEST_HELP = """Play scaling policies on the past: ours, the autoscaler alone, what others ship, and the bounds.
 
@@ -53,58 +65,71 @@ def backtest_policy(
     """Answer `tidegauge backtest policy`: exit 1 when a service's own policy did not pass, else 0."""
     from forecaster.charts import write_chart
     from forecaster.policy_charts import contest_svg
-    from forecaster.policy_check import BacktestRequest, run_policy_backtest
-    from forecaster.policy_report import (
-        KEPT,
-        Ask,
-        apart_from_record,
-        contest_json,
-        field_from_csv,
-        field_from_record,
-        make_forecasts,
-        run_contest,
-    )
+    from forecaster.policy_report import KEPT, Ask, contest_json, run_contest
     from forecaster.policy_screen import show_apart, show_contest, show_verdict
     from forecaster.scaling.contest import chosen
 
-    verdict, price, apart = None, None, []
     with edge.told():
         edge.exactly_one(service, csv)
-        settings, span, policies = edge.settings(), edge.window(window), chosen(policy)
-        kept = settings.data / KEPT
-        ask = Ask(policies, processes, kept)
-        if csv is not None:
-            request = BacktestRequest(settings, window=span)
-            ground = field_from_csv(csv, peak_replicas=peak_replicas, request=request)
-            with edge.progress("forecasting the past") as progress:
-                forecasts = make_forecasts(ground, ask, progress=progress)
-        else:
-            catalog, settings = edge.configuration()
-            known = catalog.service(service or "")
-            price = known.cost
-            with edge.world(settings) as world:
-                speed, now = world.clock.speed_now(), world.clock.now()
-                request = BacktestRequest(settings, speed, span, kept=kept, processes=processes)
-                ground = field_from_record(world.client, known, now=now, request=request)
-                with edge.progress("forecasting the past") as progress:
-                    forecasts = make_forecasts(ground, ask, progress=progress)
-                with edge.progress("judging") as progress:
-                    verdict = run_policy_backtest(
-                        world.client, known, now=now, request=request, forecasts=forecasts, progress=progress
-                    )
-                apart = apart_from_record(world.client, known, now=now, request=request)
+        settings, span = edge.settings(), edge.window(window)
+        ask = Ask(chosen(policy), processes, settings.data / KEPT)
+        played = (
+            _of_service(service or "", ask, span)
+            if csv is None
+            else _of_file(csv, ask, settings, span, peak_replicas=peak_replicas)
+        )
         with edge.progress() as progress:
-            contest = run_contest(ground, ask, forecasts, progress=progress)
+            contest = run_contest(played.ground, ask, played.forecasts, progress=progress)
         if chart is not None:
             write_chart(chart, contest_svg(contest))
     if as_json:
         edge.print_json(contest_json(contest))
     else:
-        show_contest(edge.console(), contest, price)
-        show_apart(edge.console(), apart)
-    if verdict is not None:
-        show_verdict(edge.console() if not as_json else edge.aside(), verdict)
-        raise typer.Exit(0 if verdict.passed else 1)
+        show_contest(edge.console(), contest, played.price)
+        show_apart(edge.console(), played.apart)
+    if played.verdict is not None:
+        show_verdict(edge.console() if not as_json else edge.aside(), played.verdict)
+        raise typer.Exit(0 if played.verdict.passed else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """What a contest is held on; of a service also its verdict, its price and its weeks with us and without us."""
+
+    ground: Field
+    forecasts: RollingForecasts
+    verdict: PolicyBacktest | None = None
+    price: Cost | None = None
+    apart: Sequence[WeekApart] = ()
+
+
+def _of_file(csv: Path, ask: Ask, settings: Settings, span: timedelta | None, *, peak_replicas: int) -> _Played:
+    from forecaster.policy_check import BacktestRequest
+    from forecaster.policy_report import field_from_csv, make_forecasts
+
+    ground = field_from_csv(csv, peak_replicas=peak_replicas, request=BacktestRequest(settings, window=span))
+    with edge.progress("forecasting the past") as progress:
+        return _Played(ground, make_forecasts(ground, ask, progress=progress))
+
+
+def _of_service(name: str, ask: Ask, span: timedelta | None) -> _Played:
+    from forecaster.policy_check import BacktestRequest, run_policy_backtest
+    from forecaster.policy_report import apart_from_record, field_from_record, make_forecasts
+
+    catalog, settings = edge.configuration()
+    known = catalog.service(name)
+    with edge.world(settings) as world:
+        client, speed, now = world.client, world.clock.speed_now(), world.clock.now()
+        request = BacktestRequest(settings, speed, span, kept=ask.kept, processes=ask.processes)
+        ground = field_from_record(client, known, now=now, request=request)
+        with edge.progress("forecasting the past") as progress:
+            forecasts = make_forecasts(ground, ask, progress=progress)
+        with edge.progress("judging") as progress:
+            verdict = run_policy_backtest(
+                client, known, now=now, request=request, forecasts=forecasts, progress=progress
+            )
+        apart = apart_from_record(client, known, now=now, request=request)
+    return _Played(ground, forecasts, verdict, known.cost, apart)
 
 
 def backtest_forecasts(

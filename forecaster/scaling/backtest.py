@@ -103,6 +103,7 @@ def replay(
         step=series.step,
         refresh=refresh,
         data_delay=data_delay,
+        demand=demand_steps(demand),
         told=None if progress is None else lambda now: progress((now - window[0]) / span),
     )
 

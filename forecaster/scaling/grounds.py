@@ -13,6 +13,7 @@ from forecaster.scaling.types import Capacity, HpaState, Situation
 from forecaster.scaling.wording import clock, span
 
 STALE_AFTER_STEPS = 3
+HIGHEST_ASKED_FOR = 0.99
 SCORED_STEPS = 100  # fewer say nothing about a forecast's skill
 
 
@@ -70,6 +71,8 @@ def _stale(situation: Situation, forecast: Forecast) -> NoGrounds | None:
 
 def _of_no_use(situation: Situation, forecast: Forecast) -> NoGrounds | None:
     wanted, skill = situation.scaling.quantile, situation.skill
+    if situation.scaling.paced:
+        wanted = min(wanted, HIGHEST_ASKED_FOR)  # its risk moves; what lies beyond is the tail's
     if forecast.quantiles[-1] < wanted - 1e-9:
         known = ", ".join(f"{level:g}" for level in forecast.quantiles)
         return NoGrounds(f"the forecast has no quantile {wanted:g} or above, only {known}", situation.planned_at)

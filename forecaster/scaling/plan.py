@@ -16,7 +16,8 @@ from forecaster.forecast.types import Forecast
 from forecaster.scaling.day import PLAN_SPAN, day_plan, day_warnings
 from forecaster.scaling.demand_ahead import Array, DemandAhead, demand_ahead
 from forecaster.scaling.grounds import Grounds, NoGrounds, grounds_of, lead_of
-from forecaster.scaling.policy import KEPT_RISK_SHARE, Draft, Needs, guarded, may_apply, reverted, without_grounds
+from forecaster.scaling.pacing import at_half_the_odds, paced_risk
+from forecaster.scaling.policy import Draft, Needs, guarded, may_apply, reverted, without_grounds
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
 from forecaster.scaling.types import Decision, PlannedFloor, PlanWarning, Situation
 from forecaster.scaling.wording import chance, clock
@@ -37,14 +38,14 @@ def decide(situation: Situation) -> Decision:
     if isinstance(grounds, NoGrounds):
         draft = guarded(situation, without_grounds(situation, grounds))
         return _decision(situation, draft, wanted=draft.before, planned=False)
-    risk, source = risk_in_use(situation.scaling, situation.budget_left)
+    risk, source = _risk(situation)
     ahead = demand_ahead(grounds.forecast, situation.callers)
     covered = situation.now + lead_of(situation) + situation.refresh  # a raise of the next decision is ready from here
     nearest, rates = ahead.highest(situation.now, covered), ahead.at_risk(risk)
     urgent = replicas_needed(nearest, grounds.capacity, risk)
     ramped = _ramped(situation, grounds, ahead, (risk, rates), urgent)
     before, wanted = grounds.hpa.floor, max(urgent, ramped)
-    kept = urgent if wanted >= before else replicas_needed(nearest, grounds.capacity, risk * KEPT_RISK_SHARE)
+    kept = urgent if wanted >= before else replicas_needed(nearest, grounds.capacity, at_half_the_odds(risk))
     peak = ahead.peak(situation.now, covered, rates)
     why = _why(situation, grounds, peak, risk=(risk, source), needs=(urgent, ramped))
     draft = guarded(situation, Draft(before, wanted, Needs(urgent, kept), (*why, *_unheard(situation))))
@@ -63,6 +64,15 @@ def decide(situation: Situation) -> Decision:
         quantile=1 - risk,
         needed_at=_needed_at(situation, grounds, ahead, (risk, rates)),
     )
+
+
+def _risk(situation: Situation) -> tuple[float, str]:
+    asked, source = risk_in_use(situation.scaling, situation.budget_left)
+    if not situation.scaling.paced:
+        return asked, source
+    came = "" if situation.pace is None else f"; since the last decision {chance(situation.pace.short)} was"
+    said = f"for {chance(asked)} of the time to be short{came}"
+    return paced_risk(asked, situation.pace), said if source == "fixed" else f"{said} ({source})"
 
 
 def _decision(

@@ -27,7 +27,7 @@ _INSTANT = timedelta(microseconds=1)
 class Needs:
     """Replicas that the demand ahead asks for.
 
-    urgent: at the risk taken, until the next decision's raise could be ready; kept: the same at KEPT_RISK_SHARE of it.
+    urgent: at the risk taken, until the next decision's raise could be ready; kept: the same at half its odds.
     """
 
     urgent: int
@@ -55,12 +55,12 @@ class Draft:
 
 
 def guarded(situation: Situation, draft: Draft) -> Draft:
-    """Take all guardrails in their order."""
+    """Take all guardrails in their order. What one of them says begins with its name."""
     for guardrail in GUARDRAILS:
         passed = guardrail(situation, draft)
-        if passed.floor != draft.floor:
-            passed = replace(passed, changed_by=(*draft.changed_by, guardrail.__name__))
-        draft = passed
+        said = tuple(f"{guardrail.__name__}: {why}" for why in passed.reasons[len(draft.reasons) :])
+        acted = (guardrail.__name__,) if passed.floor != draft.floor else ()
+        draft = replace(passed, reasons=(*draft.reasons, *said), changed_by=(*draft.changed_by, *acted))
     return draft
 
 
@@ -76,7 +76,8 @@ def without_grounds(situation: Situation, lacking: NoGrounds) -> Draft:
     if since is None or situation.now - since <= HOLD_BLIND or hpa.floor <= hpa.operator_floor:
         return draft
     why = f"blind for more than {span(HOLD_BLIND)}: back to the operator's floor"
-    draft = replace(draft.changed(hpa.operator_floor, why), changed_by=(without_grounds.__name__,))
+    name = without_grounds.__name__
+    draft = replace(draft.changed(hpa.operator_floor, f"{name}: {why}"), changed_by=(name,))
     return draft.warned(PlanWarning("blind", f"{lacking.reason} (since {clock(since)}); {why}"))
 
 
@@ -168,11 +169,11 @@ def kept_while_drifting(situation: Situation, draft: Draft) -> Draft:
 
 
 def kept_at_less_risk(_situation: Situation, draft: Draft) -> Draft:
-    """Lower only what is not needed at a share of the risk either: raised again at once, it would only flap."""
+    """Lower only what is not needed at half the risk either: raised again at once, it would only flap."""
     lowest = min(draft.before, draft.needs.kept)
     if draft.floor >= lowest:
         return draft
-    return draft.changed(lowest, f"{lowest} kept: needed again at {KEPT_RISK_SHARE:g} of the risk")
+    return draft.changed(lowest, f"{lowest} kept: needed again at half the risk")
 
 
 def stepped_down(_situation: Situation, draft: Draft) -> Draft:
@@ -211,7 +212,6 @@ def unless_paused(situation: Situation, draft: Draft) -> Draft:
     return draft.changed(draft.before, f"paused, {situation.paused}: {draft.before} instead of {draft.floor}")
 
 
-KEPT_RISK_SHARE = 0.5
 GUARDRAILS: tuple[Callable[[Situation, Draft], Draft], ...] = (
     within_windows,
     within_bounds,

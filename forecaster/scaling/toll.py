@@ -91,6 +91,14 @@ def tolls(course: Course, demand: DemandSteps, *, capacity_rps: float, floor: in
     return found, Blocks(minutes, sums["under"], sums["hours"])
 
 
+def short_shares(course: Course, *, capacity_rps: float) -> Array:
+    """Return by lane the share of the time, with demand known, in which it was above what the ready replicas carry."""
+    known = np.isfinite(course.rps)
+    under = np.where(known, course.rps, 0.0)[:, None] > course.ready * capacity_rps * (1 + _ROUNDING)
+    found: Array = (course.spans @ under) / max(float(course.spans @ known), _ROUNDING)
+    return found
+
+
 def _day(course: Course, part: slice, capacity_rps: float, floor: int) -> dict[str, Array]:
     spans, rps = course.spans[part], course.rps[part]
     known = np.isfinite(rps)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from collector.catalog import Mode, Scaling
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.scaling.pacing import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Situation:
     budget that is left (may be negative); lead: measured from our own changes, None until enough are known;
     most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law;
     planned_at: when a decision last had grounds for a plan, None where nobody remembers; day_plan: false leaves out the
-    plan and the warnings of the day ahead, which no floor depends on (a replay reads neither).
+    plan and the warnings of the day ahead, which no floor depends on (a replay reads neither). pace: what the last plan
+    took and what came of it, None before any; read only where scaling.paced.
     """
 
     now: datetime
@@ -100,6 +102,7 @@ class Situation:
     callers: tuple[Caller, ...] = ()
     planned_at: datetime | None = None
     day_plan: bool = True
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)

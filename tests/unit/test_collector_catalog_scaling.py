@@ -62,6 +62,10 @@ def test_without_the_new_keys_a_file_means_what_it_meant() -> None:
     scaling = shop().scaling
     assert scaling is not None
     assert (scaling.risk, scaling.bounds, scaling.change_budget, scaling.namespace) == (None, (), 100, None)
+    assert not scaling.paced
+    paced = shop(QUANTILE, "quantile: 0.9\n      paced: true").scaling
+    assert paced is not None
+    assert paced.paced
 
 
 def test_a_kubernetes_target_names_its_namespace_and_perhaps_a_context() -> None:

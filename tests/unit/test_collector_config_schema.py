@@ -41,6 +41,7 @@ services:
       largest_step: 4
       cool_down: 5m
       change_budget: 50
+      paced: true
       bounds: [{cron: "0 8 * * 1-5", length: 10h, timezone: UTC, min_replicas: 3, max_replicas: 9, name: office}]
       reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
     cost: {replica_hour: 0.10, currency: EUR, monthly_budget: 500}

@@ -80,12 +80,12 @@ def test_a_lowering_waits_for_the_cool_down() -> None:
 
 
 def test_the_floor_is_not_lowered_under_what_is_needed_at_half_the_risk() -> None:
-    # 60 rps at 0.95, 120 at 0.99: halving the risk of 0.05 is ln 2 / ln 5 = 0.431 of the way from the one to the other,
-    # so 60 + 0.431 * 60 = 85.8: 8 replicas are kept, though 5 are wanted
+    # 60 rps at 0.95, 120 at 0.99: half the odds of 0.05 are a risk of 0.05 / 1.95, ln 1.95 / ln 5 = 0.415 of the way
+    # from the one to the other, so 60 + 0.415 * 60 = 84.9: 8 replicas are kept, though 5 are wanted
     forecast = forecast_of([30.0] * 36, spread=1.0)
     decision = decide(situation([], floor=9, forecast=forecast))
     assert (decision.floor_wanted, decision.floor_after) == (5, 8)
-    assert "8 kept: needed again at 0.5 of the risk" in said(decision)
+    assert "kept_at_less_risk: 8 kept: needed again at half the risk" in said(decision)
 
 
 def test_the_ceiling_and_the_operators_floor_bound_everything() -> None:

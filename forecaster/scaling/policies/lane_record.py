@@ -1,0 +1,76 @@
+"""What the live loop reads of itself in the record, lane by lane: what share of the time was short, and its lead."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecaster.scaling.lead import RAISES_COUNTED, measured_lead
+from forecaster.scaling.pacing import Pace
+from forecaster.scaling.simulate import DemandSteps
+
+Array = npt.NDArray[Any]
+_NO_RAISE = np.iinfo(np.int64).max
+_ROUNDING = 1e-9
+
+
+class LaneRecord:
+    """Fed with the ready replicas before each sync, and with each decision. Times are epoch seconds."""
+
+    def __init__(self, demand: DemandSteps, *, capacity_rps: float, lanes: int) -> None:
+        """Begin with nothing seen."""
+        self._starts, self._rps = demand.starts.tolist(), demand.rps.tolist()
+        self._capacity_rps = capacity_rps * (1 + _ROUNDING)
+        self._seen_at: float | None = None
+        self._known, self._short = 0.0, np.zeros(lanes)
+        self._risks: list[float | None] = [None] * lanes
+        self._raised_to, self._raised_at = np.full(lanes, _NO_RAISE), np.zeros(lanes)
+        self._raises: list[list[timedelta]] = [[] for _ in range(lanes)]
+        self._leads: list[timedelta | None] = [None] * lanes
+
+    def see(self, at: float, ready: Array) -> None:
+        """Take note of the replicas that were ready from the sync before until `at`."""
+        since, self._seen_at = self._seen_at, at
+        if since is None:
+            return
+        step = bisect_right(self._starts, since) - 1
+        rps = self._rps[step] if step >= 0 else float("nan")
+        if math.isfinite(rps):
+            self._known += at - since
+            self._short += (at - since) * (rps > ready * self._capacity_rps)
+        for lane in np.flatnonzero(ready >= self._raised_to).tolist():
+            self._raised_to[lane] = _NO_RAISE
+            self._raises[lane] = [
+                *self._raises[lane][1 - RAISES_COUNTED :],
+                timedelta(seconds=at - self._raised_at[lane]),
+            ]
+            self._leads[lane] = measured_lead(self._raises[lane])
+
+    def pace(self, lane: int) -> Pace | None:
+        """Return what a lane's plan took and what came since; None where it has made no plan."""
+        risk = self._risks[lane]
+        if risk is None:
+            return None
+        return Pace(risk, float(self._short[lane]) / max(self._known, _ROUNDING), timedelta(seconds=self._known))
+
+    def lead(self, lane: int) -> timedelta | None:
+        """Return the lead as measured from a lane's own raises; None until enough of them are known."""
+        return self._leads[lane]
+
+    def decided(self, lane: int, *, quantile: float | None) -> None:
+        """Remember what a decision was planned with; None without a plan, after which the pace begins anew."""
+        self._risks[lane] = None if quantile is None else 1 - quantile
+
+    def changed(self, lane: int, at: float, *, floor: int, ready: int) -> None:
+        """Wait for a raise that starts replicas; any other change ends the waiting."""
+        self._raised_to[lane] = floor if floor > ready else _NO_RAISE
+        self._raised_at[lane] = at
+
+    def begin(self) -> None:
+        """Forget what came before the decisions that have just been made."""
+        self._known, self._short = 0.0, np.zeros_like(self._short)
