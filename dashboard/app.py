@@ -23,6 +23,12 @@ PAGES = {
     "data-tier": ("screens/data_tier.py", "Data tier", ":material/database:"),
     "alerts": ("screens/alerts.py", "Alerts", ":material/notifications:"),
 }
+# What a page refreshes by itself is not greyed meanwhile, and a page begins near its top.
+STYLE = """<style>
+[data-testid=stMain] [data-stale=true] { opacity: 1 !important; transition: none !important; }
+[data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 4rem; }
+[data-testid=stSidebarHeader] { height: 2.5rem; margin-bottom: 0; }
+</style>"""
 
 
 def main() -> None:
@@ -33,6 +39,7 @@ def main() -> None:
         for name, (path, title, icon) in PAGES.items()
     ]
     page = st.navigation(pages)
+    st.html(STYLE)
     if not admit():
         return
     try:

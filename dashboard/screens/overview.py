@@ -20,7 +20,7 @@ from dashboard.parts import (
     say_marks,
     window_of,
 )
-from dashboard.scaling_tables import planned, planned_until
+from dashboard.scaling_tables import planned, planned_until, reasons
 from dashboard.slo_tables import slo_table
 from dashboard.slo_tables import worst_first as slos_worst_first
 from dashboard.standing import Standing, standing_table, worst_first
@@ -149,7 +149,7 @@ def _draw_replicas(
     needed = charts.needed_replicas(states, demand, step=step)
     draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view), marks=marks), key="scale")
     if last:
-        st.caption(f"Why {last[0].decision.floor_after}: {last[0].decision.reasons[0]}.")
+        st.caption(f"Why {last[0].decision.floor_after}: {reasons(last[0], zone())[0]}.")
 
 
 def _draw_latency(view: View, marks: pd.DataFrame) -> None:

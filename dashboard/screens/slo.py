@@ -140,7 +140,10 @@ def replay(view: View) -> None:
         st.caption(f"A replay looks at {LONGEST_REPLAY_DAYS} days at most; this range has {days}.")
         return
     if not right.toggle("Replay this range", key="replay"):
-        st.caption("Runs the live alert policy at the end of every stored minute: what it told, how soon, how rightly.")
+        st.caption(
+            "Runs the live alert policy at the end of every stored minute: which alerts it would have sent, how soon,"
+            " and how many of them were right."
+        )
         return
     result = queries.alert_backtest(view.service, slo, catalog().alerts.policy, view.since, view.until)
     one, other = st.columns(2, gap="large")

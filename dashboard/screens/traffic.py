@@ -79,7 +79,7 @@ def _draw_heat(view: View) -> None:
 
 def _columns() -> dict[str, Any]:
     number = st.column_config.NumberColumn
-    durations = {f"{name}, ms": number(format="%.0f") for name in ("mean", "p50", "p95", "p99")}
+    durations = {f"{name}, ms": number(format="%.1f") for name in ("mean", "p50", "p95", "p99")}
     counts = {name: number(format="localized") for name in ("requests", "errors")}
     return {**counts, **durations, "share": number(format="%.1f %%"), "error ratio": number(format="%.3f %%")}
 

@@ -108,7 +108,7 @@ def test_a_run_is_started_watched_and_stopped_from_the_page(desk: Desk) -> None:
 def test_the_records_runs_are_listed_with_their_verdict(desk: Desk) -> None:
     table = drawn().dataframe[0]
     assert list(table.value["Run"]) == ["night-1"]
-    assert list(table.value["Verdict"]) == ["▲ fail"]
+    assert list(table.value["verdict"]) == ["▲ fail"]
 
 
 def test_an_order_that_is_refused_is_told_in_the_generators_words(desk: Desk) -> None:
