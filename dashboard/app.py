@@ -38,9 +38,10 @@ def main() -> None:
         st.Page(path, title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (path, title, icon) in PAGES.items()
     ]
-    page = st.navigation(pages)
     st.html(STYLE)
-    if not admit():
+    admitted = admit()
+    page = st.navigation(pages, position="sidebar" if admitted else "hidden")
+    if not admitted:
         return
     try:
         known = catalog().services

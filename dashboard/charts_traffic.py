@@ -11,6 +11,7 @@ from dashboard.figure import (
     BLUE,
     CATEGORIES,
     GREEN,
+    HEIGHT,
     RED,
     TIME,
     Figure,
@@ -18,6 +19,7 @@ from dashboard.figure import (
     colours,
     dashes,
     layered,
+    legend_height,
     line,
     rows,
     time_axis,
@@ -71,7 +73,7 @@ def rate_chart(
     tips = [TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
     what = _series(order, bars["what"], "square")
     drawn = rows("rate").mark_bar().encode(x=time_axis(), x2="end:T", y=rate, y2="top:Q", color=what, tooltip=tips)
-    return layered([drawn], {"rate": bars}, window, marks=marks)
+    return layered([drawn], {"rate": bars}, window, marks=marks, height=HEIGHT + legend_height(order))
 
 
 def p95_chart(
@@ -89,7 +91,7 @@ def p95_chart(
         color=_series(order, frame["what"]),
         tooltip=[TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("ms:Q", title="p95, ms", format=",.0f")],
     )
-    return layered([encoded], {"p95": frame}, window, marks=marks)
+    return layered([encoded], {"p95": frame}, window, marks=marks, height=HEIGHT + legend_height(order))
 
 
 def error_chart(
@@ -132,7 +134,7 @@ def lines_chart(
     )
     reach = rows("reach").mark_point(opacity=0).encode(y="value:Q")
     data = {"lines": kept, "reach": pd.DataFrame({"value": [least_top]})}
-    return layered([encoded, reach], data, window, height=height, marks=marks)
+    return layered([encoded, reach], data, window, height=height + legend_height(names), marks=marks)
 
 
 def heat_chart(bands: pd.DataFrame, *, step: timedelta, window: Window) -> Figure:

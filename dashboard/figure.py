@@ -31,7 +31,6 @@ _UTC = (
 _LOCAL = f"'(' + timeFormat(datum.value, {_WITH_SECONDS}) + ')'"
 _DAY_OR_TIME = f"timezoneoffset(datum.value) == 0 ? {_UTC} : [{_UTC}, {_LOCAL}]"
 _LEGEND_WIDTH, _SIGN_WIDTH, _LETTER_WIDTH, _LONGEST_LABEL = 440, 34, 6.5, 260  # pixels, of the narrower figures
-_QUIET = {"embedOptions": {"logLevel": 1}}  # errors alone: Vega warns of every figure that has no row yet
 TIME = alt.Tooltip("time:N", title="at")
 NO_MARKS = pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "glyph": [], "kind": [], "text": []})
 
@@ -46,7 +45,7 @@ class Figure:
     def spec(self, zone: str | None = None) -> dict[str, Any]:
         """Return the Vega-Lite document, with the rows as frames under `datasets`. zone: the viewer's, for tooltips."""
         found = {name: _with_time(frame, zone) for name, frame in self.data.items()}
-        return {**self.chart.to_dict(), "datasets": found, "usermeta": _QUIET}
+        return {**self.chart.to_dict(validate=False), "datasets": found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +120,18 @@ def legend_columns(names: list[str]) -> int:
     return max(1, min(4, int(_LEGEND_WIDTH / (_SIGN_WIDTH + longest))))
 
 
+def legend_height(names: list[str]) -> int:
+    """Return the pixels that a legend's further lines take from its figure, which is to be higher by them."""
+    return 18 * (-(-len(names) // legend_columns(names)) - 1) if names else 0
+
+
 def _legend(names: list[str], symbol: str) -> alt.Legend:
     return alt.Legend(
         title=None,
         orient="top",
         direction="horizontal",
         columns=legend_columns(names),
-        labelLimit=_LONGEST_LABEL,
+        labelLimit=_LEGEND_WIDTH - _SIGN_WIDTH if legend_columns(names) == 1 else _LONGEST_LABEL,
         symbolType=symbol,
         symbolStrokeWidth=2.5 if symbol == "stroke" else 0,
         symbolSize=200 if symbol == "stroke" else 120,
