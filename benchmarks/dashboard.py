@@ -41,9 +41,15 @@ QUIET_MS = 600  # a page without a change for so long has been drawn
 SCALED = """\
     scaling:
       target: {kind: local, name: bench}
+      mode: observe
       min_replicas: 2
       max_replicas: 40
       capacity_rps: [12, 14]
+      quantile: 0.95
+      lead: 15m
+      largest_step: 4
+      cool_down: 5m
+      reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
     cost: {replica_hour: 0.10, currency: USD}
 """
 # Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn.

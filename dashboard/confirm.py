@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -47,8 +47,15 @@ def confirmed(
         return
     if st.button(label, key=key, disabled=disabled, width="stretch"):
         st.session_state[_ASKING] = key
+        # Asked anew: neither the reason nor the force of an earlier time is this one's.
+        st.session_state[f"{key}-why"], st.session_state[f"{key}-force"] = "", False
     if st.session_state.get(_ASKING) == key:
         _ask(label, key, says, run, asks_why=asks_why, force=force)
+
+
+def choice_key(key: str, options: Sequence[object]) -> str:
+    """Return the key of a choice among what may come and go: of none, Streamlit would remember that none was chosen."""
+    return key if options else f"{key}-none"
 
 
 def for_operators(what: str) -> bool:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import queries
 from dashboard.alert_tables import alert_table, delivery_table, fired_table, message_name, silence_table
-from dashboard.confirm import Confirmation, confirmed, for_operators
+from dashboard.confirm import Confirmation, choice_key, confirmed, for_operators
 from dashboard.context import View, zone
 from dashboard.parts import draw_page, draw_table, heading
 from dashboard.services import COLLECTOR, PartRefused, PartUnavailable, ask
@@ -94,8 +94,8 @@ def _acknowledge(view: View) -> None:
     active = [one for one in queries.alerts(view.minute) if one["phase"] != "resolved"]
     chosen, button = st.columns([3, 1], vertical_alignment="bottom")
     one = chosen.selectbox(
-        "Alert", active, key="ack-alert", format_func=lambda each: f"{each['service']}: {each['name']}",
-        placeholder="none is active",
+        "Alert", active, key=choice_key("ack-alert", active), placeholder="none is active",
+        format_func=lambda each: f"{each['service']}: {each['name']}",
     )  # fmt: skip
 
     def run(said: Confirmation) -> str:
@@ -137,7 +137,7 @@ def _unsilence(view: View) -> None:
     found = queries.silences(view.now)
     chosen, button = st.columns([3, 1], vertical_alignment="bottom")
     one = chosen.selectbox(
-        "Silence", found, key="unsilence-which", placeholder="there is none",
+        "Silence", found, key=choice_key("unsilence-which", found), placeholder="there is none",
         format_func=lambda each: f"{each.service}: {each.name}, until {clock_time(each.ends_at, zone())}",
     )  # fmt: skip
 
@@ -157,7 +157,7 @@ def _replay() -> None:
         return  # the log above has said so
     chosen, button = st.columns([3, 1], vertical_alignment="bottom")
     one = chosen.selectbox(
-        "Message", messages, key="replay-which", placeholder="nothing was sent yet",
+        "Message", messages, key=choice_key("replay-which", messages), placeholder="nothing was sent yet",
         format_func=lambda each: message_name(each, zone()),
     )  # fmt: skip
 
