@@ -185,13 +185,12 @@ def act(view: View) -> None:
 
 def _draw_orders(service: str, configured: str, told: dict[str, Any] | None) -> None:
     now = configured if told is None else str(told["mode"])
-    chosen, *columns = st.columns([3, 1, 1, 1, 1, 1], vertical_alignment="bottom")
     # The key holds what is in force: when that changes, whoever changed it, the control begins anew with it.
-    mode = chosen.segmented_control(
+    mode = st.segmented_control(
         "Mode", (*MODES, CONFIGURED), default=now, key=f"mode-{now}",
         format_func=lambda one: f"as configured ({configured})" if one == CONFIGURED else one,
     ) or now  # fmt: skip
-    for column, (verb, label) in zip(columns, LABELS.items(), strict=True):
+    for column, (verb, label) in zip(st.columns(len(LABELS)), LABELS.items(), strict=True):
         with column:
             _draw_order(service, verb, label, mode)
     st.caption("Each is sent to the forecaster, which decides, and keeps who asked for it and why.")

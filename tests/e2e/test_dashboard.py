@@ -212,6 +212,7 @@ def test_the_mode_is_ordered_from_the_one_in_force_and_act_without_proof_must_be
     confirm(viewer, "Set the mode", key="act-mode", why="the sale begins", force=True)
     told(viewer, "Set the mode: done for reference-app, forced")
     assert mode() == "act"
+    viewer.see("Scaling")
     viewer.picture("scaling-forced")
 
     confirm(viewer, "Decide now", key="act-apply", why="not in five minutes")
