@@ -204,7 +204,7 @@ def running_dashboard(log: Path, *, port: int | None = None, **settings: str) ->
 
 
 def _answers(url: str) -> bool:
-    with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=2):
+    with suppress(OSError), urllib.request.urlopen(url, timeout=2):
         return True
     return False
 

@@ -24,7 +24,11 @@ FIGURES = {
     "overview": 3, "slo": 3, "traffic": 5, "forecast": 4, "scaling": 1, "capacity": 3, "load_tests": 3, "data_tier": 6,
     "alerts": 0,
 }  # fmt: skip
-AWAY = {"load_tests": "nothing can be started or stopped", "alerts": "The collector does not tell what it sent"}
+AWAY = {
+    "scaling": "which mode is in force is not known",
+    "load_tests": "nothing can be started or stopped",
+    "alerts": "The collector does not tell what it sent",
+}
 # What each page says of an empty record, beyond that nothing was recorded.
 EMPTY_SAYS = {
     "overview": "No demand in this time range", "slo": "the classic rule has nothing to judge",
