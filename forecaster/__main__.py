@@ -41,6 +41,7 @@ from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
 from forecaster.journal import Journal
 from forecaster.leadership import Leads, LedActuator, holder_of
+from forecaster.lenders import Lenders
 from forecaster.metrics import ForecasterMetrics
 from forecaster.notices import Notices
 from forecaster.orders import Orders
@@ -153,7 +154,7 @@ class Forecaster:
         journal = Journal(self._settings.data / "changes-under-way")
         world = World(
             client, self._clock, actuator, self._settings, feeds,
-            orders=self._orders, journal=journal, catalog=self._catalog,
+            orders=self._orders, journal=journal, catalog=self._catalog, lenders=Lenders(),
         )  # fmt: skip
         collector, http = self._settings.collector_url, self._http
         tell_drift = DriftAlert(collector, http, headers=self._alerts)
