@@ -23,7 +23,7 @@ RECORD ?= 100M
 KUBE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegauge/kube
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-faults check unit bench-forecast bench-record bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
+.PHONY: help install demo up test test-faults check unit bench-forecast bench-record bench-dashboard bench-loadgen format clean bench-app test-ablation kube test-kube bench-policy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench-forecast: .venv/.synced ## Score the forecasts on real traces (TRACES=fold
 
 bench-record: .venv/.synced ## Measure the record, and the dashboard over RECORD=100M events (0: not at all)
 	@.venv/bin/python -m benchmarks.record --record '$(RECORD)'
+
+bench-dashboard: .venv/.synced ## Measure every page in a browser over RECORD=100M events (cold, opened, clicked)
+	@.venv/bin/python -m benchmarks.dashboard --events '$(RECORD)'
 
 bench-loadgen: .venv/.synced ## Measure the load generator beside others; writes out/loadgen-benchmark.json
 	@mkdir -p out && .venv/bin/python -m benchmarks.loadgen --out out/loadgen-benchmark.json

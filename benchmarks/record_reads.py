@@ -29,7 +29,7 @@ _SLOS = "".join(
     for number in range(5)
     for kind, threshold in (("latency", "threshold: 200ms, "), ("availability", ""))
 )
-_CATALOG = f"""\
+CATALOG = f"""\
 version: 1
 services:
   {SERVICE}:
@@ -70,7 +70,7 @@ def build(client: Client, events: int, *, now: datetime, seed: int) -> None:
 
 def questions(client: Client, *, now: datetime) -> dict[str, Callable[[], Any]]:
     """Return what the pages ask, by name, for every span that a viewer may choose."""
-    service = parse_catalog(_CATALOG, name="benchmark").service(SERVICE)
+    service = parse_catalog(CATALOG, name="benchmark").service(SERVICE)
     rule = service.classic_rule
     assert rule is not None
     asked: dict[str, Callable[[], Any]] = {

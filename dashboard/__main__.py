@@ -5,10 +5,14 @@ TIDEGAUGE_BIND_ADDRESS and TIDEGAUGE_DASHBOARD_PORT say where; what follows on t
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import sys
+import threading
+import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dashboard.access import AccessSettingsError, read_access
@@ -18,7 +22,7 @@ _OF_OIDC = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "serv
 
 
 def arguments(environ: Mapping[str, str], more: Sequence[str]) -> list[str]:
-    """Return Streamlit's command line. Raises AccessSettingsError: it must not be served like this."""
+    """Return the arguments of Streamlit's command. Raises AccessSettingsError: it must not be served like this."""
     host = environ.get("TIDEGAUGE_BIND_ADDRESS") or "127.0.0.1"
     port = environ.get("TIDEGAUGE_DASHBOARD_PORT") or "8501"
     if not port.isdecimal() or not 0 < int(port) <= 65535:
@@ -27,7 +31,7 @@ def arguments(environ: Mapping[str, str], more: Sequence[str]) -> list[str]:
         check_oidc(secrets_files(environ))
     options = ["--server.headless", "true", "--server.address", host, "--server.port", port]
     options += ["--server.fileWatcherType", "none"]
-    return [sys.executable, "-m", "streamlit", "run", str(APP), *options, *more]
+    return ["run", str(APP), *options, *more]
 
 
 def secrets_files(environ: Mapping[str, str]) -> list[Path]:
@@ -55,14 +59,38 @@ def check_oidc(files: Sequence[Path]) -> None:
     )
 
 
+def import_early(names: Sequence[str], *, is_up: Callable[[], bool], stop_after_seconds: float = 60.0) -> None:
+    """Import modules once the server is up: otherwise the very first visitor would wait for seconds until they are."""
+    deadline = time.monotonic() + stop_after_seconds
+    while not is_up():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)  # polling with a deadline
+    for name in names:
+        importlib.import_module(name)
+
+
+def page_modules() -> list[str]:
+    """Return what the pages import of this package; the pages themselves and app.py draw when they are imported."""
+    found = [f"dashboard.{each.name}" for each in pkgutil.iter_modules([str(APP.parent)]) if not each.ispkg]
+    return sorted(set(found) - {"dashboard.app", "dashboard.__main__"})
+
+
 def main() -> None:
-    """Become Streamlit, or say on stderr why not (exit 2)."""
+    """Run Streamlit, or say on stderr why not (exit 2)."""
     try:
         argv = arguments(os.environ, sys.argv[1:])
     except AccessSettingsError as error:
         sys.stderr.write(f"dashboard: {error}\n")
         sys.exit(2)
-    os.execv(argv[0], argv)  # noqa: S606 - our own interpreter, no shell
+    from streamlit import runtime
+    from streamlit.web.cli import main as run_streamlit
+
+    early = threading.Thread(
+        target=import_early, args=(page_modules(),), kwargs={"is_up": runtime.exists}, daemon=True, name="import-early"
+    )
+    early.start()
+    run_streamlit(argv, prog_name="streamlit")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,12 @@ def delivery_table(found: Sequence[Mapping[str, Any]], zone: str | None = None) 
     )
 
 
+def message_name(one: Mapping[str, Any], zone: str | None = None) -> str:
+    """Return a message as a list to choose from names it."""
+    made = clock_time(datetime.fromtimestamp(one["created_at"], UTC), zone)
+    return f"{one['receiver']}, {made}, {one['state']}"
+
+
 def _answer(one: Mapping[str, Any]) -> str:
     if one["last_detail"] is None and one["last_status"] is None:
         return "not tried yet"

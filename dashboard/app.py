@@ -23,6 +23,12 @@ PAGES = {
     "data-tier": ("screens/data_tier.py", "Data tier", ":material/database:"),
     "alerts": ("screens/alerts.py", "Alerts", ":material/notifications:"),
 }
+# What a page refreshes by itself is not greyed meanwhile, and a page begins near its top.
+STYLE = """<style>
+[data-testid=stMain] [data-stale=true] { opacity: 1 !important; transition: none !important; }
+[data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 4rem; }
+[data-testid=stSidebarHeader] { height: 2.5rem; margin-bottom: 0; }
+</style>"""
 
 
 def main() -> None:
@@ -32,8 +38,10 @@ def main() -> None:
         st.Page(path, title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (path, title, icon) in PAGES.items()
     ]
-    page = st.navigation(pages)
-    if not admit():
+    st.html(STYLE)
+    admitted = admit()
+    page = st.navigation(pages, position="sidebar" if admitted else "hidden")
+    if not admitted:
         return
     try:
         known = catalog().services

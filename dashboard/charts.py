@@ -122,8 +122,8 @@ def replica_chart(
     `needed_replicas` returns it. plan: `ds, replicas` (both may be empty).
     """
     names = ["ready", "desired", "floor", "planned floor", "demand / capacity"]
-    what = colours(names, [GREEN, GREY, RED, PINK, BLUE], columns=3)
-    dash = dashes(names, [[1, 0], [2, 2], [7, 3], [2, 3], [1, 0]], columns=3)
+    what = colours(names, [GREEN, GREY, RED, PINK, BLUE])
+    dash = dashes(names, [[1, 0], [2, 2], [7, 3], [2, 3], [1, 0]])
     count = alt.Y("replicas:Q", title="replicas", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=True), stack=None)
     tips = [TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("replicas:Q", format=".3~g")]
     encode = {"x": time_axis(), "y": count, "color": what, "strokeDash": dash, "tooltip": tips}

@@ -107,8 +107,8 @@ def outlook_frame(found: Outlook) -> pd.DataFrame:
 def outlook_chart(found: Outlook, *, limits: Mapping[str, float]) -> Figure:
     """Return the busiest hour of each day ahead with its band, and what can be carried as lines by name."""
     names = ["median of the busiest hour", *limits]
-    colour = colours(names, [BLUE, RED, GREEN, ORANGE][: len(names)], columns=1)
-    dash = dashes(names, [[1, 0], [6, 3], [2, 2], [4, 2]][: len(names)], columns=1)
+    colour = colours(names, [BLUE, RED, GREEN, ORANGE][: len(names)])
+    dash = dashes(names, [[1, 0], [6, 3], [2, 2], [4, 2]][: len(names)])
     days = alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelOverlap=True, grid=False))
     rate = alt.Y("mid:Q", title="requests/s", scale=alt.Scale(zero=True))
     low, high = found.quantiles[0], found.quantiles[-1]

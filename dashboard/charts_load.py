@@ -64,8 +64,8 @@ def compared_chart(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, 
     encoded = drawn.encode(
         x=alt.X("minute:Q", title="minutes into the run"),
         y=_milliseconds(),
-        color=colours(list(names), [ORANGE, BLUE], columns=1),
-        strokeDash=dashes(list(names), [[5, 3], [1, 0]], columns=1),
+        color=colours(list(names), [ORANGE, BLUE]),
+        strokeDash=dashes(list(names), [[5, 3], [1, 0]]),
         tooltip=[alt.Tooltip("minute:Q", format=".1f"), alt.Tooltip("what:N"), alt.Tooltip("ms:Q", format=",.1f")],
     )
     return Figure(alt.layer(encoded).properties(height=230), {"compared": compared_frame(before, after, names)})
@@ -73,4 +73,4 @@ def compared_chart(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, 
 
 def _milliseconds() -> alt.Y:
     axis = alt.Axis(values=_LOG_TICKS, format=",")
-    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=False), axis=axis)
+    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=True), axis=axis)

@@ -133,8 +133,8 @@ def burn_chart(statuses: Sequence[SloStatus]) -> Figure:
         dots.encode(
             x=where,
             y=rate,
-            color=colours(names, CATEGORIES, columns=3, symbol="circle"),
-            shape=shapes(names, columns=3),
+            color=colours(names, CATEGORIES, symbol="circle"),
+            shape=shapes(names),
             tooltip=tips,
         ),
     ).properties(height=230)

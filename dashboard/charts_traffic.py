@@ -11,6 +11,7 @@ from dashboard.figure import (
     BLUE,
     CATEGORIES,
     GREEN,
+    HEIGHT,
     RED,
     TIME,
     Figure,
@@ -18,6 +19,7 @@ from dashboard.figure import (
     colours,
     dashes,
     layered,
+    legend_height,
     line,
     rows,
     time_axis,
@@ -27,6 +29,7 @@ from dashboard.figure import (
 MOST_SERIES = len(CATEGORIES)
 OTHER = "other"
 HEAT_COLUMNS = 120
+LEAST_ERRORS_SHOWN = 0.1  # percent: without any errors the axis needs some height all the same
 _LOG_TICKS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
 
 
@@ -52,7 +55,7 @@ def latency_chart(
 
 def _milliseconds() -> alt.Y:
     axis = alt.Axis(values=_LOG_TICKS, format=",")
-    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=False), axis=axis)
+    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=True), axis=axis)
 
 
 def rate_chart(
@@ -70,7 +73,7 @@ def rate_chart(
     tips = [TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
     what = _series(order, bars["what"], "square")
     drawn = rows("rate").mark_bar().encode(x=time_axis(), x2="end:T", y=rate, y2="top:Q", color=what, tooltip=tips)
-    return layered([drawn], {"rate": bars}, window, marks=marks)
+    return layered([drawn], {"rate": bars}, window, marks=marks, height=HEIGHT + legend_height(order))
 
 
 def p95_chart(
@@ -88,7 +91,7 @@ def p95_chart(
         color=_series(order, frame["what"]),
         tooltip=[TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("ms:Q", title="p95, ms", format=",.0f")],
     )
-    return layered([encoded], {"p95": frame}, window, marks=marks)
+    return layered([encoded], {"p95": frame}, window, marks=marks, height=HEIGHT + legend_height(order))
 
 
 def error_chart(
@@ -98,7 +101,7 @@ def error_chart(
     frame = red.assign(what=red[by], value=red["errors"] / red["requests"] * 100)
     return lines_chart(
         frame[frame["what"].isin(leading(red, by))], title="failed, %", step=step, window=window, marks=marks,
-        order=leading(red, by), form=".3~f",
+        order=leading(red, by), form=".3~f", least_top=LEAST_ERRORS_SHOWN,
     )  # fmt: skip
 
 
@@ -112,8 +115,12 @@ def lines_chart(
     order: list[str] | None = None,
     form: str = ",.3~f",
     height: int = 220,
+    least_top: float = 0.0,
 ) -> Figure:
-    """Return one line per `what` of a frame `ds, what, value`; a missing step is a gap. order: of the colours."""
+    """Return one line per `what` of a frame `ds, what, value`; a missing step is a gap.
+
+    order: of the colours. least_top: up to where the axis reaches at least.
+    """
     kept = frame[["ds", "what", "value"]].sort_values("ds", kind="stable").reset_index(drop=True)
     names = order if order is not None else sorted(str(name) for name in kept["what"].unique())
     names = names[:MOST_SERIES]
@@ -122,10 +129,12 @@ def lines_chart(
     encoded = drawn.encode(
         x=time_axis(),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=True)),
-        color=colours(names, CATEGORIES[: len(names)], columns=3),
+        color=colours(names, CATEGORIES[: len(names)]),
         tooltip=[TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("value:Q", title=title, format=form)],
     )
-    return layered([encoded], {"lines": kept}, window, height=height, marks=marks)
+    reach = rows("reach").mark_point(opacity=0).encode(y="value:Q")
+    data = {"lines": kept, "reach": pd.DataFrame({"value": [least_top]})}
+    return layered([encoded, reach], data, window, height=height + legend_height(names), marks=marks)
 
 
 def heat_chart(bands: pd.DataFrame, *, step: timedelta, window: Window) -> Figure:
@@ -161,4 +170,4 @@ def leading(red: pd.DataFrame, by: str) -> list[str]:
 
 def _series(order: list[str], drawn: pd.Series, symbol: str = "stroke") -> alt.Color:
     names = [*order, OTHER] if (drawn == OTHER).any() and OTHER not in order else order
-    return colours(names, CATEGORIES[: len(names)], columns=3, symbol=symbol)
+    return colours(names, CATEGORIES[: len(names)], symbol=symbol)

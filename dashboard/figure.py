@@ -23,11 +23,14 @@ GREY = "#8c8c8c"
 CATEGORIES = [BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY]
 HEIGHT = 270
 # UTC above, the viewer's own time below it where that is another one; Vega reads the browser's zone itself.
+_WITH_SECONDS = "(utcseconds(datum.value) == 0 ? '%H:%M' : '%H:%M:%S')"
 _UTC = (
-    "(utchours(datum.value) == 0 && utcminutes(datum.value) == 0"
-    " ? utcFormat(datum.value, '%d %b') : utcFormat(datum.value, '%H:%M'))"
+    "(utchours(datum.value) == 0 && utcminutes(datum.value) == 0 && utcseconds(datum.value) == 0"
+    f" ? utcFormat(datum.value, '%d %b') : utcFormat(datum.value, {_WITH_SECONDS}))"
 )
-_DAY_OR_TIME = f"timezoneoffset(datum.value) == 0 ? {_UTC} : [{_UTC}, '(' + timeFormat(datum.value, '%H:%M') + ')']"
+_LOCAL = f"'(' + timeFormat(datum.value, {_WITH_SECONDS}) + ')'"
+_DAY_OR_TIME = f"timezoneoffset(datum.value) == 0 ? {_UTC} : [{_UTC}, {_LOCAL}]"
+_LEGEND_WIDTH, _SIGN_WIDTH, _LETTER_WIDTH, _LONGEST_LABEL = 440, 34, 6.5, 260  # pixels, of the narrower figures
 TIME = alt.Tooltip("time:N", title="at")
 NO_MARKS = pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "glyph": [], "kind": [], "text": []})
 
@@ -42,7 +45,7 @@ class Figure:
     def spec(self, zone: str | None = None) -> dict[str, Any]:
         """Return the Vega-Lite document, with the rows as frames under `datasets`. zone: the viewer's, for tooltips."""
         found = {name: _with_time(frame, zone) for name, frame in self.data.items()}
-        return {**self.chart.to_dict(), "datasets": found}
+        return {**self.chart.to_dict(validate=False), "datasets": found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +99,39 @@ def _marks() -> list[alt.Chart]:
     return [line, sign.encode(x=time_axis(), y=alt.value(0), text="glyph:N", tooltip=tips)]
 
 
-def colours(domain: list[str], palette: list[str], *, columns: int = 4, symbol: str = "stroke") -> alt.Color:
+def colours(domain: list[str], palette: list[str], *, symbol: str = "stroke") -> alt.Color:
     """Return a colour channel on column `what`, with its legend above the figure."""
-    return alt.Color("what:N", scale=alt.Scale(domain=domain, range=palette), legend=_legend(columns, symbol))
+    return alt.Color("what:N", scale=alt.Scale(domain=domain, range=palette), legend=_legend(domain, symbol))
 
 
-def dashes(domain: list[str], patterns: list[list[int]], *, columns: int = 4) -> alt.StrokeDash:
+def dashes(domain: list[str], patterns: list[list[int]]) -> alt.StrokeDash:
     """Return a dash channel on column `what` that shares the legend of `colours`."""
-    return alt.StrokeDash("what:N", scale=alt.Scale(domain=domain, range=patterns), legend=_legend(columns, "stroke"))
+    return alt.StrokeDash("what:N", scale=alt.Scale(domain=domain, range=patterns), legend=_legend(domain, "stroke"))
 
 
-def shapes(domain: list[str], *, columns: int = 4) -> alt.Shape:
+def shapes(domain: list[str]) -> alt.Shape:
     """Return a shape channel on column `what` that shares the legend of `colours` with the symbol `circle`."""
-    return alt.Shape("what:N", scale=alt.Scale(domain=domain), legend=_legend(columns, "circle"))
+    return alt.Shape("what:N", scale=alt.Scale(domain=domain), legend=_legend(domain, "circle"))
 
 
-def _legend(columns: int, symbol: str) -> alt.Legend:
+def legend_columns(names: list[str]) -> int:
+    """Return how many names fit beside each other above a figure of half the page: Vega cuts off what does not."""
+    longest = min(_LONGEST_LABEL, max((len(name) for name in names), default=0) * _LETTER_WIDTH)
+    return max(1, min(4, int(_LEGEND_WIDTH / (_SIGN_WIDTH + longest))))
+
+
+def legend_height(names: list[str]) -> int:
+    """Return the pixels that a legend's further lines take from its figure, which is to be higher by them."""
+    return 18 * (-(-len(names) // legend_columns(names)) - 1) if names else 0
+
+
+def _legend(names: list[str], symbol: str) -> alt.Legend:
     return alt.Legend(
         title=None,
         orient="top",
         direction="horizontal",
-        columns=columns,
-        labelLimit=260,
+        columns=legend_columns(names),
+        labelLimit=_LEGEND_WIDTH - _SIGN_WIDTH if legend_columns(names) == 1 else _LONGEST_LABEL,
         symbolType=symbol,
         symbolStrokeWidth=2.5 if symbol == "stroke" else 0,
         symbolSize=200 if symbol == "stroke" else 120,

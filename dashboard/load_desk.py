@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.words import NONE, clock_time, milliseconds, percent
+from dashboard.words import NONE, clock_time, milliseconds, percent, rps
 
-COLUMNS = ["Started", "Scenario", "Verdict", "Requests", "Rate/s", "p95 ms", "Run"]
+COLUMNS = ["started", "scenario", "verdict", "requests", "requests/s", "p95", "run"]
 _SHAPES = {"pass": "● pass", "fail": "▲ fail", "invalid": "○ invalid"}
 
 
@@ -20,11 +20,11 @@ def run_table(runs: Sequence[Mapping[str, Any]], zone: str | None = None) -> pd.
 
 def _row(run: Mapping[str, Any], zone: str | None) -> list[Any]:
     summary = run.get("summary") or {}
-    p95 = (summary.get("response_ms") or {}).get("p95")
+    p95, sent = (summary.get("response_ms") or {}).get("p95"), summary.get("sent")
     started = pd.Timestamp(run["started_at"]).tz_convert("UTC").to_pydatetime()
     return [
         clock_time(started, zone), run["scenario"], verdict_of(run),
-        summary.get("sent"), summary.get("rps"), p95, run["run_id"],
+        NONE if sent is None else f"{sent:,}", rps(summary.get("rps")), milliseconds(p95), run["run_id"],
     ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ REFRESH_SECONDS = 5.0
 REFRESH_SECONDS_IN_A_DEMO = 2.0
 STALE_AFTER = timedelta(minutes=5)
 MOST_OF_AN_ERROR = 300
-MOST_ROWS = 200
+MOST_ROWS, ROWS_IN_SIGHT = 200, 25
 
 
 def draw_page(
@@ -120,7 +120,8 @@ def draw_table(frame: pd.DataFrame, *, key: str, column_config: Mapping[str, Any
     """Draw rows for reading, at most MOST_ROWS of them, and say when there are more."""
     with st.container(key=f"table-{key}"):
         st.dataframe(
-            frame.head(MOST_ROWS), hide_index=True, width="stretch", key=key, column_config=column_config or {}
+            frame.head(MOST_ROWS), hide_index=True, width="stretch", key=key, column_config=column_config or {},
+            height="content" if len(frame) <= ROWS_IN_SIGHT else "auto",
         )  # fmt: skip
     if len(frame) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS} of {len(frame):,}.")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from collector.catalog import Cost
-from dashboard.words import NONE, clock_time, minutes, money, rps
+from dashboard.words import NONE, clock_time, minutes, money, rps, with_local
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.plan import PLAN_SPAN
 from forecaster.scaling.simulate import SimulationResult
@@ -24,8 +24,8 @@ def decision_table(found: Sequence[StoredDecision], zone: str | None = None) -> 
                 "at": clock_time(stored.decision.at, zone),
                 "floor": _change(stored),
                 "done": _done(stored),
-                "needed at": NONE if stored.decision.needed_at is None else f"{stored.decision.needed_at:%H:%M} UTC",
-                "why": ". ".join(_sentence(reason) for reason in stored.decision.reasons),
+                "needed at": clock_time(stored.decision.needed_at, zone),
+                "why": ". ".join(reasons(stored, zone)),
             }
             for stored in found
         ]
@@ -47,6 +47,11 @@ def _done(stored: StoredDecision) -> str:
     return NONE if stored.decision.floor_before == stored.decision.floor_after else f"no, mode {stored.decision.mode}"
 
 
+def reasons(stored: StoredDecision, zone: str | None = None) -> list[str]:
+    """Return why a decision is as it is, a sentence each, with the viewer's time beside UTC."""
+    return [_sentence(with_local(reason, stored.decision.at, zone)) for reason in stored.decision.reasons]
+
+
 def _sentence(reason: str) -> str:
     return reason[:1].upper() + reason[1:]
 
@@ -61,7 +66,7 @@ def decision_text(stored: StoredDecision, zone: str | None = None, *, head: str)
     if stored.capacity is not None:
         facts.append(f"a replica carrying {rps(stored.capacity.low_rps)} requests/s")
     done = {"yes": "applied"}.get(_done(stored), _done(stored))
-    lines = "\n".join(f"- {_sentence(reason)}" for reason in decision.reasons)
+    lines = "\n".join(f"- {reason}" for reason in reasons(stored, zone))
     ended = "" if done == NONE else f"; {done}"
     return f"**{head}** (decided {clock_time(decision.at, zone)}, {', '.join(facts)}{ended})\n{lines}"
 
@@ -70,7 +75,11 @@ def plan_table(stored: StoredDecision, zone: str | None = None) -> pd.DataFrame:
     """Return the floors that a decision plans."""
     return pd.DataFrame(
         [
-            {"from": clock_time(step.starts_at, zone), "floor": step.floor, "because": _sentence(step.reason)}
+            {
+                "from": clock_time(step.starts_at, zone),
+                "floor": step.floor,
+                "because": _sentence(with_local(step.reason, step.starts_at, zone)),
+            }
             for step in stored.decision.plan
         ]
     )

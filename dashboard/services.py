@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -67,6 +68,11 @@ def ask(part: Part, method: str, path: str, body: Mapping[str, Any] | None = Non
         told = found.get("error") or found.get("detail") if isinstance(found, dict) else None
         raise PartRefused(str(told or answer.text)[:MOST_OF_AN_ANSWER])
     return found if isinstance(found, dict) else {"answer": found}
+
+
+def scaling_in_force(service: str) -> dict[str, Any]:
+    """Return what the forecaster says of a service: mode in force, who ordered it, paused. Raises as `ask` does."""
+    return ask(FORECASTER, "GET", f"/v1/services/{quote(service, safe='')}")
 
 
 @dataclass(frozen=True, slots=True)

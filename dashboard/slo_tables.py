@@ -10,7 +10,7 @@ import pandas as pd
 from collector.alerts.backtest import Backtest
 from collector.catalog import ClassicRule, Slo
 from collector.slo.objectives import BURN_PAIRS, BurnPair, ClassicStatus, Exhaustion, SloStatus, burning_pairs
-from dashboard.words import NONE, burns, clock_time, duration, percent, roughly, target, window
+from dashboard.words import NONE, burns, clock_time, duration, percent, roughly, share_of, target, window
 
 NO_DATA = "no data"
 
@@ -42,7 +42,7 @@ def slo_table(statuses: Sequence[SloStatus]) -> pd.DataFrame:
                 "measured": NO_DATA if status.sli is None else percent(status.sli, 3),
                 "budget left": percent(status.budget_left, 1),
                 "spent in": exhaustion_text(status.exhaustion),
-                "coverage": NONE if status.measured is None else percent(status.measured.coverage, 1),
+                "coverage": NONE if status.measured is None else share_of(status.measured.coverage),
                 "requests": f"{status.counts.valid:,}" if status.counts.valid else NONE,
                 "bad": f"{status.counts.valid - status.counts.good:,}" if status.counts.valid else NONE,
                 "counted within": duration(status.effective_threshold),

@@ -79,7 +79,8 @@ def delay_frame(gained: pd.DataFrame, prefix: str, label: str) -> pd.DataFrame:
         return pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "what": [], "value": []})
     wide = gained.pivot_table(index=["ds", label], columns="name", values="gained", aggfunc="sum")
     mean = (wide[names[0]] / wide[names[1]].where(wide[names[1]] > 0) * 1000).dropna().reset_index(name="value")
-    return mean.rename(columns={label: "what"})[["ds", "what", "value"]]
+    named = mean.assign(what=mean[label].map(lambda name: LEVEL_NAMES.get(name, name)))
+    return named[["ds", "what", "value"]]
 
 
 def statement_table(gained: pd.DataFrame) -> pd.DataFrame:
@@ -111,21 +112,19 @@ def statement_table(gained: pd.DataFrame) -> pd.DataFrame:
 
 
 def partition_table(latest: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per partitioned table and server: how many partitions, and about how many rows."""
+    """Return one row per partitioned table: how many partitions, about how many rows, and who has it.
+
+    Servers that tell the same of a table (a primary and its replicas) share its row.
+    """
     if latest.empty:
         return pd.DataFrame()
     wide = latest.pivot_table(index=["server", "table"], columns="name", values="value", aggfunc="last").reset_index()
     for name in ("pg_partitions", "pg_partitions_rows_estimate"):
         if name not in wide:
             wide[name] = float("nan")
-    return pd.DataFrame(
-        {
-            "table": wide["table"],
-            "server": wide["server"],
-            "partitions": wide["pg_partitions"],
-            "rows, about": wide["pg_partitions_rows_estimate"],
-        }
-    ).sort_values(["server", "table"], ignore_index=True)
+    figures = {"pg_partitions": "partitions", "pg_partitions_rows_estimate": "rows, about"}
+    same = wide.groupby(["table", *figures], dropna=False, as_index=False).agg(servers=("server", ", ".join))
+    return same.rename(columns=figures).sort_values(["table", "servers"], ignore_index=True)
 
 
 def newest_rows(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 NONE = "–"
+_TIME_OF_DAY = re.compile(r"(?<![\d:.-])([01]\d|2[0-3]):([0-5]\d)(?![\d:])(?! UTC)")
 
 
 def rps(value: float | None) -> str:
@@ -62,9 +64,28 @@ def clock_time(moment: datetime | None, zone: str | None = None) -> str:
     return f"{text} · {local:%H:%M %Z}" if local.date() == moment.date() else f"{text} · {local:%d %b %H:%M %Z}"
 
 
+def with_local(text: str, near: datetime, zone: str | None) -> str:
+    """Return a sentence whose bare times of day, which are UTC, say so beside the viewer's: `19:25 UTC · 20:25 CET`.
+
+    near: when it was written; a time of day without its day is the one next to it.
+    """
+
+    def told(found: re.Match[str]) -> str:
+        at = near.astimezone(UTC).replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
+        at += timedelta(days=round((near - at) / timedelta(days=1)))
+        return clock_time(at, zone).removeprefix(f"{at:%d %b} ")
+
+    return _TIME_OF_DAY.sub(told, text)
+
+
 def percent(ratio: float | None, digits: int = 2) -> str:
     """Return a ratio in percent, or a dash where there is none."""
     return NONE if ratio is None else f"{ratio * 100:.{digits}f} %"
+
+
+def share_of(ratio: float | None) -> str:
+    """Return a share in percent to one digit; what is there is never told as nothing."""
+    return "under 0.1 %" if ratio is not None and 0 < ratio < 0.0005 else percent(ratio, 1)
 
 
 def target(ratio: float) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import streamlit as st
 
 from dashboard import queries
-from dashboard.alert_tables import alert_table, delivery_table, fired_table, silence_table
-from dashboard.confirm import confirmed
+from dashboard.alert_tables import alert_table, delivery_table, fired_table, message_name, silence_table
+from dashboard.confirm import Confirmation, choice_key, confirmed, for_operators
 from dashboard.context import View, zone
 from dashboard.parts import draw_page, draw_table, heading
 from dashboard.services import COLLECTOR, PartRefused, PartUnavailable, ask
@@ -79,6 +79,8 @@ def _draw_deliveries() -> None:
 def act(view: View) -> None:
     """Draw what operators do: acknowledge, silence, end a silence, send again."""
     heading("Act")
+    if not for_operators("acknowledge, silence and send again"):
+        return
     left, right = st.columns(2, gap="large")
     with left:
         _acknowledge(view)
@@ -92,13 +94,16 @@ def _acknowledge(view: View) -> None:
     active = [one for one in queries.alerts(view.minute) if one["phase"] != "resolved"]
     chosen, button = st.columns([3, 1], vertical_alignment="bottom")
     one = chosen.selectbox(
-        "Alert", active, key="ack-alert", format_func=lambda each: f"{each['service']}: {each['name']}",
-        placeholder="none is active",
+        "Alert", active, key=choice_key("ack-alert", active), placeholder="none is active",
+        format_func=lambda each: f"{each['service']}: {each['name']}",
     )  # fmt: skip
 
-    def run(why: str) -> str:
+    def run(said: Confirmation) -> str:
         ask(
-            COLLECTOR, "POST", "/v1/alerts/acknowledge", {"alert_id": one["alert_id"], "by": person().name, "note": why}
+            COLLECTOR,
+            "POST",
+            "/v1/alerts/acknowledge",
+            {"alert_id": one["alert_id"], "by": person().name, "note": said.why},
         )
         return f"{one['name']} of {one['service']} is acknowledged by {person().name}."
 
@@ -118,9 +123,9 @@ def _silence(view: View) -> None:
     length = span.selectbox("For", list(SILENCE_FOR), key="silence-for")
     service = view.service.name
 
-    def run(why: str) -> str:
+    def run(said: Confirmation) -> str:
         body = {"service": service, "name": pattern, "for_seconds": SILENCE_FOR[length], "by": person().name}
-        ask(COLLECTOR, "POST", "/v1/silences", {**body, "reason": why})
+        ask(COLLECTOR, "POST", "/v1/silences", {**body, "reason": said.why})
         return f"{pattern} of {service} is silenced for {length}."
 
     with button:
@@ -132,11 +137,11 @@ def _unsilence(view: View) -> None:
     found = queries.silences(view.now)
     chosen, button = st.columns([3, 1], vertical_alignment="bottom")
     one = chosen.selectbox(
-        "Silence", found, key="unsilence-which", placeholder="there is none",
+        "Silence", found, key=choice_key("unsilence-which", found), placeholder="there is none",
         format_func=lambda each: f"{each.service}: {each.name}, until {clock_time(each.ends_at, zone())}",
     )  # fmt: skip
 
-    def run(_: str) -> str:
+    def run(_: Confirmation) -> str:
         ask(COLLECTOR, "DELETE", f"/v1/silences/{'' if one is None else one.silence_id}")
         return "The silence has ended."
 
@@ -152,11 +157,11 @@ def _replay() -> None:
         return  # the log above has said so
     chosen, button = st.columns([3, 1], vertical_alignment="bottom")
     one = chosen.selectbox(
-        "Message", messages, key="replay-which", placeholder="nothing was sent yet",
-        format_func=lambda each: f"{each['receiver']}: {each['message_id']} ({each['state']})",
+        "Message", messages, key=choice_key("replay-which", messages), placeholder="nothing was sent yet",
+        format_func=lambda each: message_name(each, zone()),
     )  # fmt: skip
 
-    def run(_: str) -> str:
+    def run(_: Confirmation) -> str:
         ask(COLLECTOR, "POST", f"/v1/deliveries/{one['message_id']}/replay")
         return f"{one['message_id']} is sent to {one['receiver']} again."
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from collector.record.store import LoadRun
 from dashboard import charts_load, queries
-from dashboard.confirm import confirmed
+from dashboard.confirm import Confirmation, confirmed, for_operators
 from dashboard.context import View, zone
 from dashboard.load_desk import compared_table, route_table, run_table, threshold_table, verdict_of
 from dashboard.parts import draw_figure, draw_page, draw_table, heading
@@ -96,6 +96,8 @@ def act(view: View) -> None:
 
 def _draw_order() -> None:
     heading("Start or stop")
+    if not for_operators("start and stop load tests"):
+        return
     try:
         names = ask(LOADGEN, "GET", "/v1/scenarios")["scenarios"]
         runs = ask(LOADGEN, "GET", "/v1/runs")["runs"]
@@ -108,10 +110,10 @@ def _draw_order() -> None:
     target = middle.text_input("Target", placeholder="the scenario's own", key="load-target")
     order = {"scenario": scenario, **({"target": target} if target else {})}
 
-    def start(_: str) -> str:
+    def start(_: Confirmation) -> str:
         return f"Started {ask(LOADGEN, 'POST', '/v1/runs', order)['run_id']}. It is shown above, live."
 
-    def stop(_: str) -> str:
+    def stop(_: Confirmation) -> str:
         ask(LOADGEN, "POST", f"/v1/runs/{(current or {}).get('run_id', '')}/stop")
         return "The run is being stopped."
 
@@ -193,7 +195,7 @@ def _steps(run: LoadRun) -> pd.DataFrame:
 
 
 def _named(run: LoadRun) -> str:
-    return f"{run.started_at:%d %b %H:%M} UTC, {run.scenario}"
+    return f"{clock_time(run.started_at, zone())}, {run.scenario}"
 
 
 def _ms(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -20,22 +21,24 @@ from dashboard.parts import (
     say_marks,
     window_of,
 )
-from dashboard.scaling_tables import planned, planned_until
+from dashboard.scaling_tables import planned, planned_until, reasons
+from dashboard.side_by_side import ask_ahead
 from dashboard.slo_tables import slo_table
 from dashboard.slo_tables import worst_first as slos_worst_first
 from dashboard.standing import Standing, standing_table, worst_first
-from dashboard.standing_query import DEFAULT_LEAD, DEFAULT_QUANTILE, between, peak_of, standing_of
+from dashboard.standing_query import DEFAULT_LEAD, DEFAULT_QUANTILE, RECENT, between, peak_of, standing_of
 from dashboard.words import NONE, clock_time, minutes, percent, rps, window
 from forecaster.forecast.types import Forecast
 
 MINUTE = timedelta(minutes=1)
 DOTS_UP_TO = timedelta(hours=3)
-MOST_SERVICES = 50
+MOST_SERVICES, MOST_AHEAD = 50, 10
 SHADES = {"●": "green", "▲": "red", "◆": "orange"}  # beside a shape: colour alone tells too few
 
 
 def draw(view: View) -> None:
     """Draw the services, then the chosen one: its numbers of now, demand, replicas, response times and SLOs."""
+    _ask_ahead(view)
     standings = _draw_services(view)
     own = next((each for each in standings if each.service == view.service.name), None)
     if own is None:
@@ -58,6 +61,21 @@ def draw(view: View) -> None:
         heading("SLOs")
         statuses = slos_worst_first(list(own.statuses))
         draw_table(slo_table(statuses), key="slos")
+
+
+def _ask_ahead(view: View) -> None:
+    name = view.service.name
+    statuses = [
+        partial(queries.slo_statuses, each, view.minute) for each in list(catalog().services.values())[:MOST_AHEAD]
+    ]
+    ask_ahead(
+        *statuses,
+        partial(queries.alerts, view.minute),
+        partial(queries.marks, view),
+        partial(queries.red, name, view.since, view.until, view.step, None, view.region),
+        partial(queries.red_totals, name, view.minute - RECENT, view.minute),
+        partial(forecast_queries.latest_forecast, name, view.minute),
+    )
 
 
 def _draw_services(view: View) -> list[Standing]:
@@ -149,7 +167,7 @@ def _draw_replicas(
     needed = charts.needed_replicas(states, demand, step=step)
     draw_figure(charts.replica_chart(states, needed, plan, window=window_of(view), marks=marks), key="scale")
     if last:
-        st.caption(f"Why {last[0].decision.floor_after}: {last[0].decision.reasons[0]}.")
+        st.caption(f"Why {last[0].decision.floor_after}: {reasons(last[0], zone())[0]}.")
 
 
 def _draw_latency(view: View, marks: pd.DataFrame) -> None:

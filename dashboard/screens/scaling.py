@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import charts, forecast_queries, queries
-from dashboard.confirm import confirmed
+from dashboard.confirm import Confirmation, confirmed, for_operators
 from dashboard.context import View, clock, zone
-from dashboard.orders import LABELS, MODES, Verb, order, says
+from dashboard.orders import CONFIGURED, LABELS, MODES, Verb, force_says, in_force_text, order, says
 from dashboard.parts import (
     draw_figure,
     draw_page,
@@ -30,7 +31,7 @@ from dashboard.scaling_tables import (
     planned_until,
     verdict_table,
 )
-from dashboard.services import FORECASTER, PartRefused, PartUnavailable, ask
+from dashboard.services import FORECASTER, PartRefused, PartUnavailable, ask, scaling_in_force
 from dashboard.session import person
 from dashboard.timerange import step_for
 from dashboard.words import NONE, clock_time, rps
@@ -49,7 +50,7 @@ def draw(view: View) -> None:
         return
     states = forecast_queries.replica_states(name, view.since, view.now, view.step)
     newest = next(iter(forecast_queries.decisions(name, view.since, view.now, limit=1)), None)
-    _draw_numbers(states, newest)
+    _draw_numbers(view, states, newest)
     if states.empty:
         nothing("state of the autoscaler")
     else:
@@ -71,13 +72,17 @@ def draw(view: View) -> None:
         _draw_proof(view)
 
 
-def _draw_numbers(states: pd.DataFrame, newest: StoredDecision | None) -> None:
+def _draw_numbers(view: View, states: pd.DataFrame, newest: StoredDecision | None) -> None:
     last = states.iloc[-1] if len(states) else None
     capacity = None if last is None or pd.isna(last["capacity_rps"]) else float(last["capacity_rps"])
     speed = clock().speed_now()
     real = "" if capacity is None or speed == 1 else f"{rps(capacity * speed)} in real time"
     cells = st.columns(5)
-    cells[0].metric("Mode", NONE if newest is None else newest.decision.mode, help="As of the newest decision.")
+    told = _in_force(view.service.name) if view.live else None
+    decided = NONE if newest is None else newest.decision.mode
+    mode, known = (decided, "As of the newest decision.") if told is None else (str(told["mode"]), "In force now.")
+    paused = "paused" if told and told.get("paused") else None
+    cells[0].metric("Mode", mode, delta=paused, delta_color="off", delta_arrow="off", help=known)
     cells[1].metric(
         "Floor",
         NONE if last is None else str(last["floor"]),
@@ -158,42 +163,55 @@ def _draw_proof(view: View) -> None:
     if len(table):
         draw_table(table, key="verdict")
     st.caption(
-        f"Judged {clock_time(verdict.run_at, zone())} on the demand of {clock_time(verdict.window_from)} to"
-        f" {clock_time(verdict.window_to)}, by the decisions that run live."
+        f"Judged {clock_time(verdict.run_at, zone())} on the demand from {clock_time(verdict.window_from, zone())} to"
+        f" {clock_time(verdict.window_to, zone())}, by the decisions that run live."
     )
 
 
 def act(view: View) -> None:
-    """Draw what explains one decision, and the buttons of operators: mode, pause, resume, release."""
+    """Draw what explains one decision, and the buttons of operators: mode, decide now, pause, resume, release."""
     if view.service.scaling is None:
         return
     _draw_one(view)
     heading("Change how it scales")
-    _say_paused(view.service.name)
-    chosen, *columns = st.columns([2, 1, 1, 1, 1, 1], vertical_alignment="bottom")
-    mode = chosen.segmented_control("Mode", MODES, default=view.service.scaling.mode, key="mode") or "observe"
-    for column, (verb, label) in zip(columns, LABELS.items(), strict=True):
+    told = _in_force(view.service.name)
+    if told is None:
+        st.warning("The forecaster does not answer: which mode is in force is not known, and nothing can be changed.")
+    else:
+        st.markdown(in_force_text(told, zone()))
+    if for_operators("change how it scales"):
+        _draw_orders(view.service.name, view.service.scaling.mode, told)
+
+
+def _draw_orders(service: str, configured: str, told: dict[str, Any] | None) -> None:
+    now = configured if told is None else str(told["mode"])
+    # The key holds what is in force: when that changes, whoever changed it, the control begins anew with it.
+    mode = st.segmented_control(
+        "Mode", (*MODES, CONFIGURED), default=now, key=f"mode-{now}",
+        format_func=lambda one: f"as configured ({configured})" if one == CONFIGURED else one,
+    ) or now  # fmt: skip
+    for column, (verb, label) in zip(st.columns(len(LABELS)), LABELS.items(), strict=True):
         with column:
-            _draw_order(view.service.name, verb, label, mode)
+            _draw_order(service, verb, label, mode)
     st.caption("Each is sent to the forecaster, which decides, and keeps who asked for it and why.")
 
 
 def _draw_order(service: str, verb: Verb, label: str, mode: str) -> None:
-    def run(why: str) -> str:
-        path, body = order(verb, service, who=person().name, why=why, mode=mode)
+    def run(said: Confirmation) -> str:
+        path, body = order(verb, service, who=person().name, why=said.why, mode=mode, forced=said.forced)
         ask(FORECASTER, "POST", path, body)
-        return f"{label}: done for {service}. Why: {why}"
+        return f"{label}: done for {service}{', forced' if said.forced else ''}. Why: {said.why}"
 
-    confirmed(label, key=f"act-{verb}", says=f"{service}: {says(verb, mode)}", run=run)
+    confirmed(
+        label, key=f"act-{verb}", says=f"{service}: {says(verb, mode)}", run=run, force=force_says(verb, mode)
+    )  # fmt: skip
 
 
-def _say_paused(service: str) -> None:
+def _in_force(service: str) -> dict[str, Any] | None:
     try:
-        paused = ask(FORECASTER, "GET", "/v1/orders").get("paused", {}).get(service)
+        return scaling_in_force(service)
     except (PartUnavailable, PartRefused):
-        st.caption("The forecaster does not say whether scaling is paused.")
-        return
-    st.markdown(f":orange[◆] **Paused**: {paused}" if paused else "● Not paused.")
+        return None
 
 
 def _draw_one(view: View) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from collector.catalog import Slo
@@ -9,6 +11,7 @@ from collector.slo.objectives import SloStatus
 from dashboard import charts_slo, queries
 from dashboard.context import View, catalog, zone
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.side_by_side import ask_ahead
 from dashboard.slo_tables import (
     burn_table,
     classic_table,
@@ -31,6 +34,7 @@ def draw(view: View) -> None:
     if not slos:
         st.info(f"tidegauge.yaml promises nothing for {view.service.name}: it has no SLOs.")
     else:
+        _ask_ahead(view)
         known = {slo.name for slo in slos}
         found = queries.slo_statuses(view.service, view.minute)
         statuses = worst_first([status for status in found if status.slo.name in known])
@@ -44,6 +48,15 @@ def draw(view: View) -> None:
         _draw_burns(statuses)
         _draw_one(view, slos, statuses)
     _draw_classic(view)
+
+
+def _ask_ahead(view: View) -> None:
+    rule = view.service.classic_rule
+    ask_ahead(
+        partial(queries.slo_statuses, view.service, view.minute),
+        partial(queries.marks, view),
+        *([] if rule is None else [partial(queries.classic, view.service.name, rule, view.minute)]),
+    )
 
 
 def _draw_burns(statuses: list[SloStatus]) -> None:
@@ -65,12 +78,15 @@ def _draw_one(view: View, slos: list[Slo], statuses: list[SloStatus]) -> None:
     known = [slo.name for slo in slos]
     name = st.segmented_control("SLO", known, default=first, key="slo", label_visibility="collapsed") or first
     slo = next((slo for slo in slos if slo.name == name), slos[0])
-    marks = queries.marks(view)
+    marks, step = queries.marks(view), step_for(view.until - view.since, BUDGET_POINTS)
+    ask_ahead(
+        partial(queries.sli_series, view.service.name, slo, view.since, view.until, view.step),
+        partial(queries.budget_history, view.service.name, slo, view.since, view.until, step),
+    )
     left, right = st.columns(2, gap="large")
     with left:
         _draw_sli(view, slo)
     with right:
-        step = step_for(view.until - view.since, BUDGET_POINTS)
         points = queries.budget_history(view.service.name, slo, view.since, view.until, step)
         if all(point.budget_left is None for point in points):
             nothing(f"request that counts for {slo.name}")
@@ -140,7 +156,10 @@ def replay(view: View) -> None:
         st.caption(f"A replay looks at {LONGEST_REPLAY_DAYS} days at most; this range has {days}.")
         return
     if not right.toggle("Replay this range", key="replay"):
-        st.caption("Runs the live alert policy at the end of every stored minute: what it told, how soon, how rightly.")
+        st.caption(
+            "Runs the live alert policy at the end of every stored minute: which alerts it would have sent, how soon,"
+            " and how many of them were right."
+        )
         return
     result = queries.alert_backtest(view.service, slo, catalog().alerts.policy, view.since, view.until)
     one, other = st.columns(2, gap="large")

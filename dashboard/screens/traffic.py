@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -10,6 +12,7 @@ from collector.record.store import RedDimension
 from dashboard import charts_traffic, queries
 from dashboard.context import View
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.side_by_side import ask_ahead
 from dashboard.timerange import floored, step_for
 from dashboard.traffic_tables import totals_table
 from dashboard.words import window
@@ -31,7 +34,15 @@ def draw(view: View) -> None:
         )
         or "route"
     )  # fmt: skip
-    red = queries.red(view.service.name, view.since, view.until, view.step, by, view.region)
+    name, step = view.service.name, _heat_step(view)
+    ask_ahead(
+        partial(queries.red, name, view.since, view.until, view.step, by, view.region),
+        partial(queries.red, name, view.since, view.until, view.step, None, view.region),
+        partial(queries.red_totals, name, view.since, view.until, by, view.region),
+        partial(queries.latency_bands, name, floored(view.since, step), view.until, step, view.region),
+        partial(queries.marks, view),
+    )
+    red = queries.red(name, view.since, view.until, view.step, by, view.region)
     if red.empty:
         nothing("recorded request")
         return
@@ -64,7 +75,7 @@ def draw(view: View) -> None:
 
 def _draw_heat(view: View) -> None:
     heading("How long requests take")
-    step = max(view.step, step_for(view.until - view.since, charts_traffic.HEAT_COLUMNS))
+    step = _heat_step(view)
     since = floored(view.since, step)
     bands = queries.latency_bands(view.service.name, since, view.until, step, view.region)
     if bands.empty:
@@ -77,9 +88,13 @@ def _draw_heat(view: View) -> None:
     )
 
 
+def _heat_step(view: View) -> timedelta:
+    return max(view.step, step_for(view.until - view.since, charts_traffic.HEAT_COLUMNS))
+
+
 def _columns() -> dict[str, Any]:
     number = st.column_config.NumberColumn
-    durations = {f"{name}, ms": number(format="%.0f") for name in ("mean", "p50", "p95", "p99")}
+    durations = {f"{name}, ms": number(format="%.1f") for name in ("mean", "p50", "p95", "p99")}
     counts = {name: number(format="localized") for name in ("requests", "errors")}
     return {**counts, **durations, "share": number(format="%.1f %%"), "error ratio": number(format="%.3f %%")}
 

@@ -64,7 +64,7 @@ def fill(client: Client, service: Service, *, now: datetime) -> None:
     start = (now - RECORDED).replace(second=0, microsecond=0, minute=0)
     _write_history(client, service.name, start=start, random=random, now=now)
     _write_requests(client, service.name, start=start, end=now + 3 * MINUTE, now=now, random=random)
-    _write_scaling(client, service, start=start, now=now, random=random)
+    write_scaling(client, service, start=start, now=now, random=random)
     write_whole(client, service, start=start, now=now)
 
 
@@ -133,9 +133,10 @@ def a_forecast(service: str, origin: datetime, *, now: datetime, random: np.rand
     return Forecast(service, origin, "seasonal", STEP, LEVELS, frame, origin - IMPORTED, origin)
 
 
-def _write_scaling(
+def write_scaling(
     client: Client, service: Service, *, start: datetime, now: datetime, random: np.random.Generator
 ) -> None:
+    """Write forecasts, the decisions on them, what the autoscaler did, and a backtest."""
     assert service.scaling is not None
     scaling = replace(service.scaling, mode="act")
     hpa = HpaState(scaling.min_replicas, scaling.min_replicas, scaling.max_replicas, 3, 3, 3)

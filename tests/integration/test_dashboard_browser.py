@@ -3,34 +3,27 @@
 import math
 import os
 import re
-import shutil
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 
 from collector.clickhouse import ClickHouseSettings, Client, connect
+from tests.integration.browser_fixtures import (
+    CHROMEDRIVER,
+    CHROMIUM,
+    FIGURE,
+    FIGURES,
+    Viewer,
+    running_browser,
+    running_dashboard,
+)
 from tests.integration.dashboard_fixtures import FILLED, ROOT, AlertActions, present
 from tests.integration.store_fixtures import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.browser]
-DEADLINE_SECONDS = 60.0
-SETTLE_SECONDS = 10.0
-FIGURES = {
-    "Overview": 3, "SLO": 3, "Traffic": 5, "Forecast": 4, "Scaling": 1, "Capacity": 3, "Load tests": 3, "Data tier": 6,
-    "Alerts": 0,
-}  # fmt: skip
 CALENDAR = """calendar:
       country: US
       events:
@@ -41,168 +34,6 @@ CALENDAR = """calendar:
     slos:
       - {name: availability, kind: availability, target: 0.999, window: 30d}
 """
-UNSETTLED = "[data-stale=true], [data-test-script-state=running], [data-test-script-state=initial]"
-FIGURE = "[data-testid=stVegaLiteChart] svg.marks"
-ERRORS = "[data-testid=stException], [data-testid=stAlertContentError]"
-# Streamlit asks for these beside a page's own address first, and finds them at the root.
-ITS_OWN = re.compile(r"/_stcore/(health|host-config) - Failed to load resource: .* 404")
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--no-sandbox", "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-    "--window-size=1440,1000",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """A browser at a dashboard, and where its pictures go."""
-
-    driver: webdriver.Chrome
-    url: str
-    pictures: Path
-
-    def until(self, question: Callable[[], object], *, why: str) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not question():
-            assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {why}; {self.text()}"
-            time.sleep(0.05)  # polling with a deadline
-
-    def text(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "body").text
-
-    def figures(self) -> int:
-        return len(self.driver.find_elements(By.CSS_SELECTOR, FIGURE))
-
-    def see(self, title: str) -> float:
-        """Wait until a page is drawn to its end; the seconds until its figures were there."""
-        started = time.monotonic()
-        self.until(lambda: self._heading() == title and self.figures() == FIGURES[title], why=f"{title} is drawn")
-        seconds = time.monotonic() - started
-        self._settle()
-        assert not self.driver.find_elements(By.CSS_SELECTOR, ERRORS), self.text()
-        return seconds
-
-    def _settle(self) -> None:
-        """Give the page time to come to its end: on a busy machine what refreshes itself may never be at rest."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while self.driver.find_elements(By.CSS_SELECTOR, UNSETTLED) and time.monotonic() < deadline:
-            time.sleep(0.05)  # polling with a deadline
-
-    def _heading(self) -> str:
-        return str(
-            self.driver.execute_script("const h = document.querySelector('h1'); return h ? h.textContent.trim() : ''")
-        )
-
-    def go(self, title: str) -> float:
-        """Click on a page's name."""
-        links = self.driver.find_elements(By.CSS_SELECTOR, "[data-testid=stSidebarNavLink]")
-        next(link for link in links if link.text.strip().endswith(title)).click()
-        return self.see(title)
-
-    def open_overview(self) -> None:
-        """Come anew, as who was called at night."""
-        self.driver.get(f"{self.url}/?span=9+h")
-        self.see("Overview")
-
-    def press(self, label: str) -> None:
-        """Click on the first visible button of a name."""
-        self.until(lambda: self._button(label) is not None, why=f"there is a button {label}")
-        button = self._button(label)
-        assert button is not None
-        self.driver.execute_script("arguments[0].click()", button)
-
-    def _button(self, label: str) -> WebElement | None:
-        found = self.driver.find_elements(By.CSS_SELECTOR, "[role=dialog] button, [data-testid=stMain] button")
-        script = "return arguments[0].textContent.trim()"
-        return next((each for each in found if self.driver.execute_script(script, each) == label), None)
-
-    def row(self, key: str, first: str) -> dict[str, str]:
-        """The row of a table in which any cell says `first`, by the names of its columns."""
-        self.until(lambda: self._cells(key, first), why=f"{key} has a row of {first}")
-        found: dict[str, str] = self._cells(key, first)
-        return found
-
-    def _cells(self, key: str, first: str) -> dict[str, str]:
-        # The grid is drawn on a canvas; beneath it lies a table for those who can't see it.
-        found: dict[str, str] = self.driver.execute_script(
-            """
-            const grid = document.querySelector(`.st-key-table-${arguments[0]}`);
-            if (!grid) return {};
-            grid.scrollIntoView({block: 'center'});
-            const names = [...grid.querySelectorAll('[role=columnheader]')].map(cell => cell.textContent.trim());
-            for (const row of grid.querySelectorAll('tbody tr')) {
-              const cells = [...row.querySelectorAll('td')].map(cell => cell.textContent.trim());
-              if (cells.includes(arguments[1])) return Object.fromEntries(names.map((name, at) => [name, cells[at]]));
-            }
-            return {};""",
-            key, first,
-        )  # fmt: skip
-        return found
-
-    def complaints(self) -> list[str]:
-        """What the browser's console has said since it was last asked, but for what Streamlit always asks."""
-        messages = [str(entry["message"]) for entry in self.driver.get_log("browser")]
-        return [message for message in messages if not ITS_OWN.search(message)]
-
-    def picture(self, name: str, *, whole: bool = True) -> None:
-        """Save the page, the whole of it however long unless told otherwise."""
-        if whole:
-            tall = self.driver.execute_script("return document.querySelector('[data-testid=stMain]').scrollHeight")
-            self.driver.set_window_size(1440, min(4000, max(800, tall + 10)))
-            drawn = "return document.readyState === 'complete'"
-            self.until(lambda: self.driver.execute_script(drawn), why="the page is there at the new size")
-        self.driver.save_screenshot(str(self.pictures / f"{name}.png"))
-        if whole:
-            self.driver.set_window_size(1440, 1000)
-
-
-@contextmanager
-def running_dashboard(log: Path, **settings: str) -> Iterator[str]:
-    port = free_port()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGAUGE_", "STREAMLIT_"))}
-    environment = {**kept, "TIDEGAUGE_DASHBOARD_PORT": str(port), **settings}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dashboard"], env=environment, stdout=out, stderr=out, cwd=ROOT
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not _answers(url + "/_stcore/health"):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)  # polling with a deadline
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=2):
-        return True
-    return False
-
-
-@contextmanager
-def running_browser(profile: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(CHROMEDRIVER)))
-    try:
-        driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "America/St_Johns"})  # a half-hour zone
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture(scope="module")

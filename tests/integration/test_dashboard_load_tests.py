@@ -107,8 +107,8 @@ def test_a_run_is_started_watched_and_stopped_from_the_page(desk: Desk) -> None:
 
 def test_the_records_runs_are_listed_with_their_verdict(desk: Desk) -> None:
     table = drawn().dataframe[0]
-    assert list(table.value["Run"]) == ["night-1"]
-    assert list(table.value["Verdict"]) == ["▲ fail"]
+    assert list(table.value["run"]) == ["night-1"]
+    assert list(table.value["verdict"]) == ["▲ fail"]
 
 
 def test_an_order_that_is_refused_is_told_in_the_generators_words(desk: Desk) -> None:
@@ -125,4 +125,4 @@ def test_a_generator_that_is_away_is_said_and_the_records_runs_stay(
     monkeypatch.setenv("TIDEGAUGE_LOADGEN_URL", f"http://127.0.0.1:{free_port()}")
     app = drawn()
     assert "nothing can be started or stopped" in app.warning[0].value
-    assert list(app.dataframe[0].value["Run"]) == ["night-1"]
+    assert list(app.dataframe[0].value["run"]) == ["night-1"]

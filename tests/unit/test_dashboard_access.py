@@ -14,7 +14,7 @@ from dashboard.access import (
     person_by_proxy,
     read_access,
 )
-from dashboard.orders import Verb, order
+from dashboard.orders import Verb, force_says, in_force_text, order
 from forecaster.control_api import AskedIn, ModeIn, PauseIn
 
 SECRET = "a-secret-of-the-proxy"
@@ -114,6 +114,28 @@ def test_an_order_asks_the_forecaster_as_it_wants_to_be_asked():
     assert order("apply", "shop", who="ana", why="black friday") == ("/v1/services/shop/apply", said)
     asked = order("mode", "shop", who="ana", why="black friday", mode="act")
     assert asked == ("/v1/services/shop/mode", {**said, "mode": "act"})
+    _, forced = order("apply", "shop", who="ana", why="black friday", forced=True)
+    assert forced == {**said, "force": True}
+
+
+def test_only_what_a_gate_may_refuse_can_be_forced():
+    assert "recorded as forced" in force_says("mode", "act")
+    assert "Recorded as forced" in force_says("apply", "observe")
+    assert [force_says(verb, "observe") for verb in ("mode", "pause", "resume", "release")] == [""] * 4
+
+
+def test_the_mode_in_force_is_told_with_who_ordered_it_and_what_is_configured():
+    ordered = {"at": "2026-11-22T19:25:00Z", "actor": "ana", "reason": "the sale", "forced": True}
+    told = {"mode": "act", "mode_configured": "observe", "mode_ordered": ordered, "paused": "by bo: a deploy"}
+
+    text = in_force_text(told, "Europe/Berlin")
+
+    assert "Mode **act**, ordered by ana at 22 Nov 19:25 UTC · 20:25 CET, forced: the sale." in text
+    assert "tidegauge.yaml says observe" in text
+    assert "**Paused**: by bo: a deploy" in text
+    assert in_force_text({**told, "mode": "observe", "mode_ordered": None, "paused": None}) == (
+        "Mode **observe**, as tidegauge.yaml says. ● Not paused."
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from collector.catalog import Service
 from dashboard import charts, charts_slo, charts_traffic
 from dashboard.context import view_at
-from dashboard.figure import Figure, Window, with_gaps
+from dashboard.figure import Figure, Window, legend_columns, with_gaps
 from dashboard.timerange import TimeRange, step_for
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -223,3 +223,10 @@ def test_a_view_ends_with_a_step_that_is_whole_in_the_record():
         T0 + timedelta(hours=12, minutes=4),
     )
     assert demo.until == T0 + timedelta(hours=12, minutes=2)
+
+
+def test_a_legend_has_as_many_columns_as_its_longest_name_leaves_room_for():
+    # 440 pixels; a name takes 34 and 6.5 a letter: 4 x (34 + 19.5), 2 x (34 + 169), 1 x (34 + 260).
+    assert legend_columns(["p50", "p95", "p99"]) == 4
+    assert legend_columns(["/api/users/me", "/api/flights/{flight_id}.."]) == 2
+    assert legend_columns(["x" * 80]) == 1

@@ -192,3 +192,21 @@ def test_the_time_is_told_in_utc_and_at_the_viewers_and_how_fast_it_goes():
         "01 Jan 2026, 12:00:00 UTC · 13:00:00 your time (Europe/Berlin) · demo clock, 60 times as fast as real time"
     )
     assert time_line(noon, zone=None, speed=1) == "01 Jan 2026, 12:00:00 UTC"
+
+
+def test_a_bare_time_of_day_in_a_reason_is_told_in_utc_and_at_the_viewers():
+    at = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
+
+    told = words.with_local(
+        "demand stays under 12 rps (at 00:25) until 23:55; judged at 19:05 UTC", at, "Europe/Berlin"
+    )
+
+    # 00:25 is that of the next day, 23:55 that of the same, when Berlin is past midnight already.
+    assert told == (
+        "demand stays under 12 rps (at 00:25 UTC · 01:25 CET) until 23:55 UTC · 23 Nov 00:55 CET; judged at 19:05 UTC"
+    )
+    assert words.with_local("built at 2026-11-22T10:20:30Z", at, "Europe/Berlin") == "built at 2026-11-22T10:20:30Z"
+
+
+def test_what_is_covered_a_little_is_not_told_as_nothing():
+    assert [words.share_of(share) for share in (None, 0.0, 0.0001, 0.5)] == ["–", "0.0 %", "under 0.1 %", "50.0 %"]

@@ -202,7 +202,7 @@ def test_two_runs_are_compared_where_both_say_something():
     assert table.loc["p95, ms", "change"] == "+25.0%"
     assert table.loc["failed, %"].tolist() == ["1.000", "–", "–"]
     run = {"started_at": NOW.isoformat(), "scenario": "s", "run_id": "r", "summary": {"verdict": {"status": "invalid"}}}
-    assert run_table([run])["Verdict"].tolist() == ["○ invalid"]
+    assert run_table([run])["verdict"].tolist() == ["○ invalid"]
 
 
 def test_an_alert_tells_who_knows_and_a_message_what_came_back():

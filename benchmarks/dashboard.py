@@ -1,0 +1,198 @@
+"""`make bench-dashboard`: how long the dashboard's pages take in a real browser, over a record of --events events.
+
+Of each page, in seconds from the navigation to the last element drawn: `cold`, the very first visit of a dashboard that
+was just started, by a browser that has seen nothing yet; `open`, by its address, on a running one; `go`, by a click in
+the sidebar. Starts a store, dashboards and headless Chromium of its own; the events are those of `bench-record`, the
+rest of the record (forecasts, decisions, samples, alerts, load tests) is that of the dashboard's tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from benchmarks import record_reads
+from benchmarks.circumstances import circumstances
+from benchmarks.record import whole_number
+from collector.catalog import read_catalog
+from collector.clickhouse import ClickHouseSettings, connect
+from tests.integration.browser_fixtures import FIGURES, running_browser, running_dashboard
+from tests.integration.dashboard_fixtures import create_tables, present, write_scaling
+from tests.integration.dashboard_more import write_whole
+from tests.integration.store_fixtures import running_store
+
+PACKAGES = ("chdb", "streamlit", "altair", "pandas")
+DATABASE, WAYS = "large", ("cold", "open", "go")
+RECORDED = timedelta(hours=9)  # of forecasts, decisions and samples
+LONGEST_SECONDS = 120.0
+QUIET_MS = 600  # a page without a change for so long has been drawn
+SCALED = """\
+    scaling:
+      target: {kind: local, name: bench}
+      mode: observe
+      min_replicas: 2
+      max_replicas: 40
+      capacity_rps: [12, 14]
+      quantile: 0.95
+      lead: 15m
+      largest_step: 4
+      cool_down: 5m
+      reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
+    cost: {replica_hour: 0.10, currency: USD}
+"""
+# Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn.
+WATCH = """
+window.tidegauge = {last: 0};
+const seen = new MutationObserver(() => { window.tidegauge.last = performance.now(); });
+document.addEventListener('DOMContentLoaded', () => seen.observe(document, {childList: true, subtree: true}));
+"""
+# Milliseconds from arguments[1] to the last change, once the page is whole and at rest; null until then.
+DRAWN = """
+const [title, since, quiet] = arguments, now = performance.now(), h = document.querySelector('h1');
+if (!h || h.textContent.trim() !== title || now - window.tidegauge.last < quiet) return null;
+const busy = '[data-stale=true], [data-testid=stSpinner], [data-testid=stSkeleton], [data-test-script-state=running],'
+  + ' [data-test-script-state=initial]';
+const all = sign => document.querySelectorAll(sign).length, figure = '[data-testid=stVegaLiteChart]';
+if (all(busy) || all(figure) !== all(figure + ' svg.marks')) return null;
+return window.tidegauge.last > since ? window.tidegauge.last - since : null;
+"""
+
+
+def main() -> None:
+    """Build the record, visit every page, print a table and a line of JSON (with --json the latter only)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=whole_number, default=1_000_000, help="such as 1M or 100M")
+    parser.add_argument("--visits", type=int, default=10, help="of each page, by its address and by a click")
+    parser.add_argument("--cold", type=int, default=3, help="first visits of each page")
+    parser.add_argument("--span", default="9 h", help="the time range, as the dashboard offers it")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    results = circumstances(seed=chosen.seed, packages=PACKAGES)
+    results |= {name: getattr(chosen, name) for name in ("events", "visits", "cold", "span")}
+    with tempfile.TemporaryDirectory(prefix="tidegauge-bench-") as folder, ExitStack() as running:
+        settings = build(Path(folder), running, chosen.events, seed=chosen.seed)
+        spent = visit_all(Path(folder), settings, chosen)
+    results["pages"] = {page: {way: told(times) for way, times in ways.items()} for page, ways in spent.items()}
+    if not chosen.json:
+        draw_table(results["pages"])
+    print(json.dumps(results))
+
+
+def build(folder: Path, running: ExitStack, events: int, *, seed: int) -> dict[str, str]:
+    """Start a store and fill it; return the settings of a dashboard over it."""
+    store = folder / "store"
+    store.mkdir()
+    url = running.enter_context(running_store(store))
+    config = folder / "tidegauge.yaml"
+    config.write_text(record_reads.CATALOG + SCALED)
+    service = read_catalog(config).service(record_reads.SERVICE)
+    client = connect(ClickHouseSettings(url=url, database=DATABASE), timeout_seconds=1800)
+    create_tables(client)
+    now = present()
+    record_reads.build(client, events, now=now, seed=seed)
+    start = (now - RECORDED).replace(second=0, microsecond=0, minute=0)
+    write_scaling(client, service, start=start, now=now, random=np.random.default_rng(seed))
+    write_whole(client, service, start=start, now=now)
+    client.close()
+    away = {f"TIDEGAUGE_{part}_URL": "http://127.0.0.1:9" for part in ("COLLECTOR", "FORECASTER", "LOADGEN")}
+    return {
+        "TIDEGAUGE_CLICKHOUSE_URL": url, "TIDEGAUGE_CLICKHOUSE_DATABASE": DATABASE, "TIDEGAUGE_CONFIG": str(config),
+        "TIDEGAUGE_CLICKHOUSE_USER": "tidegauge_reader", **away,
+    }  # fmt: skip
+
+
+def visit_all(folder: Path, settings: dict[str, str], chosen: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+    """Return the seconds of every visit, by page and way."""
+    spent: dict[str, dict[str, list[float]]] = {page: {way: [] for way in WAYS} for page in FIGURES}
+    for number in range(chosen.cold):
+        for page, ways in spent.items():
+            say(f"cold: {page}, {number + 1} of {chosen.cold}")
+            with at_dashboard(folder / f"{page}-{number}", settings) as (driver, url):
+                ways["cold"].append(by_address(driver, url, page, chosen.span))
+    with at_dashboard(folder / "warm", settings) as (driver, url):
+        for way in ("open", "go"):
+            for number in range(chosen.visits + 1):
+                say(f"{way}: round {number} of {chosen.visits}")
+                for page, ways in spent.items():
+                    seconds = by_address(driver, url, page, chosen.span) if way == "open" else by_click(driver, page)
+                    if number:  # the first round warms up
+                        ways[way].append(seconds)
+    return spent
+
+
+class at_dashboard(ExitStack):  # noqa: N801 - used as a function
+    """A dashboard and a browser, both new, while the block lasts."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        """folder: made anew, for the browser's profile and the log."""
+        super().__init__()
+        folder.mkdir()
+        self.folder, self.settings = folder, settings
+
+    def __enter__(self) -> tuple[webdriver.Chrome, str]:  # type: ignore[override]  # what the block is given
+        """Start both."""
+        url = self.enter_context(running_dashboard(self.folder / "log", **self.settings))
+        driver = self.enter_context(running_browser(self.folder / "profile"))
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        return driver, url
+
+
+def by_address(driver: webdriver.Chrome, url: str, page: str, span: str) -> float:
+    """Return how long a page takes from its address on, in seconds."""
+    path = "" if page == "Overview" else page.lower().replace(" ", "-")
+    driver.get("about:blank")
+    driver.get(f"{url}/{path}?span={span.replace(' ', '+')}")
+    return drawn(driver, page, since=0.0)
+
+
+def by_click(driver: webdriver.Chrome, page: str) -> float:
+    """Return how long a page takes from a click on its name on, in seconds."""
+    links = driver.find_elements(By.CSS_SELECTOR, "[data-testid=stSidebarNavLink]")
+    link = next(link for link in links if link.text.strip().endswith(page))
+    since = driver.execute_script("const t = performance.now(); arguments[0].click(); return t", link)
+    return drawn(driver, page, since=since)
+
+
+def drawn(driver: webdriver.Chrome, page: str, *, since: float) -> float:
+    """Wait until a page is at rest; return the seconds from `since` (ms of the document's clock) to its last change."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while (found := driver.execute_script(DRAWN, page, since, QUIET_MS)) is None:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{page} is not drawn within {LONGEST_SECONDS:g} s")
+        time.sleep(0.02)  # polling with a deadline
+    return float(found) / 1000
+
+
+def told(times: list[float]) -> dict[str, float]:
+    """Return the median and the 95th percentile."""
+    last = statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
+    return {"p50": round(statistics.median(times), 3), "p95": round(last, 3)}
+
+
+def draw_table(pages: dict[str, Any]) -> None:
+    """Print a row per page."""
+    print(f"{'seconds':12}" + "".join(f"{f'{way} p50':>10}{f'{way} p95':>10}" for way in WAYS))
+    for page, ways in pages.items():
+        print(f"{page:12}" + "".join(f"{ways[way]['p50']:10.2f}{ways[way]['p95']:10.2f}" for way in WAYS))
+
+
+def say(text: str) -> None:
+    """Tell stderr how far it is."""
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
