@@ -39,7 +39,7 @@ from forecaster.api import ApiParts, build_app
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
-from forecaster.journal import Journal
+from forecaster.journal import FOLDER, Journal
 from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.metrics import ForecasterMetrics
 from forecaster.notices import Notices
@@ -75,6 +75,7 @@ class Forecaster:
         self._senders = senders_of(catalog.reports, environ)
         self._reports: ReportTimer | None = None
         self._orders = Orders(settings.data, now=lambda: datetime.now(UTC))
+        self._journal = Journal(settings.data / FOLDER)
         self._memories = {name: Memory() for name in catalog.services}  # until the ticks have theirs
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
         self._holder, self._let_holder_go = holder_of(settings.data)
@@ -98,7 +99,11 @@ class Forecaster:
             why_not_ready=self.why_not_ready,
             running=self.running,
             control=ControlParts(
-                orders=self._orders, actuator=self._actuator, memory=self._memory_of, leads=self._holds_lead
+                orders=self._orders,
+                actuator=self._actuator,
+                memory=self._memory_of,
+                leads=self._holds_lead,
+                journal=self._journal,
             ),
         )
 
@@ -150,10 +155,9 @@ class Forecaster:
         self._lease = self._chosen.lease(client)
         actuator = LedActuator(self._actuator, self._lease)
         feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
-        journal = Journal(self._settings.data / "changes-under-way")
         world = World(
             client, self._clock, actuator, self._settings, feeds,
-            orders=self._orders, journal=journal, catalog=self._catalog,
+            orders=self._orders, journal=self._journal, catalog=self._catalog,
         )  # fmt: skip
         collector, http = self._settings.collector_url, self._http
         tell_drift = DriftAlert(collector, http, headers=self._alerts)

@@ -6,8 +6,10 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,11 +30,21 @@ _NUMBERS = itertools.count(1)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with the shipped RBAC, in which an autoscaler acts every second (or when a test waits, in memory)."""
     folder = tmp_path_factory.mktemp("kubernetes")
-    if request.param == "memory":
-        with memory_kubernetes(folder) as (cluster, _):
-            prepared(cluster)
-            yield cluster
-        return
+    with in_memory(folder) if request.param == "memory" else in_earnest(folder) as cluster:
+        yield cluster
+
+
+@contextmanager
+def in_memory(folder: Path) -> Iterator[Cluster]:
+    """A cluster in memory, with the shipped RBAC."""
+    with memory_kubernetes(folder) as (cluster, _):
+        prepared(cluster)
+        yield cluster
+
+
+@contextmanager
+def in_earnest(folder: Path) -> Iterator[Cluster]:
+    """A real cluster, with the shipped RBAC; skips where there is none."""
     if is_existing_named():
         with existing_kubernetes(folder) as cluster:
             prepared(cluster)
@@ -117,6 +129,11 @@ class Shop:
 @pytest.fixture
 def shop(cluster: Cluster) -> Shop:
     """The app as an operator has deployed it with kubectl: the floor is theirs, and nobody has handed it over."""
+    return deployed(cluster)
+
+
+def deployed(cluster: Cluster) -> Shop:
+    """Deploy the app and its HPA as `shop` has it, in a namespace of its own."""
     namespace = f"shop-{os.getpid()}-{next(_NUMBERS)}"
     cluster.make_namespace(namespace)
     labels = {"app": "reference-app"}
