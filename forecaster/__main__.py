@@ -22,6 +22,7 @@ import httpx
 import structlog
 import uvicorn
 
+from collector.alerts.store import read_posted
 from collector.catalog import Catalog, CatalogError, read_catalog
 from collector.clickhouse import (
     ClickHouseSettings,
@@ -161,8 +162,7 @@ class Forecaster:
         )  # fmt: skip
         collector, http = self._settings.collector_url, self._http
         tell_drift = DriftAlert(collector, http, headers=self._alerts)
-        tell = Notices(collector, http, headers=self._alerts)
-        tell.adopt_posted(client, now=self._clock.now())
+        tell = Notices(collector, http, headers=self._alerts, posted=lambda now: read_posted(client, now=now))
         services = list(self._catalog.services.values())
         ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift, tell=tell)
         for name, memory in self._memories.items():

@@ -19,19 +19,19 @@ WAVE = timedelta(hours=2)  # 18 seconds: half of it quiet, half of it needing si
 SERVICE = "reference-app"
 
 
-def requests_at(at: datetime) -> float:
-    """Return requests per step: a replica's 12 per real second are 12 / SPEED per second of this clock."""
+def requests_at(at: datetime, *, speed: float) -> float:
+    """Return requests per step: a replica's 12 per real second are 12 / speed per second of the clock."""
     busy = at.timestamp() % WAVE.total_seconds() < WAVE.total_seconds() / 2
-    return (5.9 if busy else 0.5) * REPLICA_RPS / SPEED * STEP.total_seconds()
+    return (5.9 if busy else 0.5) * REPLICA_RPS / speed * STEP.total_seconds()
 
 
-def import_wave(client: Client, *, now: datetime) -> datetime:
-    """Make the tables, import three days of the wave and a week to come (25 minutes); return when it begins."""
+def import_wave(client: Client, *, now: datetime, speed: float = SPEED) -> datetime:
+    """Make the tables, import three days of the wave and six to come (20 minutes and more); return when it begins."""
     migrate(client, record.SCHEMA_FOLDER, owner=record.SCHEMA_OWNER)
     migrate(client, store.SCHEMA_FOLDER, owner=store.SCHEMA_OWNER)
     first = datetime.fromtimestamp(now.timestamp() // 86400 * 86400, UTC) - timedelta(days=3)
     starts = [first + index * STEP for index in range(10 * 288)]
-    lines = [f"{at:%Y-%m-%dT%H:%M:%SZ},{requests_at(at)}" for at in starts]
+    lines = [f"{at:%Y-%m-%dT%H:%M:%SZ},{requests_at(at, speed=speed)}" for at in starts]
     text = "\n".join(["timestamp,value", *lines])
     import_series(client, SERVICE, parse_csv(text), source="file", now=datetime.now(UTC))
     return first
