@@ -130,6 +130,9 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
         )
     else:
         console.print(f"  autoscaler: {status['autoscaler_error'] or 'none'}")
+    if hpa and hpa["blocked"]:
+        # As it is, unwrapped: there are commands and pieces of manifests in it, to be taken from the screen.
+        console.print(f"  NO FLOOR CAN BE WRITTEN: {hpa['blocked']}", soft_wrap=True, markup=False)
     console.print(f"  last forecast: {status['forecast_origin'] or 'none'} {status['model'] or ''}".rstrip())
     if last:
         console.print(

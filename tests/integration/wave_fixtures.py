@@ -26,12 +26,13 @@ def requests_at(at: datetime, *, speed: float) -> float:
 
 
 def import_wave(client: Client, *, now: datetime, speed: float = SPEED) -> datetime:
-    """Make the tables, import three days of the wave and six to come (20 minutes and more); return when it begins."""
+    """Make the tables, import three days of the wave and six to come, up to the real present; return when it begins."""
     migrate(client, record.SCHEMA_FOLDER, owner=record.SCHEMA_OWNER)
     migrate(client, store.SCHEMA_FOLDER, owner=store.SCHEMA_OWNER)
     first = datetime.fromtimestamp(now.timestamp() // 86400 * 86400, UTC) - timedelta(days=3)
-    starts = [first + index * STEP for index in range(10 * 288)]
+    real = datetime.now(UTC)
+    starts = [at for at in (first + index * STEP for index in range(10 * 288)) if at + STEP <= real]
     lines = [f"{at:%Y-%m-%dT%H:%M:%SZ},{requests_at(at, speed=speed)}" for at in starts]
     text = "\n".join(["timestamp,value", *lines])
-    import_series(client, SERVICE, parse_csv(text), source="file", now=datetime.now(UTC))
+    import_series(client, SERVICE, parse_csv(text), source="file", now=real)
     return first

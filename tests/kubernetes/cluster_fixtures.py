@@ -26,12 +26,33 @@ from tests.kubernetes.real_api import existing_kubernetes, is_existing_named, ne
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="module", params=["memory", pytest.param("real", marks=pytest.mark.server)])
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the shipped RBAC, in which an autoscaler acts every second (or when a test waits, in memory)."""
-    folder = tmp_path_factory.mktemp("kubernetes")
-    with in_memory(folder) if request.param == "memory" else in_earnest(folder) as cluster:
+@pytest.fixture(scope="session")
+def memory_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster in memory, with the shipped RBAC; of the whole session, so everybody has namespaces of their own."""
+    with in_memory(tmp_path_factory.mktemp("memory")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The same, real; skips where there is none."""
+    with in_earnest(tmp_path_factory.mktemp("real")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module", params=["memory", pytest.param("real", marks=pytest.mark.server)])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """A cluster in which an autoscaler acts every second (or when a test waits, in memory)."""
+    found: Cluster = request.getfixturevalue(f"{request.param}_cluster")
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster_at_hand(request: pytest.FixtureRequest) -> Cluster:
+    """A real cluster where one is to be had, else that in memory: for what takes too long to be done on both."""
+    is_real = is_existing_named() or bool(os.environ.get("KUBEBUILDER_ASSETS"))
+    found: Cluster = request.getfixturevalue("real_cluster" if is_real else "memory_cluster")
+    return found
 
 
 @contextmanager

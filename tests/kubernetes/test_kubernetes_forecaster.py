@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -26,12 +25,12 @@ from forecaster.kube_lease import LEASE_SECONDS, NAME
 from forecaster.store import StoredBacktest
 from tests.integration.store_fixtures import shared_store_url
 from tests.integration.wave_fixtures import REPLICA_RPS, SERVICE, SPEED, import_wave
-from tests.kubernetes.cluster_fixtures import Shop, deployed, in_earnest, in_memory
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.cluster_fixtures import Shop, cluster_at_hand, deployed
 from tests.kubernetes.forecaster_fixtures import ForecasterProcess, forecaster_of, starting_pods, until
-from tests.kubernetes.real_api import is_existing_named
 from tidegauge.clock import clock_from_environment
 
-__all__ = ["shared_store_url"]
+__all__ = ["cluster_at_hand", "shared_store_url"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 OPERATORS_FLOOR = 3  # of the shipped HPA
@@ -62,27 +61,25 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(shared_store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(cluster_at_hand: Cluster, shared_store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     folder = tmp_path_factory.mktemp("scaled")
-    is_real = is_existing_named() or bool(os.environ.get("KUBEBUILDER_ASSETS"))
     client = connect(ClickHouseSettings(url=shared_store_url, database=DATABASE))
     real = time.time()
     clock = f"{real - 60 * 86_400}:{real}:{SPEED}"  # a window that outlasts the test
     told = {"TIDEGAUGE_CLICKHOUSE_URL": shared_store_url, "TIDEGAUGE_CLICKHOUSE_DATABASE": DATABASE}
-    with in_earnest(folder) if is_real else in_memory(folder) as cluster:
-        shop = deployed(cluster)
-        shop.hand_over()
-        with (
-            starting_pods(shop),
-            forecaster_of(shop, folder / "first", store=told, clock=clock) as first,
-            forecaster_of(shop, folder / "second", store=told, clock=clock) as second,
-        ):
-            now = clock_from_environment({"TIDEGAUGE_CLOCK": clock}).now()
-            began = import_wave(client, now=now)
-            record.write_capacity(
-                client, record.Capacity(SERVICE, now, "", "load-test", REPLICA_RPS, REPLICA_RPS + 2.0, {})
-            )
-            yield course(shop, first, second, client, passed=StoredBacktest(SERVICE, now, True, began, now, {}))
+    shop = deployed(cluster_at_hand)
+    shop.hand_over()
+    with (
+        starting_pods(shop),
+        forecaster_of(shop, folder / "first", store=told, clock=clock) as first,
+        forecaster_of(shop, folder / "second", store=told, clock=clock) as second,
+    ):
+        now = clock_from_environment({"TIDEGAUGE_CLOCK": clock}).now()
+        began = import_wave(client, now=now)
+        record.write_capacity(
+            client, record.Capacity(SERVICE, now, "", "load-test", REPLICA_RPS, REPLICA_RPS + 2.0, {})
+        )
+        yield course(shop, first, second, client, passed=StoredBacktest(SERVICE, now, True, began, now, {}))
     client.close()
 
 

@@ -19,8 +19,8 @@ from forecaster.order_store import read_orders
 from forecaster.outcome_store import read_patches
 from tests.integration.store_fixtures import free_port, shared_store_url
 from tests.integration.wave_fixtures import SERVICE
-from tests.kubernetes.cluster import FORECASTER_TOKEN
-from tests.kubernetes.cluster_fixtures import Shop, deployed, in_memory
+from tests.kubernetes.cluster import FORECASTER_TOKEN, Cluster
+from tests.kubernetes.cluster_fixtures import Shop, deployed
 from tests.kubernetes.forecaster_fixtures import CONFIG
 
 __all__ = ["shared_store_url"]
@@ -30,13 +30,12 @@ DATABASE = "t_release"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
+def shop(memory_cluster: Cluster) -> Shop:
     """An app whose floor of 3 was raised to 9."""
-    with in_memory(tmp_path / "cluster") as cluster:
-        shop = deployed(cluster)
-        shop.hand_over()
-        shop.actuator().write_floor(shop.name, 9)
-        yield shop
+    shop = deployed(memory_cluster)
+    shop.hand_over()
+    shop.actuator().write_floor(shop.name, 9)
+    return shop
 
 
 @pytest.fixture
