@@ -11,7 +11,7 @@ import pytest
 
 from forecaster.actuators.kubernetes import connect
 from tests.deployment.build import build, read_sources
-from tests.deployment.kubernetes_check import FOLDER
+from tests.deployment.kubernetes_world import FOLDER
 from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER_TOKEN
 from tests.kubernetes.real_api import need_assets
 from tidegauge.doctor.probes import ask_rights
