@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,14 @@ class ForecasterProcess:
             self.process.kill()
             self.process.wait()
 
+    def end(self) -> None:
+        """SIGTERM, and SIGKILL when that takes too long; nothing when it does not run."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(60)
+        self.kill()
+
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         assert self.process is not None
@@ -85,7 +93,7 @@ class ForecasterProcess:
 def forecaster_of(
     shop: Shop, folder: Path, *, store: Mapping[str, str], clock: str, **more: str
 ) -> Iterator[ForecasterProcess]:
-    """A forecaster that is not started yet, of the wave's service; ended afterwards, whatever it is at."""
+    """A forecaster that is not started yet, of the wave's service; ended afterwards, and its lease given away."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "tidegauge.yaml"
     config.write_text(CONFIG.format(service=SERVICE, namespace=shop.namespace))
@@ -111,7 +119,7 @@ def forecaster_of(
         try:
             yield made
         finally:
-            made.kill()
+            made.end()
 
 
 @contextmanager

@@ -207,6 +207,7 @@ def test_the_row_of_a_change_says_what_it_rested_on_and_the_version_that_it_made
     )
     forecasts = {id_ for (id_,) in seen.client.query_rows("SELECT DISTINCT id FROM forecasts")}
     assert rows
+    print("a change:", dict(zip(AUDITED, rows[0][1:], strict=True)))
     for id_, *values in rows:
         row = dict(zip(AUDITED, values, strict=True))
         version = seen.versions[row["resource_version"]]
