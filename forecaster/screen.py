@@ -15,7 +15,7 @@ from forecaster.answers import Answer
 from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
-from forecaster.outcome_store import Outcome
+from forecaster.outcome_store import Outcome, Patch
 from forecaster.scaling.types import Decision
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
@@ -77,6 +77,13 @@ def show_decisions(
     ]
     headings = ("id", "at", "mode", "outcome", "floor", "applied", "enough", "by", "because")
     console.print(_table(f"Decisions for {service}", headings, rows))
+
+
+def show_releases(console: Console, releases: Sequence[Patch]) -> None:
+    """Print when people had the operator's floor back, newest first; nothing when they never had."""
+    for one in releases:
+        what = f"{one.floor_before} -> {one.floor_after}" if one.applied else f"failed: {one.error}"
+        console.print(f"released at {text_of(one.at)} by {one.actor}: {what} ({one.reason})", markup=False)
 
 
 def show_weeks(console: Console, answer: dict[str, Any]) -> None:

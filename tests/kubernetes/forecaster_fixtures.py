@@ -20,7 +20,7 @@ from tests.integration.wave_fixtures import SERVICE
 from tests.kubernetes.cluster import FORECASTER_TOKEN, MERGE
 from tests.kubernetes.cluster_fixtures import Shop
 
-WITHIN_SECONDS = 150.0  # of anything that a busy machine has to come to
+WITHIN_SECONDS = 400.0  # of anything that a busy machine has to come to; a free one takes seconds
 CONFIG = """\
 version: 1
 services:

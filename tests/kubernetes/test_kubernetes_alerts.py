@@ -24,7 +24,7 @@ from tests.kubernetes.forecaster_fixtures import CONFIG, ForecasterProcess, fore
 from tidegauge.clock import clock_from_environment
 
 __all__ = ["shared_store_url"]
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
 
 SPEED = 20  # a minute is three seconds: the collector looks every five, the forecaster decides every six
 RECEIVER = """\

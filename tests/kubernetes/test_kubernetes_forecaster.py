@@ -31,7 +31,7 @@ from tests.kubernetes.forecaster_fixtures import ForecasterProcess, forecaster_o
 from tidegauge.clock import clock_from_environment
 
 __all__ = ["cluster_at_hand", "shared_store_url"]
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
 
 OPERATORS_FLOOR = 3  # of the shipped HPA
 KILLS = 2

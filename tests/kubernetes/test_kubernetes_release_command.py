@@ -84,6 +84,8 @@ def test_a_release_is_in_the_audit_at_once_where_the_store_answers(shop: Shop, c
     )  # fmt: skip
     assert told["id"] == row.id
     assert [(order.kind, order.actor) for order in read_orders(client, [SERVICE])] == [("release", "ann")]
+    assert "by ann: 9 -> 3 (moving)" in scale("history", SERVICE)[1]
+    assert [one["id"] for one in json.loads(scale("history", SERVICE, "--json")[1])["releases"]] == [row.id]
     assert Journal(tmp_path / FOLDER).left(SERVICE) == []
 
 

@@ -26,7 +26,7 @@ from tests.kubernetes.forecaster_fixtures import starting_pods, until
 from tests.kubernetes.real_api import is_existing_named
 
 __all__ = ["cluster_at_hand", "folder"]
-pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.server, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
 TITLE = "Your own cluster, from observe to act"
