@@ -42,6 +42,7 @@ from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
 from forecaster.journal import FOLDER, Journal
 from forecaster.leadership import Leads, LedActuator, holder_of
+from forecaster.lenders import Lenders
 from forecaster.metrics import ForecasterMetrics
 from forecaster.notices import Notices
 from forecaster.orders import Orders
@@ -158,7 +159,7 @@ class Forecaster:
         feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
         world = World(
             client, self._clock, actuator, self._settings, feeds,
-            orders=self._orders, journal=self._journal, catalog=self._catalog,
+            orders=self._orders, journal=self._journal, catalog=self._catalog, lenders=Lenders(),
         )  # fmt: skip
         collector, http = self._settings.collector_url, self._http
         tell_drift = DriftAlert(collector, http, headers=self._alerts)

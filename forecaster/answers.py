@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -25,8 +26,10 @@ from forecaster.forecast.interface import Model
 from forecaster.forecast.models import LearntHours
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
-from forecaster.history import read_history, read_known
+from forecaster.forecast.wall_clock import zone_for
+from forecaster.history import NOTHING_KNOWN, read_history, read_known
 from forecaster.instants import floored, text_of
+from forecaster.resources import Measure, Measured
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
@@ -46,12 +49,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known."""
+    """as_of: the instants to forecast from, in the order of the answers; empty: from the end of what is known.
+
+    of: what of a service; a file is what it is.
+    """
 
     horizon: timedelta
     quantiles: tuple[float, ...]
     as_of: tuple[datetime, ...] = ()
     calendar: Asked = field(default_factory=lambda: Asked())
+    of: Measure = "requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +108,14 @@ def read_csv(path: Path) -> ImportedSeries:
 def answer_from_csv(path: Path, question: Question) -> Answer:
     """Forecast a file, in its own unit and step. Raises ValueError naming file, line and what was expected."""
     imported = read_csv(path)
-    series = clean_series(path.stem, imported.frame.rename(columns={"value": "y"}), step=imported.step)
+    source, timezone = question.calendar.source or CalendarSource(), question.calendar.timezone or "UTC"
+    rows, zone = imported.frame.rename(columns={"value": "y"}), _zone(timezone)
+    series = clean_series(path.stem, rows, step=imported.step, zone=zone)
     first = series.frame["ds"].iloc[0].to_pydatetime()
     end = series.frame["ds"].iloc[-1].to_pydatetime() + series.step
     origins = question.as_of or (end,)
     _check_inside(origins, earliest=first + series.step, latest=end, what=str(path))
     floors = [floored(origin, series.step, anchor=first) for origin in origins]
-    source, timezone = question.calendar.source or CalendarSource(), question.calendar.timezone or "UTC"
     calendar = _calendar(question, source, timezone, since=first, until=max(floors))
     forecasts = _forecasts(series, floors, question, calendar)
     return Answer(path.stem, series.step, "requests in the interval", forecasts, series)
@@ -116,26 +124,38 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
 def answer_from_record(
     client: Client, service: Service, question: Question, *, clock: Clock, settings: Settings
 ) -> Answer:
-    """Forecast a service from the record, in requests/s. Raises AskedAmissError, DemandError, StoreError."""
-    now = clock.now()
-    known = read_known(client, service.name, finest=settings.step)
+    """Forecast a service from the record, in the measure's unit. Raises AskedAmissError, DemandError, StoreError."""
+    now, measured = clock.now(), Measured(service.name, clock, question.of)
+    known = measured.known(client, finest=settings.step)
     if known is None:
-        reason = "no demand has been recorded or imported yet"
-        nothing = tuple(NoForecast(service.name, floored(at, settings.step), reason) for at in question.as_of or (now,))
-        return Answer(service.name, settings.step, "requests/s", nothing)
+        reason = NOTHING_KNOWN if question.of == "requests" else f"no samples of its {question.of} have been recorded"
+        return _nothing(service.name, settings.step, measured.unit, question, now, reason)
     origins = question.as_of or (now,)
     if question.as_of:
         _check_inside(origins, earliest=known.first + known.step, latest=now, what=f"the record of {service.name}")
     floors = [floored(origin, known.step) for origin in origins]
     settled = floored(now - settings.settle * clock.speed_now(), known.step)
     since, until = min(floors) - settings.history, min(max(floors), settled)
-    rows = read_history(client, service.name, since=since, until=until, step=known.step)
-    series = clean_series(service.name, rows, step=known.step, until=until)
+    rows = measured.history(client, since=since, until=until, step=known.step)
+    if rows.empty:
+        why = known.why_none(until, settle=settings.settle * clock.speed_now())
+        return _nothing(service.name, known.step, measured.unit, question, now, why)
     source, timezone = question.calendar.source or service.calendar, question.calendar.timezone or service.timezone
+    series = clean_series(service.name, rows, step=known.step, until=until, zone=_zone(timezone))
     markers = read_markers(client, service.name, since=since, until=until)
     calendar = _calendar(question, source, timezone, since=since, until=max(floors), markers=markers)
     forecasts = _forecasts(series, floors, question, calendar)
-    return Answer(service.name, known.step, "requests/s", forecasts, series)
+    return Answer(service.name, known.step, measured.unit, forecasts, series)
+
+
+def _zone(timezone: str) -> ZoneInfo | None:
+    zone_of(timezone)  # a zone that a person asked for may be none
+    return zone_for(timezone)
+
+
+def _nothing(name: str, step: timedelta, unit: str, question: Question, now: datetime, reason: str) -> Answer:
+    nothing = tuple(NoForecast(name, floored(at, step), reason) for at in question.as_of or (now,))
+    return Answer(name, step, unit, nothing)
 
 
 def skill_from_csv(
@@ -169,7 +189,8 @@ def skill_from_record(
         raise AskedAmissError(f"expected demand of {service.name!r} in the record, got none recorded or imported yet")
     until = min(floored(clock.now() - settings.settle * clock.speed_now(), known.step), known.end)
     rows = read_history(client, service.name, since=known.first, until=until, step=known.step)
-    series = clean_series(service.name, rows, step=known.step, until=until)
+    zone = zone_for(service.timezone)
+    series = clean_series(service.name, rows, step=known.step, until=until, zone=zone)
     return backtest_forecast(series, origins=origins, horizon=horizon, models=models, progress=progress)
 
 

@@ -18,6 +18,7 @@ from collector.catalog import Reactive, Scaling, Service
 from collector.clickhouse import Client
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.types import DemandSeries
+from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import read_history, read_known
 from forecaster.instants import floored
 from forecaster.scaling.backtest import START_DELAY, BacktestError, PolicyBacktest, backtest_policy, last_third
@@ -97,7 +98,7 @@ def history_of(client: Client, service: Service, *, now: datetime, request: Back
         raise BacktestError(f"service {service.name!r}: expected demand in the record, got none; import or record some")
     end = floored(min(now, known.end), known.step)
     rows = read_history(client, service.name, since=end - _LONGEST_HISTORY, until=end, step=known.step)
-    return clean_series(service.name, rows, step=known.step, until=end)
+    return clean_series(service.name, rows, step=known.step, until=end, zone=zone_for(service.timezone))
 
 
 def window_of(series: DemandSeries, request: BacktestRequest) -> tuple[datetime, datetime]:

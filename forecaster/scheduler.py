@@ -32,12 +32,13 @@ from forecaster.notices import Notice, conditions_of
 from forecaster.outcomes import follow_once
 from forecaster.savings import weigh_once
 from forecaster.scores.drift import Drift
-from forecaster.scores.scoring import judge, score_once
+from forecaster.scores.scoring import judge, rescore_once, score_once
 from forecaster.tick import Decided, decide_once, decision_is_due, observe_once, refresh_once, train_once
 from forecaster.world import Memory, World
 from tidegauge.clock import Clock
 
 _WEIGHED_EVERY = timedelta(hours=1)  # what there is to do follows from the days that lack a row
+_RESCORED_EVERY = timedelta(hours=1)  # truths that changed late are rare, and found whenever they are looked for
 _LEASE_EVERY_SECONDS = 1.0  # real; the lease itself asks the store less often
 _log = structlog.get_logger("forecaster")
 
@@ -192,6 +193,7 @@ class Ticker:
             Tick("train", settings.decide, 0.5, lambda _, memory: train_once(memory)),
             Tick("observe", settings.observe, 0.5, self._observe),
             Tick("score", settings.score, 5.0, self._score),
+            Tick("rescore", _RESCORED_EVERY, 5.0, self._rescore),
             Tick("follow", settings.decide, 1.0, self._follow),
             Tick("weigh", _WEIGHED_EVERY, 5.0, self._weigh),
         )
@@ -224,6 +226,11 @@ class Ticker:
             self._tell_held("alert", service, str(error))
         else:
             self._tell_held("alert", service, None)
+
+    def _rescore(self, service: Service, memory: Memory) -> None:  # noqa: ARG002 (a tick's shape)
+        again = rescore_once(self._world.client, service, clock=self._world.clock)
+        if again:
+            _log.info("scored again: what they were scored by has changed", service=service.name, scores=again)
 
     def _tell_people(self, service: Service, memory: Memory, decided: Decided) -> None:
         """Post what the decision has to say to people; when the collector is away, the next decision says it again."""

@@ -43,6 +43,7 @@ class Settings:
     heartbeat: timedelta = timedelta(minutes=5)
     score: timedelta = timedelta(minutes=15)
     settle: timedelta = timedelta(seconds=1.5)
+    adapt: bool = True  # quantiles that have not held are answered by others
 
 
 def settings_from_environment(environ: Mapping[str, str]) -> Settings:
@@ -71,6 +72,7 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
         heartbeat=read.span("TIDEGAUGE_FORECAST_HEARTBEAT", plain.heartbeat),
         score=read.span("TIDEGAUGE_FORECAST_SCORE", plain.score),
         settle=read.span("TIDEGAUGE_FORECAST_SETTLE", plain.settle),
+        adapt=read.switch("TIDEGAUGE_FORECAST_ADAPT", plain.adapt),
     )
 
 
@@ -107,6 +109,12 @@ class _Reader:
 
     def quantiles(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
         return self._parsed(name, parse_quantiles) if self.environ.get(name) else default
+
+    def switch(self, name: str, default: bool) -> bool:
+        text = self.environ.get(name) or ("on" if default else "off")
+        if text not in ("on", "off"):
+            raise SettingsError(f"{name}: expected on or off, got {text!r}")
+        return text == "on"
 
     def port(self, name: str, default: int) -> int:
         text = self.environ.get(name) or str(default)

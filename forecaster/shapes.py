@@ -17,10 +17,13 @@ from forecaster.scores.score import Summary
 from forecaster.store import StoredDecision
 
 
-def forecasts_json(series: str, step: timedelta, forecasts: Sequence[Forecast | NoForecast]) -> dict[str, Any]:
+def forecasts_json(
+    series: str, step: timedelta, forecasts: Sequence[Forecast | NoForecast], *, unit: str = "requests/s"
+) -> dict[str, Any]:
     """Return the answer to "what will demand be": one entry per origin, in the order asked."""
     return {
         "series": series,
+        "unit": unit,
         "step_seconds": int(step.total_seconds()),
         "forecasts": [forecast_json(forecast) for forecast in forecasts],
     }

@@ -9,7 +9,7 @@ in `audit`. When ticks run is the scheduler's business.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,10 +24,11 @@ from forecaster.audit import BY_ITSELF, By, is_worth_storing, patch_of, rows_bef
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import calendar_of
 from forecaster.calendar.types import Calendar
-from forecaster.forecast.demand import DemandError, clean_series
-from forecaster.forecast.models import history_to_read, train_ahead
+from forecaster.forecast.demand import clean_series
+from forecaster.forecast.models import forget_what_is_past, history_to_read, train_ahead
 from forecaster.forecast.types import Forecast, NoForecast
-from forecaster.history import read_known
+from forecaster.forecast.wall_clock import zone_for
+from forecaster.history import NOTHING_KNOWN, read_known
 from forecaster.instants import floored
 from forecaster.look import look, running_version
 from forecaster.order_store import settle_orders
@@ -35,6 +36,8 @@ from forecaster.scaling.capacity import declared_capacity
 from forecaster.scaling.plan import decide
 from forecaster.scaling.rolling import LEVELS
 from forecaster.scaling.types import Decision, HpaState, Situation
+from forecaster.scores.adapting import Asked, asked_levels, known_by, looked_at_from
+from forecaster.scores.score_store import read_scores
 from forecaster.settings import Settings
 from forecaster.world import Memory, World, scaling_of
 
@@ -78,21 +81,20 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     load(world, service, memory)
     known = read_known(world.client, service.name, finest=world.settings.step)
     if known is None:
-        memory.forecast = NoForecast(service.name, now, "no demand has been recorded or imported yet")
+        memory.forecast = NoForecast(service.name, now, NOTHING_KNOWN)
         return memory.forecast
     # Events are on their way for a moment of real time: a step is complete only when that has passed after its end.
-    settled = now - world.settings.settle * world.clock.speed_now()
-    origin = floored(min(settled, known.end), known.step)
+    settle = world.settings.settle * world.clock.speed_now()
+    origin = floored(min(now - settle, known.end), known.step)
     last = memory.forecast
     if isinstance(last, Forecast) and timedelta(0) <= origin - last.origin < world.settings.refresh:
         return last
     since = origin - max(world.settings.history, history_to_read(known.step))
     rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step)
-    try:
-        series = clean_series(service.name, rows, step=known.step, until=origin)
-    except DemandError as error:
-        memory.forecast = NoForecast(service.name, origin, str(error))
+    if rows.empty:
+        memory.forecast = NoForecast(service.name, origin, known.why_none(origin, settle=settle))
         return memory.forecast
+    series = clean_series(service.name, rows, step=known.step, until=origin, zone=zone_for(service.timezone))
     memory.series = series
     levels = quantiles_for(world.settings, service.scaling)
     forecast = forecast_with_calendar(
@@ -103,11 +105,25 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
         calendar=_calendar(world, service, since=since, until=origin + world.settings.horizon),
         learnt=memory.learnt,
         remembered=memory.remembered,
+        asked=_asked(world, service, memory, origin=origin, levels=levels),
+        fleet=world.lenders.for_(series, origin=origin) if world.lenders is not None else None,
     )
+    forget_what_is_past(memory.learnt)
     if isinstance(forecast, Forecast):
         store.write_forecast(world.client, forecast, created_at=now)
     memory.forecast = forecast
     return forecast
+
+
+def _asked(world: World, service: Service, memory: Memory, *, origin: datetime, levels: Sequence[float]) -> Asked:
+    """Return what the stored scores ask for: looked at once an hour, for what they say changes no faster."""
+    if not world.settings.adapt:
+        return Asked()
+    known = known_by(origin)
+    if memory.asked is None or memory.asked[0] != known:
+        scores = read_scores(world.client, service.name, since=looked_at_from(origin), until=known)
+        memory.asked = known, asked_levels(scores, origin=origin, levels=levels)
+    return memory.asked[1]
 
 
 def train_once(memory: Memory) -> None:

@@ -17,9 +17,11 @@ from forecaster.forecast.models import LearntHours
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.history import HistoryCache
 from forecaster.journal import Journal
+from forecaster.lenders import Lenders
 from forecaster.orders import Orders
 from forecaster.outcome_store import Patch
 from forecaster.scaling.types import Capacity
+from forecaster.scores.adapting import Asked
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
@@ -36,6 +38,7 @@ class World:
     orders: Orders | None = None  # None: there is nobody to give any
     journal: Journal | None = None  # of changes under way; None: a kill in between loses their rows
     catalog: Catalog | None = None  # of all services, for who calls whom; None: nobody calls anybody
+    lenders: Lenders | None = None  # of a day's shape; None: who has not seen a day knows its level alone
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Memory:
     capacity: Capacity | None = None
     planned_at: datetime | None = None  # when a decision last had grounds, else this process's first look
     slos: tuple[SloStatus, ...] = ()  # as they stood at the last look
+    asked: tuple[datetime, Asked] | None = None  # until when scores were looked at, and what they ask for
     remembered: Remembered = field(default_factory=Remembered)  # past events, forecast as they were
     loading: threading.Lock = field(default_factory=threading.Lock)
     deciding: threading.Lock = field(default_factory=threading.Lock)  # the tick and a person may both ask

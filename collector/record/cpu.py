@@ -8,8 +8,8 @@ from datetime import datetime
 from collector.clickhouse import Client
 from collector.record.samples import SeriesInfo, read_increases, read_series
 
-_NAMES = ("process_cpu_seconds_total", "process.cpu.time")
-_SOURCES = ("sampler", "remote_write", "otlp")  # the first that tells anything: the same process may be told of twice
+CPU_NAMES = ("process_cpu_seconds_total", "process.cpu.time")
+SOURCES = ("sampler", "remote_write", "otlp")  # the first that tells anything: the same process may be told of twice
 _REQUESTS = """SELECT sum(requests), argMax(version, requests) FROM (
   SELECT version, toUInt64(count()) AS requests FROM request_events WHERE service = {service:String}
     AND ts >= fromUnixTimestamp64Milli({since:Int64}) AND ts < fromUnixTimestamp64Milli({until:Int64})
@@ -50,9 +50,9 @@ def read_cpu_use(
     requests, version = client.query_rows(_REQUESTS, span)[0]
     if not requests:
         requests, version = client.query_rows(_REQUESTS_BY_MINUTE, span)[0]
-    series = [each for name in _NAMES for each in read_series(client, service=service, name=name)]
+    series = [each for name in CPU_NAMES for each in read_series(client, service=service, name=name)]
     cpu_seconds = None
-    for source in _SOURCES:
+    for source in SOURCES:
         told: list[SeriesInfo] = [each for each in series if each.source == source]
         gained = read_increases(client, told, since=since, until=until, longest_gap_seconds=longest_gap_seconds)
         if gained:

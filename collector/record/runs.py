@@ -176,6 +176,28 @@ def read_load_run(client: Client, run_id: str) -> LoadRun | None:
     return _load_run(rows[0]) if rows else None
 
 
+def read_load_spans(client: Client, service: str, *, until: datetime) -> list[tuple[datetime, datetime]]:
+    """Return from when to when load tests of a service ran that began before `until`, oldest first.
+
+    A run whose summary names a `curve` is no test: it plays the service's users. One that is still under way, or was
+    killed, has lasted until the newest second it told of.
+    """
+    found = client.query_rows(
+        """SELECT run_id, toUnixTimestamp64Milli(started_at) AS start, toUnixTimestamp64Milli(ended_at), status
+          FROM load_runs FINAL WHERE service = {service:String} AND NOT JSONHas(summary, 'curve')
+            AND started_at < fromUnixTimestamp64Milli({until:Int64}) ORDER BY start, run_id""",
+        {"service": service, "until": _millis(until)},
+    )
+    under_way = [run for run, _, _, status in found if status == "running"]
+    newest = client.query_rows(
+        """SELECT run_id, toInt64(toUnixTimestamp(max(second)) + 1) * 1000 FROM load_seconds
+          WHERE run_id IN {runs:Array(String)} GROUP BY run_id""",
+        {"runs": under_way},
+    ) if under_way else []  # fmt: skip
+    told_until = dict(newest)
+    return [(_instant(start), _instant(max(end, told_until.get(run, end)))) for run, start, end, _ in found]
+
+
 _LOAD_RUNS = """SELECT run_id, service, scenario, target, toUnixTimestamp64Milli(started_at),
     toUnixTimestamp64Milli(ended_at), status, summary FROM load_runs FINAL"""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from collector.record.cpu import CPU_NAMES
 from collector.record.demand import (
     read_demand,
     read_demand_span,
@@ -15,6 +16,12 @@ from collector.record.histogram import bucket_of, quantile_from_histogram, upper
 from collector.record.ingest import IngestCounts, read_ingest_counts
 from collector.record.markers import excluded_spans
 from collector.record.red import RedDimension, read_red, read_red_totals
+from collector.record.resources import (
+    MEMORY_NAMES,
+    read_cpu_steps,
+    read_memory_steps,
+    read_resource_span,
+)
 from collector.record.runs import (
     Capacity,
     LoadRun,
@@ -23,6 +30,7 @@ from collector.record.runs import (
     read_load_run,
     read_load_runs,
     read_load_seconds,
+    read_load_spans,
     read_markers,
     write_capacity,
     write_load_requests,
@@ -36,6 +44,8 @@ SCHEMA_OWNER = "collector"
 READER_ROLE = Path(__file__).parent / "reader.sql"
 
 __all__ = [
+    "CPU_NAMES",
+    "MEMORY_NAMES",
     "READER_ROLE",
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
@@ -48,6 +58,7 @@ __all__ = [
     "excluded_spans",
     "quantile_from_histogram",
     "read_capacities",
+    "read_cpu_steps",
     "read_demand",
     "read_demand_span",
     "read_demand_step",
@@ -55,9 +66,12 @@ __all__ = [
     "read_load_run",
     "read_load_runs",
     "read_load_seconds",
+    "read_load_spans",
     "read_markers",
+    "read_memory_steps",
     "read_red",
     "read_red_totals",
+    "read_resource_span",
     "read_watermark",
     "upper_edge",
     "write_capacity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +31,7 @@ Each day's mean and its busiest hour, with quantiles; the day by which the busie
 
 \b
 tidegauge forecast outlook reference-app --horizon 90d --capacity 240
+tidegauge forecast outlook reference-app --of memory --capacity 8e9
 tidegauge forecast outlook --csv traffic.csv --horizon 30d --json
 """
 _FORECAST_HELP = """Say what demand will be, with quantiles.
@@ -37,10 +39,16 @@ _FORECAST_HELP = """Say what demand will be, with quantiles.
 \b
 tidegauge forecast reference-app
 tidegauge forecast reference-app --horizon 6h --as-of 2026-05-04T12:00:00Z --json
+tidegauge forecast reference-app --of cpu --horizon 7d
 tidegauge forecast --csv traffic.csv --as-of 2026-05-01 --as-of 2026-05-02 --json
 tidegauge forecast reference-app --what-if 'match@2026-11-25T20:00+2h x1.8'
 tidegauge forecast --csv traffic.csv --country DE-BY --timezone Europe/Berlin --calendar matches.ics
 """
+
+Of = Annotated[
+    str,
+    typer.Option("--of", metavar="MEASURE", help="Of a service: requests (a second), cpu (cores), memory (bytes)."),
+]
 
 
 class ServiceOrCommand(TyperGroup):
@@ -80,6 +88,7 @@ def forecast(
     ] = None,
     country: Annotated[str | None, typer.Option(help="Public holidays of a country, such as DE or DE-BY.")] = None,
     timezone: Annotated[str | None, typer.Option(help="Local time of the users, such as Europe/Berlin.")] = None,
+    of: Of = "requests",
     chart: edge.ChartFile = None,
     as_json: edge.AsJson = False,
 ) -> None:
@@ -87,6 +96,7 @@ def forecast(
     from forecaster.answers import Question, answer_from_csv, answer_from_record, asked_calendar, parse_instant
     from forecaster.charts import answer_svg, write_chart
     from forecaster.forecast.types import NoForecast
+    from forecaster.resources import parse_measure
     from forecaster.screen import show_answer
     from forecaster.settings import parse_quantiles, parse_span
     from forecaster.shapes import forecasts_json
@@ -98,7 +108,9 @@ def forecast(
             quantiles=edge.named("--quantiles", parse_quantiles, quantiles),
             as_of=tuple(edge.named("--as-of", parse_instant, text) for text in as_of or ()),
             calendar=asked_calendar(calendar, country, timezone, what_if or ()),
+            of=edge.named("--of", parse_measure, of),
         )
+        _refuse_of(csv, question.of)
         if csv is not None:
             answer = answer_from_csv(csv, question)
         else:
@@ -110,7 +122,7 @@ def forecast(
         if chart is not None:
             write_chart(chart, answer_svg(answer))
     if as_json:
-        edge.print_json(forecasts_json(answer.series, answer.step, answer.forecasts))
+        edge.print_json(forecasts_json(answer.series, answer.step, answer.forecasts, unit=answer.unit))
     else:
         show_answer(edge.console(), answer)
     missing = [one for one in answer.forecasts if isinstance(one, NoForecast)]
@@ -151,16 +163,18 @@ def forecast_outlook(
     csv: edge.CsvFile = None,
     horizon: Annotated[str, typer.Option(help="How many days ahead: 7d, 30d, 90d.")] = "90d",
     capacity: Annotated[
-        float | None, typer.Option(help="What can be served: requests/s; with --csv in the file's own unit.")
+        float | None, typer.Option(help="What can be served, in the unit of --of; with --csv in the file's own.")
     ] = None,
     quantiles: Annotated[str, typer.Option(help="Levels between 0 and 1, ascending.")] = "0.1,0.5,0.9,0.95",
     timezone: Annotated[str | None, typer.Option(help="Local time of the days, such as Europe/Berlin.")] = None,
+    of: Of = "requests",
     as_json: edge.AsJson = False,
 ) -> None:
     """Answer `tidegauge forecast outlook`."""
     from forecaster.outlook.asked import OutlookQuestion, outlook_from_csv, outlook_from_record
     from forecaster.outlook.outlook import NoOutlook
     from forecaster.outlook.shown import outlook_json, show_outlook
+    from forecaster.resources import parse_measure
     from forecaster.settings import parse_quantiles, parse_span
 
     with edge.told():
@@ -170,7 +184,9 @@ def forecast_outlook(
             quantiles=edge.named("--quantiles", parse_quantiles, quantiles),
             capacity=capacity,
             timezone=timezone,
+            of=edge.named("--of", parse_measure, of),
         )
+        _refuse_of(csv, question.of)
         if csv is not None:
             found = outlook_from_csv(csv, question)
         else:
@@ -185,3 +201,8 @@ def forecast_outlook(
     if isinstance(found, NoOutlook):
         edge.complain(f"no outlook of {found.name}: {found.reason}")
         raise typer.Exit(1)
+
+
+def _refuse_of(csv: Path | None, of: str) -> None:
+    if csv is not None and of != "requests":
+        raise ValueError(f"--of: expected a SERVICE to read the {of} of, got --csv, whose values are what they are")

@@ -131,8 +131,8 @@ def scales(scale: Scale, facts: Array) -> Array:
     return relative
 
 
-def adapted(level: float, held: Sequence[bool], *, gain: float = ADAPTED_BY) -> float:
-    """Return the level to ask for so that `level` holds, after how forecasts at it held, oldest first.
+def adapted(level: float, held: Sequence[float], *, gain: float = ADAPTED_BY) -> float:
+    """Return the level to ask for so that `level` holds, after the shares in which forecasts at it held, oldest first.
 
     Each miss raises the level by gain x level, each hit lowers it by gain x (1 - level): in balance when the share of
     hits is the level asked for.

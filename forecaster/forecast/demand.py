@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,19 @@ class DemandError(ValueError):
 
 
 def clean_series(
-    name: str, rows: pd.DataFrame, *, step: timedelta | None = None, until: datetime | None = None
+    name: str,
+    rows: pd.DataFrame,
+    *,
+    step: timedelta | None = None,
+    until: datetime | None = None,
+    zone: ZoneInfo | None = None,
 ) -> DemandSeries:
     """Return rows (columns `ds`, aware UTC start of step, and `y`) as a regular, ascending series with gaps as NaN.
 
     The last of several rows for one instant wins. Without `step` it is the most common difference between neighbours.
     With `until`, a step is seen only when it is complete: `ds + step <= until`. Negative values and any
     above MOST_RPS, infinite ones too, are gaps: no service has such a demand, and sums of it would leave a float.
+    zone: of the users, by whose wall clock the models see it; `ds` is in UTC all the same.
     Raises DemandError when no row is left, the columns are not as expected, or one row alone leaves the step unknown.
     """
     seconds, values = _columns(name, rows)
@@ -47,7 +54,7 @@ def clean_series(
     grid = np.full(int(index[-1]) + 1, np.nan)
     grid[index] = np.where((values >= 0) & (values <= MOST_RPS), values, np.nan)
     starts = pd.to_datetime(seconds[0] + step_seconds * np.arange(len(grid)), unit="s", utc=True)
-    return DemandSeries(name, timedelta(seconds=step_seconds), pd.DataFrame({"ds": starts, "y": grid}))
+    return DemandSeries(name, timedelta(seconds=step_seconds), pd.DataFrame({"ds": starts, "y": grid}), zone)
 
 
 def _columns(name: str, rows: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecaster.forecast.calibration import TAIL, adapted
 from forecaster.forecast.ensemble import Ensemble
 from forecaster.forecast.fleet import FleetProfile, predict_borrowed
 from forecaster.forecast.interface import Fitted, Model, Past, Refusal
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
+from forecaster.forecast.wall_clock import LARGEST_CHANGE, ask_ahead, back_from, on_the_wall
 
 MODEL: Model = Ensemble()
 HISTORY = timedelta(weeks=6)
@@ -59,12 +59,12 @@ def forecast_demand(
     learnt: LearntHours | None = None,
     model: Model = MODEL,
     fleet: FleetProfile | None = None,
-    held: Mapping[float, Sequence[bool]] | None = None,
 ) -> Forecast | NoForecast:
     """Return demand from `origin` (floored to the series' steps) over `horizon`, in the series' unit.
 
-    fleet: a shape to borrow while the history is shorter than a day. held: by quantile, whether earlier forecasts at it
-    held, oldest first: it is answered by the level that would have held as often as it should.
+    fleet: a shape to borrow while the history is shorter than a day.
+
+    A series with a zone is seen on its users' wall clock (`wall_clock`).
 
     Sees rows with ds < origin only, at most `history_for(step)` of them. Raises ForecastError on quantiles outside
     (0, 1), an origin without a zone or a horizon shorter than nothing.
@@ -72,6 +72,13 @@ def forecast_demand(
     levels = _levels(quantiles)
     if origin.tzinfo is None or horizon <= timedelta(0):
         raise ForecastError(f"expected an aware origin and a positive horizon, got {origin.isoformat()} and {horizon}")
+    if series.zone is not None and len(series.frame):
+        wall = on_the_wall(series, origin)
+        there = forecast_demand(
+            wall.series, origin=wall.origin, horizon=ask_ahead(series, origin, horizon), quantiles=levels,
+            learnt=learnt, model=model, fleet=fleet,
+        )  # fmt: skip
+        return back_from(there, series, origin=origin, horizon=horizon)
     step = int(series.step.total_seconds())
     first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
     seen = math.floor((origin.timestamp() - first) / step)
@@ -82,14 +89,13 @@ def forecast_demand(
         days = history_for(series.step).days
         return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
-    asked = np.maximum.accumulate([_asked(level, (held or {}).get(level, ())) for level in levels])
     told: tuple[str, ...]
     if fleet is not None and _known_for(values, step) < LEAST_TO_LEARN.total_seconds():
-        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, asked)
+        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, np.array(levels))
         told = (f"the day's shape is borrowed from {fleet.services} services",)
     else:
         fit = _fit(series, seen, model, learnt)
-        answer, told = fit.predict(_past(series, seen), horizons, asked), fit.notes
+        answer, told = fit.predict(_past(series, seen), horizons, np.array(levels)), fit.notes
     if isinstance(answer, Refusal):
         return NoForecast(series.name, origin, answer.reason)
     if not np.isfinite(answer).all():
@@ -116,6 +122,7 @@ def learn(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model:
 
     For a scheduler that staggers the slow part over its services. Without known demand before the origin: nothing.
     """
+    series, origin = _as_seen(series, origin)
     first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
     seen = math.floor((origin.timestamp() - first) / series.step.total_seconds())
     if len(series.frame) and seen > 0 and np.isfinite(_seen(series, seen)).any():
@@ -128,9 +135,29 @@ def train_ahead(series: DemandSeries, *, origin: datetime, learnt: LearntHours, 
     A training takes seconds: who does it here keeps the forecasts of a live loop waiting for none. May run in a thread
     of its own beside them.
     """
+    series, origin = _as_seen(series, origin)
     first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
     if len(series.frame) and origin.timestamp() > first:
         _trained(series, math.floor(origin.timestamp()), model, learnt)
+
+
+def _as_seen(series: DemandSeries, origin: datetime) -> tuple[DemandSeries, datetime]:
+    if series.zone is None or not len(series.frame):
+        return series, origin
+    wall = on_the_wall(series, origin)
+    return wall.series, wall.origin
+
+
+def forget_what_is_past(learnt: LearntHours) -> None:
+    """Drop what no forecast from the newest origin on will ask for: of many services it is most of the memory."""
+    if not learnt.fits:
+        return
+    newest = max(end for _, end in learnt.fits)
+    needed = newest - TRAIN_AHEAD_SECONDS
+    needed -= needed % TRAIN_EVERY_SECONDS
+    with learnt.training:
+        learnt.fits = {key: fit for key, fit in learnt.fits.items() if key[1] == newest}
+        learnt.trained = {key: trained for key, trained in learnt.trained.items() if key[1] >= needed}
 
 
 def column_of(quantile: float) -> str:
@@ -153,9 +180,10 @@ def history_for(step: timedelta) -> timedelta:
 def history_to_read(step: timedelta) -> timedelta:
     """Return how long before an origin a series must reach, for the answer to be that of the whole history.
 
-    What was learnt up to half a day ago rests on as much history before that.
+    What was learnt up to half a day ago rests on as much history before that, by a clock that may have been set back.
     """
-    return history_for(step) + timedelta(seconds=TRAIN_EVERY_SECONDS + TRAIN_AHEAD_SECONDS + LEARN_EVERY_SECONDS)
+    before = timedelta(seconds=TRAIN_EVERY_SECONDS + TRAIN_AHEAD_SECONDS + LEARN_EVERY_SECONDS)
+    return history_for(step) + before + LARGEST_CHANGE
 
 
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
@@ -208,14 +236,6 @@ def _rows_before(origin: int, every_seconds: int, first: int, step: int) -> int:
 def _forget(kept: dict[tuple[str, int], Any], most: int) -> None:
     while len(kept) > most:
         del kept[next(iter(kept))]
-
-
-def _asked(level: float, held: Sequence[bool]) -> float:
-    """Return the level adapted to how it has held; never into a tail that was not asked for, nor over the median."""
-    if level == 0.5 or not held:
-        return level
-    low, high = (0.5, max(level, TAIL)) if level > 0.5 else (min(level, 1 - TAIL), 0.5)
-    return min(max(adapted(level, held), low), high)
 
 
 def _known_for(values: npt.NDArray[Any], step: int) -> int:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
 class DemandSeries:
-    """A clean series. frame: columns `ds` (aware UTC, start of step, regular, ascending) and `y` (float, NaN = gap)."""
+    """A clean series. frame: columns `ds` (aware UTC, start of step, regular, ascending) and `y` (float, NaN = gap).
+
+    zone: by whose wall clock its days go; None: by UTC.
+    """
 
     name: str
     step: timedelta
     frame: pd.DataFrame
+    zone: ZoneInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from collector.clickhouse import Client
 from forecaster.answers import read_csv
 from forecaster.calendar.sources import zone_of
 from forecaster.forecast.demand import clean_series
-from forecaster.history import read_history, read_known
+from forecaster.history import NOTHING_KNOWN
 from forecaster.instants import floored
 from forecaster.outlook.outlook import NoOutlook, Outlook, outlook_of
+from forecaster.resources import Measure, Measured
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
@@ -29,6 +30,7 @@ class OutlookQuestion:
     quantiles: tuple[float, ...]
     capacity: float | None
     timezone: str | None
+    of: Measure = "requests"
 
 
 def outlook_from_csv(path: Path, question: OutlookQuestion) -> Outlook | NoOutlook:
@@ -48,13 +50,13 @@ def outlook_from_csv(path: Path, question: OutlookQuestion) -> Outlook | NoOutlo
 def outlook_from_record(
     client: Client, service: Service, question: OutlookQuestion, *, clock: Clock, settings: Settings
 ) -> Outlook | NoOutlook:
-    """Look ahead from the newest settled hour, in requests/s. Raises OutlookError, CalendarError, StoreError."""
-    now = clock.now()
-    known = read_known(client, service.name, finest=STEP)
+    """Look ahead from the newest settled hour, in its unit. Raises OutlookError, CalendarError, StoreError."""
+    now, measured = clock.now(), Measured(service.name, clock, question.of)
+    known = measured.known(client, finest=STEP)
     if known is None:
-        return NoOutlook(service.name, "no demand has been recorded or imported yet")
+        return NoOutlook(service.name, NOTHING_KNOWN if question.of == "requests" else f"no {question.of} is recorded")
     origin = floored(min(now - settings.settle * clock.speed_now(), known.end), known.step)
-    rows = read_history(client, service.name, since=origin - HISTORY, until=origin, step=known.step)
+    rows = measured.history(client, since=origin - HISTORY, until=origin, step=known.step)
     if rows.empty:
         return NoOutlook(service.name, f"every row of the last {HISTORY.days} days is masked or missing")
     return outlook_of(

@@ -55,7 +55,8 @@ def demand_section(found: Findings) -> Section:
         "Demand by month",
         ("Month", "Requests", "Mean, requests/s", "Busiest hour, requests/s", "When", "Known"),
         rows,
-        note=f"Local months and hours of {found.zone.key}. Only known steps count; nothing is filled in.",
+        note=f"Local months and hours of {found.zone.key}. Only known steps count, without load tests and what is"
+        " masked; nothing is filled in.",
     )
     return Section("Demand so far", (months, *_growth(found), *_seasons(found)))
 

@@ -146,7 +146,7 @@ class _Asked:
         frame = self.series.frame
         seen = frame[frame["ds"] < datetime.fromtimestamp(self.origins[-1], UTC)]
         parts = (self.model.name, self.series.step, seen["ds"].iloc[0], self.origins, self.horizons, self.levels)
-        found = hashlib.sha256(repr(parts).encode())
+        found = hashlib.sha256(repr(parts if self.series.zone is None else (*parts, self.series.zone)).encode())
         found.update(seen["y"].to_numpy(dtype=np.float64).tobytes())
         return f"{self.series.name}-{found.hexdigest()[:24]}"
 

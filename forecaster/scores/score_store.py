@@ -57,6 +57,32 @@ def read_scores(client: Client, service: str, *, since: datetime, until: datetim
     return [_score(service, row) for row in rows]
 
 
+def read_scored(client: Client, service: str, *, since: datetime) -> pd.DataFrame:
+    """Return what scores of forecasts with origin >= since rest on, by origin.
+
+    Columns bucket, origin (epoch s), step_seconds, points, demand (requests/s, summed), reach_seconds (how far ahead
+    the forecast goes). A score whose forecast is gone is left out.
+    """
+    asked = {"service": service, "since": epoch_seconds(since)}
+    scores = client.query_rows(
+        "SELECT bucket, toInt64(toUnixTimestamp(origin)) AS origin, step_seconds, points, demand FROM forecast_scores"
+        " FINAL WHERE service = {service:String} AND forecast_scores.origin >= toDateTime({since:Int64}, 'UTC')"
+        " ORDER BY origin, bucket",
+        asked,
+    )
+    reaches = client.query_rows(
+        "SELECT toInt64(toUnixTimestamp(origin)), toInt64(max(ds) - origin) + any(step_seconds) FROM forecasts"
+        " WHERE service = {service:String} AND origin >= toDateTime({since:Int64}, 'UTC') GROUP BY origin",
+        asked,
+    )
+    found = pd.DataFrame(scores, columns=["bucket", "origin", "step_seconds", "points", "demand"])
+    found["reach_seconds"] = found["origin"].map(dict(reaches))
+    return found.dropna(subset="reach_seconds").reset_index(drop=True)
+
+
+_COLUMNS = "origin, model, step_seconds, ds, quantiles, values_rps, history_from, watermark"
+
+
 def read_forecasts_after(
     client: Client, service: str, *, after: datetime | None, until: datetime, reach: timedelta, most: int
 ) -> list[Forecast]:
@@ -64,20 +90,26 @@ def read_forecasts_after(
 
     Of several forecasts from one origin it is the one made last.
     """
+    wanted = (
+        "origin > toDateTime({after:Int64}, 'UTC') AND origin <= toDateTime({until:Int64}, 'UTC')"
+        " GROUP BY origin ORDER BY origin LIMIT {most:UInt32}"
+    )
+    more = {"after": epoch_seconds(after) if after else 0, "until": epoch_seconds(until), "most": most}
+    return _newest(client, service, wanted, more, reach)
+
+
+def read_forecasts_from(client: Client, service: str, origins: Sequence[int], *, reach: timedelta) -> list[Forecast]:
+    """Return the forecasts from these origins (epoch s), oldest first, as `read_forecasts_after` does."""
+    wanted = "toUnixTimestamp(origin) IN {origins:Array(Int64)} GROUP BY origin"
+    return _newest(client, service, wanted, {"origins": list(origins)}, reach)
+
+
+def _newest(client: Client, service: str, wanted: str, more: dict[str, Any], reach: timedelta) -> list[Forecast]:
     frame = client.query_frame(
-        "SELECT origin, model, step_seconds, ds, quantiles, values_rps, history_from, watermark FROM forecasts"
-        " WHERE service = {service:String} AND ds < origin + {reach:UInt32}"
+        f"SELECT {_COLUMNS} FROM forecasts WHERE service = {{service:String}} AND ds < origin + {{reach:UInt32}}"  # noqa: S608 - constants
         " AND (origin, created_at) IN (SELECT origin, max(created_at) FROM forecasts"
-        " WHERE service = {service:String} AND origin > toDateTime({after:Int64}, 'UTC')"
-        " AND origin <= toDateTime({until:Int64}, 'UTC') GROUP BY origin ORDER BY origin LIMIT {most:UInt32})"
-        " ORDER BY origin, ds",
-        {
-            "service": service,
-            "after": epoch_seconds(after) if after else 0,
-            "until": epoch_seconds(until),
-            "reach": int(reach.total_seconds()),
-            "most": most,
-        },
+        f" WHERE service = {{service:String}} AND {wanted}) ORDER BY origin, ds",
+        {"service": service, "reach": int(reach.total_seconds()), **more},
     )
     if frame.empty:
         return []

@@ -1,12 +1,13 @@
-"""The tick that scores: read the forecasts whose truth has come, score them, write; from the stored watermark on.
+"""The ticks that score: read the forecasts whose truth has come, score them, write; from the stored watermark on.
 
 Called again, late or after a kill, it goes on where the table ends, so a missed run is caught up by the next. A part of
-a long backlog is done at each call. What a score is, is decided in `score`.
+a long backlog is done at each call. What is scored already is scored again when its truth has changed since
+(`rescore_once`). What a score is, is decided in `score`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from collector.catalog import Service
 from collector.clickhouse import Client
@@ -14,12 +15,21 @@ from forecaster.forecast.demand import DemandError, clean_series
 from forecaster.forecast.types import DemandSeries, Forecast
 from forecaster.history import read_history, read_known
 from forecaster.instants import floored
+from forecaster.scores.changed import changed
 from forecaster.scores.drift import BEFORE, RECENT, Drift, came_between, drift_of
 from forecaster.scores.score import BUCKETS, NAIVE_HISTORY, Bucket, Score, Summary, score_forecast, summarise
-from forecaster.scores.score_store import read_forecasts_after, read_scored_until, read_scores, write_scores
+from forecaster.scores.score_store import (
+    read_forecasts_after,
+    read_forecasts_from,
+    read_scored,
+    read_scored_until,
+    read_scores,
+    write_scores,
+)
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 
+SCORED_AGAIN = timedelta(days=7)  # forecasts made before that keep the score they have
 MOST_AT_ONCE = 96  # forecasts of a bucket per call: a long backlog is worked off without blocking the other services
 
 
@@ -49,6 +59,33 @@ def score_once(client: Client, service: Service, *, clock: Clock, settings: Sett
         scores = _scores(client, service, due, bucket)
         write_scores(client, scores, scored_at=now)
         written += len(scores)
+    return written
+
+
+def rescore_once(client: Client, service: Service, *, clock: Clock) -> int:
+    """Score again every forecast of the last week whose truth has changed since; return how many scores were written.
+
+    Late data, a back-fill, a mark or a load run that masks: whatever changed the truth. Done twice, the second time
+    finds nothing to do. Raises StoreError: the next call does the same again.
+    """
+    now = clock.now()
+    scored = read_scored(client, service.name, since=now - SCORED_AGAIN)
+    written = 0
+    for step_seconds in scored["step_seconds"].unique():
+        rows, step = scored[scored["step_seconds"] == step_seconds], timedelta(seconds=int(step_seconds))
+        since, until = (datetime.fromtimestamp(edge, UTC) for edge in (rows["origin"].min(), now.timestamp()))
+        told = read_history(client, service.name, since=since, until=until, step=step)
+        if told.empty:
+            continue
+        due = changed(rows, clean_series(service.name, told, step=step))
+        for bucket in BUCKETS:
+            origins = due["origin"][due["bucket"] == bucket.name].tolist()
+            for first in range(0, len(origins), MOST_AT_ONCE):
+                part = origins[first : first + MOST_AT_ONCE]
+                again = read_forecasts_from(client, service.name, part, reach=bucket.until)
+                scores = _scores(client, service, again, bucket)
+                write_scores(client, scores, scored_at=now)
+                written += len(scores)
     return written
 
 

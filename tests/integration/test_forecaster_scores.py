@@ -15,21 +15,24 @@ from typer.testing import CliRunner
 from collector.calendar_block import CalendarEntry, CalendarSource
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.record import store as record
+from collector.record.runs import Marker
 from collector.sources.files import import_series, parse_csv
 from forecaster import store
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import FeedTexts
 from forecaster.commands import mount
 from forecaster.drift_alert import AlertsUnavailableError, DriftAlert
 from forecaster.forecast.demand import clean_series
-from forecaster.forecast.models import forecast_demand
+from forecaster.forecast.models import LearntHours, forecast_demand
 from forecaster.forecast.types import Forecast
 from forecaster.history import read_history
 from forecaster.leadership import Lease
+from forecaster.scores.adapting import asked_levels
 from forecaster.scores.drift import Drift
-from forecaster.scores.score import BUCKETS, score_forecast
-from forecaster.scores.score_store import read_forecasts_after, read_scored_until, read_scores
-from forecaster.scores.scoring import score_once
+from forecaster.scores.score import BUCKETS, Score, score_forecast
+from forecaster.scores.score_store import read_forecasts_after, read_scored_until, read_scores, write_scores
+from forecaster.scores.scoring import rescore_once, score_once
 from forecaster.settings import Settings
 from forecaster.tick import Memory, World, quantiles_for, refresh_once
 from tests.integration.store_fixtures import shared_store_url
@@ -90,8 +93,11 @@ def test_what_is_stored_is_what_a_backtest_computes_from_the_record_bit_by_bit(c
     )
     levels = quantiles_for(SETTINGS, SERVICE.scaling)
     assert len(stored) == 9
+    learnt = LearntHours()
     for forecast in stored:
-        again = forecast_demand(series, origin=forecast.origin, horizon=SETTINGS.horizon, quantiles=levels)
+        again = forecast_demand(
+            series, origin=forecast.origin, horizon=SETTINGS.horizon, quantiles=levels, learnt=learnt
+        )
         assert isinstance(again, Forecast)
         assert (
             again.frame.drop(columns="ds").to_numpy().tobytes()
@@ -118,6 +124,84 @@ def test_scoring_goes_on_from_its_watermark_and_a_repetition_adds_nothing(client
     # An hour later, in another life: the runs that were missed are caught up.
     assert score_at(client, NOW + timedelta(hours=2)) == 1 + 1
     assert len(read_scores(client, "shop", since=NOW - STEP, until=NOW + timedelta(hours=2))) == 4
+
+
+def test_truths_that_change_later_are_scored_again_and_then_there_is_nothing_left_to_do(client: Client) -> None:
+    import_noise(client, until=NOW + timedelta(hours=3))
+    live_for(client, hours=2)  # origins 08:55, 09:15, 09:35, 09:55, 10:15, 10:35
+    assert score_at(client, NOW + timedelta(hours=3)) == 6
+    now = NOW + timedelta(hours=4)
+
+    def again() -> int:
+        return rescore_once(client, SERVICE, clock=Clock(read_real=lambda: now.timestamp()))
+
+    def stored() -> list[Score]:
+        return read_scores(client, "shop", since=NOW - STEP, until=NOW + timedelta(hours=6))
+
+    before = stored()
+    assert again() == 0
+    # A back-fill says that 10:00 to 10:10 were busier: in the hour after the origins from 09:15 to 09:55.
+    lines = [f"{NOW + index * STEP:%Y-%m-%dT%H:%M:%SZ},60000" for index in (12, 13)]
+    import_series(client, "shop", parse_csv("\n".join(["timestamp,value", *lines])), source="late", now=now)
+    assert again() == 3
+    rows = read_history(client, "shop", since=NOW - timedelta(days=24), until=NOW + timedelta(hours=3), step=STEP)
+    series = clean_series("shop", rows, step=STEP)
+    made = read_forecasts_after(client, "shop", after=None, until=now, reach=SETTINGS.horizon, most=100)
+    assert stored() == [score_forecast(forecast, series, BUCKETS[0]) for forecast in made]
+    assert [one != other for one, other in zip(before, stored(), strict=True)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert again() == 0
+    # People mark 11:00 on: the origins 10:15 and 10:35 lose three and seven of their twelve truths.
+    incident = Marker("shop", "incident", NOW + timedelta(hours=2), now, "down", masks_history=True)
+    record.write_marker(client, incident)
+    assert again() == 2
+    assert [score.points for score in stored()] == [12, 12, 12, 12, 9, 5]
+    assert again() == 0
+
+
+def test_coverage_that_was_too_low_in_the_record_widens_the_next_stored_forecast(client: Client) -> None:
+    import_noise(client, until=NOW, days=2)
+    # For three days two truths of twelve were above the 0.95 quantile; nobody scored the other buckets.
+    low = [
+        Score(
+            service="shop", bucket="1h", origin=NOW - timedelta(hours=3 + hours), model="m", naive="naive_day",
+            step=STEP, points=12, demand=1.0, absolute_error=1.0, naive_absolute_error=1.0, quantiles=(0.5, 0.95),
+            pinball=(1.0, 1.0), naive_pinball=(1.0, 1.0), covered=(6, 10),
+        )
+        for hours in range(72)
+    ]  # fmt: skip
+    write_scores(client, low[::-1], scored_at=NOW)
+    forecast = refresh_once(world_at(client, NOW), SERVICE, Memory())
+    read = store.read_latest_forecast(client, "shop", at=NOW)
+    plain_world = replace(world_at(client, NOW), settings=replace(SETTINGS, adapt=False))
+    plain = refresh_once(plain_world, SERVICE, Memory(loaded=True))
+    assert isinstance(forecast, Forecast)
+    assert isinstance(plain, Forecast)
+    wide, usual = forecast.frame.set_index("ds"), plain.frame.set_index("ds")
+    assert (wide["q0.95"].iloc[:12] > usual["q0.95"].iloc[:12]).all()
+    assert wide["q0.95"].iloc[12:].equals(usual["q0.95"].iloc[12:])
+    assert wide["q0.5"].equals(usual["q0.5"])
+    # What is stored is what comes of the history and the scores before the origin, bit by bit.
+    rows = read_history(client, "shop", since=NOW - timedelta(days=2), until=NOW, step=STEP)
+    series, levels = clean_series("shop", rows, step=STEP), quantiles_for(SETTINGS, SERVICE.scaling)
+    scores = read_scores(client, "shop", since=NOW - timedelta(days=30), until=NOW + timedelta(days=30))
+    asked = asked_levels(scores, origin=forecast.origin, levels=levels)
+    again = forecast_with_calendar(
+        series, origin=forecast.origin, horizon=SETTINGS.horizon, quantiles=levels, calendar=None, asked=asked
+    )
+    assert isinstance(again, Forecast)
+    assert read is not None
+    assert read.notes[-1].startswith("to 1h: 83% of the last three days' demand was under the 0.95 quantile")
+    for one in (again, read):
+        assert (
+            one.frame.drop(columns="ds").to_numpy().tobytes() == forecast.frame.drop(columns="ds").to_numpy().tobytes()
+        )
 
 
 def test_the_live_forecast_looks_at_the_calendar_and_its_notes_are_stored(client: Client) -> None:

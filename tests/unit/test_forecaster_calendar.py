@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -298,8 +299,8 @@ def test_the_python_api_and_the_command_take_a_calendar(tmp_path: Path) -> None:
     supposed = parse_what_if("sale@2026-05-04T14:00+3h x1.5", BERLIN)  # 12:00 UTC
     history = pd.DataFrame({"ds": ds, "y": wave})
     origin, day = datetime(2026, 5, 4, tzinfo=UTC), timedelta(days=1)
-    plain = predict(history, origin=origin, horizon=day, quantiles=LEVELS)
-    what_if = predict(history, origin=origin, horizon=day, quantiles=LEVELS, calendar=Calendar(supposed=(supposed,)))
+    there = partial(predict, history, origin=origin, horizon=day, quantiles=LEVELS, timezone="Europe/Berlin")
+    plain, what_if = there(), there(calendar=Calendar(supposed=(supposed,)))
     ratio = what_if["q0.5"] / plain["q0.5"]
     assert ratio[12:15].tolist() == pytest.approx([1.5] * 3)
     assert ratio[[11, 16]].tolist() == [1.0, 1.0]

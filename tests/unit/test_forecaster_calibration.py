@@ -73,20 +73,6 @@ def test_a_level_that_fails_is_raised_and_one_that_holds_too_often_is_lowered() 
     assert adapted(0.99, [False] * 100) < 1.0
 
 
-def test_a_quantile_that_has_not_held_is_answered_higher_and_the_others_as_before() -> None:
-    series = hourly(np.random.default_rng(1).lognormal(3, 0.2, 48))
-
-    def answered(held: dict[float, list[bool]] | None) -> Forecast:
-        found = forecast_demand(series, origin=START + 48 * HOUR, horizon=HOUR, quantiles=(0.5, 0.9, 0.99), held=held)
-        assert isinstance(found, Forecast)
-        return found
-
-    plain, missed = answered(None).frame.iloc[0], answered({0.9: [False] * 4, 0.99: [False] * 50}).frame.iloc[0]
-    assert missed["q0.9"] > plain["q0.9"]
-    assert missed["q0.5"] == plain["q0.5"]
-    assert missed["q0.99"] == plain["q0.99"]  # further out it would be a tail that nobody asked for
-
-
 def test_drift_is_told_when_the_last_day_was_much_worse_and_not_for_one_spike() -> None:
     errors = np.full((240, 2), 0.1)  # an origin per hour for ten days, two horizons
     ago = (240 - np.arange(240)) * 3600

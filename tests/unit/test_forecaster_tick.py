@@ -182,7 +182,15 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
     ticker = Ticker(world, [SERVICE], ForecasterMetrics(clock, world.settings))
     ticker.start()
     try:
-        seconds = {"plan": 1.0, "train": 1.0, "observe": 0.5, "score": 15.0, "follow": 1.0, "weigh": 60.0}
+        seconds = {
+            "plan": 1.0,
+            "train": 1.0,
+            "observe": 0.5,
+            "score": 15.0,
+            "rescore": 60.0,
+            "follow": 1.0,
+            "weigh": 60.0,
+        }
         assert ticker.intervals() == {name: timedelta(seconds=value) for name, value in seconds.items()}
         real[0] += 62
         ticker.run_tick("observe")
@@ -191,6 +199,7 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
             "train": timedelta(minutes=1),
             "observe": timedelta(seconds=30),
             "score": timedelta(minutes=15),
+            "rescore": timedelta(hours=1),
             "follow": timedelta(minutes=1),
             "weigh": timedelta(hours=1),
         }
