@@ -225,11 +225,10 @@ def test_the_row_of_a_change_says_what_it_rested_on_and_the_version_that_it_made
 
 def test_what_came_at_the_lead_is_written_beside_the_change(seen: Seen) -> None:
     outcomes = seen.client.query_rows(
-        "SELECT demand_rps, replicas_needed, ready, floor_enough FROM decision_outcomes"
+        "SELECT demand_rps, replicas_needed, floor_enough FROM decision_outcomes"
         " WHERE decision_id IN (SELECT id FROM decisions WHERE applied = 1) AND demand_rps IS NOT NULL"
     )
     assert outcomes
-    for demand_rps, needed, _, enough in outcomes:
+    for demand_rps, needed, enough in outcomes:  # how many were ready nobody knows while it was dead
         assert needed == math.ceil(demand_rps * SPEED / REPLICA_RPS - 1e-6)
         assert enough in (0, 1)
-    assert any(ready is not None for _, _, ready, _ in outcomes)  # some fell into the time when nobody looked
