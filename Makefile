@@ -78,7 +78,7 @@ kube: ## Build a real Kubernetes API server and controller manager for the tests
 	@nice -n 19 tests/kubernetes/build-kube.sh '$(KUBE)'
 
 test-kube: .venv/.synced kube ## Test the Kubernetes actuator on them, and the simulated autoscaler against the real one
-	@KUBEBUILDER_ASSETS='$(KUBE)' .venv/bin/pytest tests/kubernetes
+	@KUBEBUILDER_ASSETS='$(KUBE)' .venv/bin/pytest -n 2 --dist loadfile tests/kubernetes
 
 bench-policy: .venv/.synced ## Play scaling policies on real traces (TRACES=folder); writes out/policy-benchmark.json
 	@mkdir -p out && .venv/bin/python -m benchmarks.policy --traces '$(TRACES)' --data out/policy-forecasts \

@@ -22,6 +22,7 @@ import httpx
 import structlog
 import uvicorn
 
+from collector.alerts.store import read_posted
 from collector.catalog import Catalog, CatalogError, read_catalog
 from collector.clickhouse import (
     ClickHouseSettings,
@@ -39,7 +40,7 @@ from forecaster.api import ApiParts, build_app
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.control_api import ControlParts
 from forecaster.drift_alert import DriftAlert
-from forecaster.journal import Journal
+from forecaster.journal import FOLDER, Journal
 from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.lenders import Lenders
 from forecaster.metrics import ForecasterMetrics
@@ -76,6 +77,7 @@ class Forecaster:
         self._senders = senders_of(catalog.reports, environ)
         self._reports: ReportTimer | None = None
         self._orders = Orders(settings.data, now=lambda: datetime.now(UTC))
+        self._journal = Journal(settings.data / FOLDER)
         self._memories = {name: Memory() for name in catalog.services}  # until the ticks have theirs
         self._http = httpx.Client(timeout=_CLUSTER_TIMEOUT_SECONDS)
         self._holder, self._let_holder_go = holder_of(settings.data)
@@ -99,7 +101,11 @@ class Forecaster:
             why_not_ready=self.why_not_ready,
             running=self.running,
             control=ControlParts(
-                orders=self._orders, actuator=self._actuator, memory=self._memory_of, leads=self._holds_lead
+                orders=self._orders,
+                actuator=self._actuator,
+                memory=self._memory_of,
+                leads=self._holds_lead,
+                journal=self._journal,
             ),
         )
 
@@ -151,15 +157,13 @@ class Forecaster:
         self._lease = self._chosen.lease(client)
         actuator = LedActuator(self._actuator, self._lease)
         feeds = FeedTexts(lambda address: fetch_calendar(address, self._http), time.monotonic)
-        journal = Journal(self._settings.data / "changes-under-way")
         world = World(
             client, self._clock, actuator, self._settings, feeds,
-            orders=self._orders, journal=journal, catalog=self._catalog, lenders=Lenders(),
+            orders=self._orders, journal=self._journal, catalog=self._catalog, lenders=Lenders(),
         )  # fmt: skip
         collector, http = self._settings.collector_url, self._http
         tell_drift = DriftAlert(collector, http, headers=self._alerts)
-        tell = Notices(collector, http, headers=self._alerts)
-        tell.adopt_posted(client, now=self._clock.now())
+        tell = Notices(collector, http, headers=self._alerts, posted=lambda now: read_posted(client, now=now))
         services = list(self._catalog.services.values())
         ticker = Ticker(world, services, self._metrics, lease=self._lease, tell_drift=tell_drift, tell=tell)
         for name, memory in self._memories.items():

@@ -9,17 +9,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collector.catalog import Service
 from collector.clickhouse import StoreError
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
 from forecaster.audit import save
+from forecaster.journal import UNKNOWN, Journal
 from forecaster.look import read_hpa, read_orders_of
 from forecaster.order_store import settle_orders
 from forecaster.orders import ALL, CONFIGURED, MODES, Order, Orders, mode_in_force
-from forecaster.outcome_store import Patch
+from forecaster.outcome_store import Patch, patch_row
 from forecaster.tick import By, Decided, decide_once
 from forecaster.world import Memory, World, scaling_of
 
@@ -77,37 +78,49 @@ def set_mode(world: World, orders: Orders, service: Service, mode: str, asked: A
 
 
 def release(
-    actuator: Actuator, orders: Orders, service: Service, asked: Asked, *, memory: Memory, world: World | None
+    actuator: Actuator,
+    orders: Orders,
+    service: Service,
+    asked: Asked,
+    *,
+    memory: Memory,
+    journal: Journal,
+    world: World | None,
 ) -> Patch:
     """Give the operator's own floor back, and pause the service so that it stays so until it is resumed.
 
-    Works while the store is down: then its row is written when it is back. Raises ActuatorUnavailable, FloorRefused.
+    Works while the store is down (world None: it was never reached): its row is in the journal before anything is
+    changed, and in the store by the next decision that reaches it. Raises ActuatorUnavailable, FloorRefused.
     """
     name = scaling_of(service).address
     order = orders.give("release", scope=service.name, actor=asked.actor, reason=asked.reason)
     with memory.deciding:
         before = read_hpa(actuator, name)
-        after, error = None, None
-        try:
-            after = actuator.release(name)
-        except (ActuatorUnavailable, FloorRefused) as refused:
-            error = refused
         patch = Patch(
             id=str(uuid.uuid4()),
             service=service.name,
             at=world.clock.now() if world else order.at,
             action="release",
             floor_before=before.floor if before else None,
-            floor_after=after.floor if after else None,
+            floor_after=None,
             ready_before=before.ready if before else None,
-            applied=after is not None,
-            error=str(error) if error else None,
+            applied=False,
+            error=UNKNOWN,
             actor=asked.actor,
             reason=asked.reason,
-            resource_version=after.resource_version if after else None,
         )
-        memory.unsaved.append(patch)
-        _tell_store(world, orders, memory)
+        waiting = journal.left(service.name)
+        journal.begin(service.name, [*waiting, patch_row(patch)])
+        error = None
+        try:
+            after = actuator.release(name)
+        except (ActuatorUnavailable, FloorRefused) as refused:
+            error, patch = refused, replace(patch, error=str(refused))
+        else:
+            version = after.resource_version
+            patch = replace(patch, floor_after=after.floor, applied=True, error=None, resource_version=version)
+        journal.begin(service.name, [*waiting, patch_row(patch)])
+        _tell_store(world, orders, service.name, memory, journal)
     if error is not None:
         raise error
     return patch
@@ -147,11 +160,12 @@ def scope_of(service: str | None) -> str:
     return ALL if service is None else service
 
 
-def _tell_store(world: World | None, orders: Orders, memory: Memory) -> None:
+def _tell_store(world: World | None, orders: Orders, service: str, memory: Memory, journal: Journal) -> None:
     if world is None:
         return
     try:
-        save(world.client, memory)
+        save(world.client, memory)  # first: of a change that both tell of, the journal may have the beginning only
+        journal.settle(world.client, service)
         settle_orders(world.client, orders)
     except StoreError:
-        return  # both are kept, and written by the next tick that reaches the store
+        return  # all are kept, and written by the next tick that reaches the store

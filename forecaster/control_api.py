@@ -26,6 +26,7 @@ from forecaster.control import (
     scope_of,
     set_mode,
 )
+from forecaster.journal import Journal
 from forecaster.orders import Order, Orders, OrdersUnreadableError
 from forecaster.shapes import order_json, patch_json, stored_decision_json
 from forecaster.world import Memory, World
@@ -42,6 +43,7 @@ class ControlParts:
     actuator: Actuator
     memory: Callable[[str], Memory]
     leads: Callable[[], bool]
+    journal: Journal
 
 
 class AskedIn(BaseModel):
@@ -104,7 +106,10 @@ def add_control(
         found = _scaled(catalog, service)
         memory = control.memory(service)
         try:
-            patch = release(control.actuator, control.orders, found, body.asked(), memory=memory, world=known())
+            patch = release(
+                control.actuator, control.orders, found, body.asked(),
+                memory=memory, journal=control.journal, world=known(),
+            )  # fmt: skip
         except (ActuatorUnavailable, FloorRefused) as error:
             raise HTTPException(502, f"paused, but the floor is as it was: {error}") from error
         return {"patch": patch_json(patch)}

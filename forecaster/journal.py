@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from collector.clickhouse import Client
 
+FOLDER = "changes-under-way"  # of the data directory
 UNKNOWN = "the forecaster ended before it knew whether the cluster took the floor"
 
 
@@ -49,6 +50,12 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+
+    def settle(self, client: Client, service: str) -> None:
+        """Let the store have the rows that are left, and forget them. Raises StoreError: they stay."""
+        for row in self.left(service):
+            row.insert(client)
+        self.end(service)
 
     def end(self, service: str) -> None:
         """Forget the rows: the store has them."""

@@ -8,7 +8,7 @@ it expires, and once when it is over. A recommendation's name holds its floor, s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -16,8 +16,8 @@ from typing import Any, Literal
 import httpx
 import numpy as np
 
-from collector.alerts.store import read_posted
-from collector.clickhouse import Client, StoreError
+from collector.alerts.state import Condition
+from collector.clickhouse import StoreError
 from collector.slo.objectives import PRESENT, SloStatus
 from forecaster.drift_alert import AlertsUnavailableError
 from forecaster.forecast.models import column_of
@@ -95,14 +95,28 @@ def spent_at(status: SloStatus, forecast: Forecast, *, now: datetime) -> datetim
 
 
 class Notices:
-    """Posts the conditions of services, each once per change. One for all services; used by one thread."""
+    """Posts the conditions of services, each once per change. One for all services; used by one thread.
 
-    def __init__(self, collector_url: str, http: httpx.Client, *, headers: Mapping[str, str] | None = None) -> None:
+    posted: all conditions that stand at the collector at an instant; raises StoreError. Those of ours that another life
+    or another forecaster posted are taken over by who begins to tell, and ended when they are over.
+    """
+
+    def __init__(
+        self,
+        collector_url: str,
+        http: httpx.Client,
+        *,
+        headers: Mapping[str, str] | None = None,
+        posted: Callable[[datetime], Sequence[Condition]] = lambda _: (),
+    ) -> None:
         self._url, self._http, self._headers = f"{collector_url}/v1/alerts", http, dict(headers or {})
+        self._read_posted = posted
         self._posted: dict[tuple[str, str], tuple[Notice, datetime]] = {}
+        self._told_at: dict[str, datetime] = {}
 
     def __call__(self, service: str, notices: Sequence[Notice], *, now: datetime) -> None:
         """Tell what has begun, changed or ended. Raises AlertsUnavailableError: the next call tells the rest."""
+        self._adopt_posted(service, now)
         present = {notice.name: notice for notice in notices}
         for notice in present.values():
             before = self._posted.get((service, notice.name))
@@ -114,16 +128,21 @@ class Notices:
             self._post(of, self._posted[of, name][0], breached=False)
             del self._posted[of, name]
 
-    def adopt_posted(self, client: Client, *, now: datetime) -> None:
-        """Take over what an earlier life of this process has posted, to end it when it is over. StoreError: nothing."""
+    def _adopt_posted(self, service: str, now: datetime) -> None:
+        """Take over what stands of a service, before the first word about it and after a silence: others told then."""
+        before = self._told_at.get(service)
+        if before is not None and timedelta(0) <= now - before < _AGAIN_AFTER:
+            self._told_at[service] = now
+            return
         try:
-            posted = read_posted(client, now=now)
+            posted = self._read_posted(now)
         except StoreError:
-            return  # the conditions expire by themselves
+            return  # asked again at the next word; the conditions expire by themselves
+        self._told_at[service] = now
         for one in posted:
-            if one.verdict == "breached" and one.name.startswith(OWN_NAMES):
+            if one.service == service and one.verdict == "breached" and one.name.startswith(OWN_NAMES):
                 notice = Notice(one.name, one.severity, one.summary)
-                self._posted.setdefault((one.service, one.name), (notice, now - _AGAIN_AFTER))
+                self._posted.setdefault((service, one.name), (notice, now - _AGAIN_AFTER))
 
     def _post(self, service: str, notice: Notice, *, breached: bool) -> None:
         body = {

@@ -15,7 +15,7 @@ from forecaster.answers import Answer
 from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.instants import text_of
-from forecaster.outcome_store import Outcome
+from forecaster.outcome_store import Outcome, Patch
 from forecaster.scaling.types import Decision
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
@@ -79,6 +79,13 @@ def show_decisions(
     console.print(_table(f"Decisions for {service}", headings, rows))
 
 
+def show_releases(console: Console, releases: Sequence[Patch]) -> None:
+    """Print when people had the operator's floor back, newest first; nothing when they never had."""
+    for one in releases:
+        what = f"{one.floor_before} -> {one.floor_after}" if one.applied else f"failed: {one.error}"
+        console.print(f"released at {text_of(one.at)} by {one.actor}: {what} ({one.reason})", markup=False)
+
+
 def show_weeks(console: Console, answer: dict[str, Any]) -> None:
     """Print week by week what was and what would have been (the answer of `scale saved`)."""
     if not answer["weeks"]:
@@ -130,6 +137,9 @@ def show_status(console: Console, status: dict[str, Any]) -> None:
         )
     else:
         console.print(f"  autoscaler: {status['autoscaler_error'] or 'none'}")
+    if hpa and hpa["blocked"]:
+        # As it is, unwrapped: there are commands and pieces of manifests in it, to be taken from the screen.
+        console.print(f"  NO FLOOR CAN BE WRITTEN: {hpa['blocked']}", soft_wrap=True, markup=False)
     console.print(f"  last forecast: {status['forecast_origin'] or 'none'} {status['model'] or ''}".rstrip())
     if last:
         console.print(

@@ -191,9 +191,7 @@ def _settle(world: World, service: Service, memory: Memory) -> None:
     """Write the rows that wait: first those of this life, then what an earlier one left on disk."""
     save(world.client, memory)
     if world.journal is not None:
-        for row in world.journal.left(service.name):
-            row.insert(world.client)
-        world.journal.end(service.name)
+        world.journal.settle(world.client, service.name)
 
 
 def _keep(

@@ -20,7 +20,7 @@ and let nobody set it back. Argo CD, in the Application:
 {argo_cd(kind, namespace, name)}
 Flux, in the HelmRelease (or, in a Kustomization, leave {field} out of the manifest):
 {flux(kind, name)}
-kubectl or Helm alone: docs/kubernetes.md."""
+With kubectl or Helm alone: docs/kubernetes.md."""
 
 
 def handover(kind: Kind, namespace: str, name: str, *, found: Mapping[str, Any]) -> str:

@@ -145,6 +145,22 @@ def world(told_by: Settings) -> Iterator[World]:
 
 
 @contextmanager
+def world_if_any(told_by: Settings) -> Iterator[World | None]:
+    """Return the command's world, None where the store does not answer: for what has to work without it."""
+    from contextlib import ExitStack
+
+    from collector.clickhouse import StoreError
+
+    with ExitStack() as opened:
+        try:
+            found = opened.enter_context(world(told_by))
+        except StoreError as error:
+            complain(f"the store: {error}")
+            found = None
+        yield found
+
+
+@contextmanager
 def progress(doing: str = "playing the past") -> Iterator[Callable[[float], None]]:
     """A progress bar on stderr, of a share from 0 to 1; rich draws none where nobody looks."""
     from rich.console import Console

@@ -98,25 +98,10 @@ def release(
     service: edge.ServiceName, reason: Reason = "released", who: Who = None, as_json: edge.AsJson = False
 ) -> None:
     """Answer `tidegauge scale release`."""
-    from forecaster import control
-    from forecaster.shapes import patch_json
-    from forecaster.world import Memory
-
     body = _body(who, reason)
 
     def here() -> dict[str, Any]:
-        from forecaster.actuators.contract import ActuatorUnavailable, FloorRefused
-
-        catalog, settings = edge.configuration()
-        with edge.actuator(settings) as actuator:
-            try:
-                patch = control.release(
-                    actuator, _orders(), catalog.service(service), _asked(body), memory=Memory(), world=None
-                )
-            except (ActuatorUnavailable, FloorRefused) as error:
-                edge.complain(f"{service} is paused, but its floor is as it was: {error}")
-                raise typer.Exit(1) from None
-        return {"patch": patch_json(patch)}
+        return _release_here(service, body)
 
     with edge.told():
         edge.scaled(service)
@@ -127,6 +112,37 @@ def release(
         f"{service} has the operator's floor, {patch['floor_after']} (before: {patch['floor_before']}), and is paused",
         as_json=as_json,
     )
+
+
+def _release_here(service: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Release without a forecaster. The row of it goes to the store, or waits in the journal for a forecaster."""
+    from forecaster import control
+    from forecaster.actuators.contract import ActuatorUnavailable, FloorRefused
+    from forecaster.journal import FOLDER, Journal
+    from forecaster.shapes import patch_json
+    from forecaster.world import Memory
+
+    catalog, settings = edge.configuration()
+    folder = settings.data / FOLDER
+    journal = Journal(folder)
+    with edge.actuator(settings) as actuator, edge.world_if_any(settings) as world:
+        try:
+            patch = control.release(
+                actuator,
+                _orders(),
+                catalog.service(service),
+                _asked(body),
+                memory=Memory(),
+                journal=journal,
+                world=world,
+            )
+        except (ActuatorUnavailable, FloorRefused) as error:
+            edge.complain(f"{service} is paused, but its floor is as it was: {error}")
+            raise typer.Exit(1) from None
+        finally:
+            if journal.left(service):
+                edge.complain(f"the audit row waits in {folder.resolve()}, for the next forecaster on it")
+    return {"patch": patch_json(patch)}
 
 
 def mode(

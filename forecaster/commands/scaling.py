@@ -19,7 +19,7 @@ _STATUS_HELP = """Say how a service's autoscaler and its forecaster stand.
 \b
 tidegauge scale status reference-app --json
 """
-_HISTORY_HELP = """List past decisions about the floor, newest first, and what came of them.
+_HISTORY_HELP = """List past decisions about the floor, newest first, and what came of them; and releases by hand.
 
 \b
 tidegauge scale history reference-app --since 24h --limit 50
@@ -92,10 +92,10 @@ def scale_history(
     as_json: edge.AsJson = False,
 ) -> None:
     """Answer `tidegauge scale history`."""
-    from forecaster.outcome_store import read_outcomes
-    from forecaster.screen import show_decisions
+    from forecaster.outcome_store import read_outcomes, read_patches
+    from forecaster.screen import show_decisions, show_releases
     from forecaster.settings import parse_span
-    from forecaster.shapes import stored_decision_json
+    from forecaster.shapes import patch_json, stored_decision_json
     from forecaster.store import read_decisions
 
     with edge.told():
@@ -106,8 +106,14 @@ def scale_history(
             begin = world.clock.now() - span
             found = {name: read_decisions(world.client, name, since=begin, limit=limit) for name in names}
             outcomes = {name: read_outcomes(world.client, name, since=begin) for name in names}
+            patches = {name: read_patches(world.client, name, since=begin, limit=limit) for name in names}
+    releases = {name: [one for one in patches[name] if one.action == "release"] for name in names}
     answers = [
-        {"service": name, "decisions": [stored_decision_json(one, outcomes[name].get(one.id)) for one in found[name]]}
+        {
+            "service": name,
+            "decisions": [stored_decision_json(one, outcomes[name].get(one.id)) for one in found[name]],
+            "releases": [patch_json(one) for one in releases[name]],
+        }
         for name in names
     ]
     if as_json:
@@ -115,6 +121,7 @@ def scale_history(
         return
     for name in names:
         show_decisions(edge.console(), name, found[name], outcomes[name])
+        show_releases(edge.console(), releases[name])
 
 
 def scale_explain(

@@ -1,97 +1,30 @@
 """What is wrong with the manifests of one built kustomization: names, images, commands, ports, variables, selectors.
 
-A world is a list of documents that are applied together. Who may talk to whom is looked at in network_check.
+Who may talk to whom is looked at in network_check.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.deployment.commands import command_findings
-from tests.deployment.known import ROOT, components, image_findings, names_of, ports_of, target_of
+from tests.deployment.known import components, image_findings, names_of, ports_of, target_of
+from tests.deployment.kubernetes_world import (
+    ADDRESS,
+    FOLDER,
+    OPERATED,
+    OUTSIDE,
+    SECRETS,
+    Document,
+    Pods,
+    World,
+    pods_of,
+)
 from tests.deployment.values import mount_findings, value_findings
-
-Document = dict[str, Any]
-FOLDER = ROOT / "deploy" / "kubernetes"
-SECRETS = tomllib.loads((FOLDER / "secrets.toml").read_text())
-ADDRESS = re.compile(r"(?<![\w.-])([a-z][a-z0-9.-]*):(\d{2,5})(?!\d)")
-CHI, CHK = "clickhouse.altinity.com/chi", "clickhouse-keeper.altinity.com/chk"
-OPERATED = {
-    "ClickHouseInstallation": (CHI, "clickhouse", {8123, 9000, 9009}),
-    "ClickHouseKeeperInstallation": (CHK, "keeper", {2181, 9444}),
-}
-OUTSIDE = ".example.internal"
-
-
-@dataclass(frozen=True, slots=True)
-class Pods:
-    """Pods of one workload. ports: by name where they have one."""
-
-    name: str
-    labels: Mapping[str, str]
-    spec: Mapping[str, Any]
-    ports: frozenset[int]
-    port_names: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class World:
-    """The documents of one kustomization, and what is asked of them often."""
-
-    documents: list[Document]
-    known_pods: tuple[Mapping[str, str], ...] = field(default=())
-
-    def of(self, *kinds: str) -> list[Document]:
-        """Return the documents of some kinds."""
-        return [each for each in self.documents if each["kind"] in kinds]
-
-    def named(self, kind: str, name: str) -> Document | None:
-        """Return one document."""
-        return next((each for each in self.of(kind) if each["metadata"]["name"] == name), None)
-
-    @cached_property
-    def pods(self) -> list[Pods]:
-        """Every workload's pods, those of the ClickHouse operator included."""
-        found = [_pods(each) for each in self.of("Deployment", "StatefulSet", "Job")]
-        for each in self.of(*OPERATED):
-            label, _, ports = OPERATED[each["kind"]]
-            spec = each["spec"]["templates"]["podTemplates"][0]["spec"]
-            found.append(Pods(each["metadata"]["name"], {label: each["metadata"]["name"]}, spec, frozenset(ports), {}))
-        return found
-
-    def selected(self, labels: Mapping[str, str] | None) -> list[Pods]:
-        """Return the pods that have all of these labels; none: all."""
-        return [each for each in self.pods if (labels or {}).items() <= each.labels.items()]
-
-    @cached_property
-    def addresses(self) -> dict[str, set[int]]:
-        """The ports of every Service by its name, those that the ClickHouse operator makes included."""
-        found = {
-            each["metadata"]["name"]: {port["port"] for port in each["spec"]["ports"]} for each in self.of("Service")
-        }
-        for each in self.of(*OPERATED):
-            _, prefix, ports = OPERATED[each["kind"]]
-            found[f"{prefix}-{each['metadata']['name']}"] = set(ports)
-        return found
-
-
-def _pods(document: Document) -> Pods:
-    template = document["spec"]["template"]
-    ports = [port for box in template["spec"]["containers"] for port in box.get("ports", [])]
-    return Pods(
-        document["metadata"]["name"],
-        template["metadata"]["labels"],
-        template["spec"],
-        frozenset(port["containerPort"] for port in ports),
-        {port["name"]: port["containerPort"] for port in ports},
-    )
 
 
 def kubernetes_findings(world: World) -> list[str]:
@@ -105,7 +38,7 @@ def kubernetes_findings(world: World) -> list[str]:
 
 
 def _workload(document: Document, world: World) -> Iterator[str]:
-    pods = _pods(document)
+    pods = pods_of(document)
     selector = document["spec"].get("selector", {}).get("matchLabels", {})
     if document["kind"] != "Job" and (not selector or not selector.items() <= pods.labels.items()):
         yield f"selects {selector}, its pods are {pods.labels}"

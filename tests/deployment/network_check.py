@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.deployment.kubernetes_check import ADDRESS, Document, Pods, World
+from tests.deployment.kubernetes_world import ADDRESS, Document, Pods, World
 
 NEIGHBOURS = {  # namespaces of others, and the ports we may ask there; none: they ask us
     "kube-system": {53}, "monitoring": set(), "ingress-nginx": set(), "clickhouse-operator": set(),

@@ -11,8 +11,8 @@ import hcl2
 
 from reference_app.settings import LONGEST_S_MAXAGE_SECONDS
 from tests.deployment.known import ROOT, components
-from tests.deployment.kubernetes_check import FOLDER as KUBERNETES
-from tests.deployment.kubernetes_check import SECRETS
+from tests.deployment.kubernetes_world import FOLDER as KUBERNETES
+from tests.deployment.kubernetes_world import SECRETS
 
 FOLDER = ROOT / "deploy" / "terraform"
 PORTS = {5432, 6379, 80, 443}  # PostgreSQL, Redis, and what the world asks

@@ -7,51 +7,33 @@ import os
 import random
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from collector.clickhouse import ClickHouseSettings, connect, migrate
-from collector.record import store as record
-from collector.sources.files import import_series, parse_csv
+from collector.clickhouse import ClickHouseSettings, connect
 from forecaster import store
 from forecaster.outcome_store import read_patches
 from forecaster.store import StoredBacktest
 from tests.integration.cluster_fixtures import Cluster, cluster
 from tests.integration.store_fixtures import free_port, shared_store_url
+from tests.integration.wave_fixtures import SERVICE, SPEED, import_wave
 from tidegauge.clock import clock_from_environment
 
 __all__ = ["shared_store_url"]
 pytestmark = pytest.mark.server
 
-SPEED = 400
 OPERATORS_FLOOR = 2
 KILLS = 3
-STEP = timedelta(minutes=5)
-WAVE = timedelta(hours=2)  # 18 seconds: half of it quiet, half of it needing six replicas
-SERVICE = "reference-app"
-
-
-def requests_at(at: datetime) -> float:
-    """Return requests per step: a replica's 12 per real second are 12 / SPEED per second of this clock."""
-    busy = at.timestamp() % WAVE.total_seconds() < WAVE.total_seconds() / 2
-    return (5.9 if busy else 0.5) * 12 / SPEED * STEP.total_seconds()
 
 
 def tell_store(url: str, database: str, *, now: datetime) -> None:
-    """Migrate, import a wave of three days and of the hours to come, and let the policy have passed its backtest."""
+    """Import the wave, and let the policy have passed its backtest."""
     client = connect(ClickHouseSettings(url=url, database=database))
-    migrate(client, record.SCHEMA_FOLDER, owner=record.SCHEMA_OWNER)
-    migrate(client, store.SCHEMA_FOLDER, owner=store.SCHEMA_OWNER)
-    first = datetime.fromtimestamp(now.timestamp() // 86400 * 86400, UTC) - timedelta(days=3)
-    starts = [first + index * STEP for index in range(5 * 288)]
-    lines = [f"{at:%Y-%m-%dT%H:%M:%SZ},{requests_at(at)}" for at in starts]
-    import_series(
-        client, SERVICE, parse_csv("\n".join(["timestamp,value", *lines])), source="file", now=datetime.now(UTC)
-    )
+    first = import_wave(client, now=now)
     store.write_backtest(client, StoredBacktest(SERVICE, now, True, first, now, {"reason": "better"}))
     client.close()
 

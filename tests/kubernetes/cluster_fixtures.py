@@ -6,8 +6,10 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,15 +26,46 @@ from tests.kubernetes.real_api import existing_kubernetes, is_existing_named, ne
 _NUMBERS = itertools.count(1)
 
 
+@pytest.fixture(scope="session")
+def memory_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster in memory, with the shipped RBAC; of the whole session, so everybody has namespaces of their own."""
+    with in_memory(tmp_path_factory.mktemp("memory")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The same, real; skips where there is none."""
+    with in_earnest(tmp_path_factory.mktemp("real")) as cluster:
+        yield cluster
+
+
 @pytest.fixture(scope="module", params=["memory", pytest.param("real", marks=pytest.mark.server)])
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the shipped RBAC, in which an autoscaler acts every second (or when a test waits, in memory)."""
-    folder = tmp_path_factory.mktemp("kubernetes")
-    if request.param == "memory":
-        with memory_kubernetes(folder) as (cluster, _):
-            prepared(cluster)
-            yield cluster
-        return
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """A cluster in which an autoscaler acts every second (or when a test waits, in memory)."""
+    found: Cluster = request.getfixturevalue(f"{request.param}_cluster")
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster_at_hand(request: pytest.FixtureRequest) -> Cluster:
+    """A real cluster where one is to be had, else that in memory: for what takes too long to be done on both."""
+    is_real = is_existing_named() or bool(os.environ.get("KUBEBUILDER_ASSETS"))
+    found: Cluster = request.getfixturevalue("real_cluster" if is_real else "memory_cluster")
+    return found
+
+
+@contextmanager
+def in_memory(folder: Path) -> Iterator[Cluster]:
+    """A cluster in memory, with the shipped RBAC."""
+    with memory_kubernetes(folder) as (cluster, _):
+        prepared(cluster)
+        yield cluster
+
+
+@contextmanager
+def in_earnest(folder: Path) -> Iterator[Cluster]:
+    """A real cluster, with the shipped RBAC; skips where there is none."""
     if is_existing_named():
         with existing_kubernetes(folder) as cluster:
             prepared(cluster)
@@ -117,6 +150,11 @@ class Shop:
 @pytest.fixture
 def shop(cluster: Cluster) -> Shop:
     """The app as an operator has deployed it with kubectl: the floor is theirs, and nobody has handed it over."""
+    return deployed(cluster)
+
+
+def deployed(cluster: Cluster) -> Shop:
+    """Deploy the app and its HPA as `shop` has it, in a namespace of its own."""
     namespace = f"shop-{os.getpid()}-{next(_NUMBERS)}"
     cluster.make_namespace(namespace)
     labels = {"app": "reference-app"}

@@ -14,12 +14,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER, FORECASTER_TOKEN, OPERATOR_TOKEN, Cluster
+from tests.kubernetes.json_server import JsonHandler, serving
 from tests.kubernetes.memory_controllers import sync_autoscalers, sync_pods
 from tests.kubernetes.memory_fields import Refusal, applied, changed_by
 
@@ -58,6 +59,8 @@ class MemoryApi:
     def answer(self, user: str, method: str, path: str, query: dict[str, str], body: Any, how: str) -> Any:
         """Return what a request is answered with. Raises Refusal."""
         at = Address(path)
+        if at.plural == "selfsubjectaccessreviews":
+            return {**body, "status": {"allowed": self._may(user, body["spec"]["resourceAttributes"])}}
         verb = VERBS.get(method) or ("get" if at.name else "list")
         self._allow(user, verb, at)
         with self.changed:
@@ -148,8 +151,15 @@ class MemoryApi:
         if user == "admin":
             return
         self.asked.add((verb, at.group, at.plural))
-        if not any(self._grants(rule, verb, at) for rule in self._rules_of(user, at.namespace)):
+        if not self._granted(user, verb, at):
             raise Refusal(403, "Forbidden", f"{user} cannot {verb} resource {at.plural!r} in API group {at.group!r}")
+
+    def _may(self, user: str, asked: dict[str, str]) -> bool:
+        namespaced = f"/apis/{asked.get('group', '')}/v1/namespaces/{asked.get('namespace', '')}/{asked['resource']}"
+        return user == "admin" or self._granted(user, asked["verb"], Address(namespaced))
+
+    def _granted(self, user: str, verb: str, at: Address) -> bool:
+        return any(self._grants(rule, verb, at) for rule in self._rules_of(user, at.namespace))
 
     def _grants(self, rule: dict[str, Any], verb: str, at: Address) -> bool:
         named = rule.get("resourceNames")
@@ -173,9 +183,8 @@ class MemoryApi:
                     yield from (found or {}).get("rules", ())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet
     server: _Server
 
     def _respond(self) -> None:
@@ -184,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         user = USERS.get(self.headers.get("Authorization", "").removeprefix("Bearer "), "")
         if not user:
-            self._send(401, Refusal(401, "Unauthorized", "Unauthorized").body)
+            self.send_document(401, Refusal(401, "Unauthorized", "Unauthorized").body)
             return
         try:
             if query.get("watch") == "true":
@@ -193,9 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
             how = self.headers.get("Content-Type") or ""
             body = json.loads(text) if text else None
             found = self.server.api.answer(user, self.command, url.path, query, body, how)
-            self._send(201 if self.command == "POST" else 200, found)
+            self.send_document(201 if self.command == "POST" else 200, found)
         except Refusal as refusal:
-            self._send(refusal.status, refusal.body)
+            self.send_document(refusal.status, refusal.body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _respond  # noqa: N815 (the names that http.server calls)
 
@@ -206,17 +215,6 @@ class _Handler(BaseHTTPRequestHandler):
         for change in self.server.api.watched(at, since):
             self.wfile.write(json.dumps(change).encode() + b"\n")
         self.close_connection = True
-
-    def _send(self, status: int, body: Any) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 class _Server(ThreadingHTTPServer):
@@ -230,8 +228,6 @@ def memory_kubernetes(folder: Path) -> Iterator[tuple[Cluster, MemoryApi]]:
     folder.mkdir(parents=True, exist_ok=True)
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.api = MemoryApi()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
 
         def sync() -> None:
             with server.api.changed:
@@ -239,12 +235,11 @@ def memory_kubernetes(folder: Path) -> Iterator[tuple[Cluster, MemoryApi]]:
                 sync_pods(server.api.objects)
 
         cluster = Cluster(f"http://127.0.0.1:{server.server_port}", None, folder, sync=sync)
-        try:
-            yield cluster, server.api
-        finally:
-            cluster.close()
-            server.shutdown()
-            thread.join()
+        with serving(server):
+            try:
+                yield cluster, server.api
+            finally:
+                cluster.close()
 
 
 def _merged(found: Any, patch: Any) -> Any:

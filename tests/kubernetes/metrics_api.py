@@ -5,51 +5,38 @@ The controller asks once per sync, so each question is a sync, seen from inside.
 
 from __future__ import annotations
 
-import json
 import ssl
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
 from tests.kubernetes.cluster import APPLY, Cluster, path_of
+from tests.kubernetes.json_server import JsonHandler, serving
 
 GROUP = "custom.metrics.k8s.io"
 _ROOT = f"/apis/{GROUP}/v1beta2"
 Answer = Callable[[str], dict[str, float] | None]  # a namespace's metric by pod; None: metrics are down
 
 
-class _Handler(BaseHTTPRequestHandler):
-    wbufsize = -1
+class _Handler(JsonHandler):
     server: _Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
         path = unquote(self.path.partition("?")[0])
         if path == _ROOT:
             kind = {"name": "pods/requests_per_second", "namespaced": True, "kind": "MetricValueList", "verbs": ["get"]}
             listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/v1beta2"}
-            return self._send(200, {**listed, "resources": [{**kind, "singularName": ""}]})
+            return self.send_document(200, {**listed, "resources": [{**kind, "singularName": ""}]})
         if path.endswith("/pods/*/requests_per_second"):
             namespace = path.removeprefix(f"{_ROOT}/namespaces/").partition("/")[0]
             found = self.server.answer(namespace)
             if found is not None:
-                return self._send(200, {"kind": "MetricValueList", "apiVersion": f"{GROUP}/v1beta2", **_items(found)})
-        return self._send(404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})
-
-    def _send(self, status: int, body: dict[str, Any]) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *args: object) -> None:
-        pass
+                return self.send_document(200, _values(found))
+        return self.send_document(404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404})
 
 
 class _Server(ThreadingHTTPServer):
@@ -65,9 +52,11 @@ class _Server(ThreadingHTTPServer):
         """The API server opens connections that it does not use."""
 
 
-def _items(found: dict[str, float]) -> dict[str, Any]:
+def _values(found: dict[str, float]) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
+        "kind": "MetricValueList",
+        "apiVersion": f"{GROUP}/v1beta2",
         "metadata": {},
         "items": [
             {
@@ -91,14 +80,9 @@ def serving_metrics(cluster: Cluster, answer: Answer) -> Iterator[None]:
         server.answer = answer
         server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.context.load_cert_chain(certificate, key)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        _announce(cluster, server.server_port)
-        try:
+        with serving(server):
+            _announce(cluster, server.server_port)
             yield
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _announce(cluster: Cluster, port: int) -> None:

@@ -21,7 +21,7 @@ from kubernetes.client import Configuration
 from tests.integration.store_fixtures import free_port
 from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER, FORECASTER_TOKEN, OPERATOR_TOKEN, Cluster
 
-READY_WITHIN_SECONDS = 60
+READY_WITHIN_SECONDS = 240  # a few on a machine that is free
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager")
 CONTROLLERS = ("deployment", "replicaset", "horizontal-pod-autoscaler", "resourcequota")
 

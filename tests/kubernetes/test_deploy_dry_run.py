@@ -11,9 +11,9 @@ import pytest
 
 from forecaster.actuators.kubernetes import connect
 from tests.deployment.build import build, read_sources
-from tests.deployment.kubernetes_check import FOLDER
+from tests.deployment.kubernetes_world import FOLDER
 from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER_TOKEN
-from tests.kubernetes.real_api import need_assets, running_kubernetes
+from tests.kubernetes.real_api import need_assets
 from tidegauge.doctor.probes import ask_rights
 
 pytestmark = pytest.mark.server
@@ -30,19 +30,20 @@ OF_OTHERS = (
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory):
+def kubeconfig(request):
     if KUBECTL is None:
         pytest.skip("needs the program kubectl")
-    with running_kubernetes(tmp_path_factory.mktemp("kube"), need_assets()) as cluster:
-        path = cluster.kubeconfig(ADMIN_TOKEN, "admin")
-        made = applied(path, [SOURCES[FOLDER / "base" / "namespace.yaml"][0]], dry=False)
-        assert made.returncode == 0, made.stderr
-        yield path
+    need_assets()
+    path = request.getfixturevalue("real_cluster").kubeconfig(ADMIN_TOKEN, "admin")
+    made = applied(path, [SOURCES[FOLDER / "base" / "namespace.yaml"][0]], dry=False)
+    assert made.returncode == 0, made.stderr
+    return path
 
 
 def applied(kubeconfig, documents, *, dry: bool = True) -> subprocess.CompletedProcess[str]:
     """Apply documents to the cluster, or ask what it would say to them."""
-    words = [KUBECTL, "--kubeconfig", str(kubeconfig), "--namespace", "tidegauge", "apply", "--server-side"]
+    words = [KUBECTL, "--kubeconfig", str(kubeconfig), "-n", "tidegauge"]
+    words += ["apply", "--server-side", "--force-conflicts"]
     words += ["--dry-run=server"] if dry else []
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
     words += ["--validate=strict", "-f", "-"]

@@ -1,6 +1,5 @@
 """The floor of an HPA, on an API server in memory and on a real one: written, contested, given back."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +33,19 @@ def test_a_raised_floor_is_in_force_is_told_and_the_deployment_follows(shop: Sho
     shop.cluster.until(lambda: shop.replicas() == 7)
     assert actuator.read(shop.name).desired == 7
     assert ("Normal", "FloorRaised", "floor 3 -> 7 (the operator's own: 3)") in shop.events()
+
+
+def test_events_stand_on_the_autoscaler_itself(shop: Shop) -> None:
+    shop.hand_over()
+    actuator = shop.actuator()
+    actuator.write_floor(shop.name, 9)
+    actuator.write_floor(shop.name, 7)
+    found = shop.cluster.ask("GET", f"/api/v1/namespaces/{shop.namespace}/events")["items"]
+    ours = [event for event in found if event["source"].get("component") == "tidegauge"]
+    assert {event["reason"] for event in ours} == {"FloorRaised", "FloorLowered"}
+    uid = shop.hpa()["metadata"]["uid"]
+    on = {(event["involvedObject"]["kind"], event["involvedObject"]["uid"]) for event in ours}
+    assert on == {("HorizontalPodAutoscaler", uid)}
 
 
 def test_what_we_own_is_the_floor_and_our_annotation_and_nothing_else(shop: Shop) -> None:
@@ -269,57 +281,3 @@ def test_a_deployment_scaled_to_zero_by_hand_is_a_reason_and_no_floor_is_written
 def test_an_unknown_autoscaler_is_unavailable_and_named(shop: Shop) -> None:
     with pytest.raises(ActuatorUnavailable, match="no HorizontalPodAutoscaler default/nobody"):
         shop.actuator().read("nobody")
-
-
-class Killed(BaseException):
-    """The process was killed: nothing of it runs any more."""
-
-
-class Mortal:
-    """An API whose process is killed at its nth change, just before it is sent or just after it was carried out."""
-
-    def __init__(self, api: Any, dies_at: int, *, after: bool) -> None:
-        self._api, self._left, self._after = api, dies_at, after
-        self.get, self.items, self.host = api.get, api.items, api.host
-
-    def patch(self, *args: Any) -> Any:
-        return self._mortally(lambda: self._api.patch(*args))
-
-    def create(self, *args: Any) -> Any:
-        return self._mortally(lambda: self._api.create(*args))
-
-    def _mortally(self, change: Callable[[], Any]) -> Any:
-        self._left -= 1
-        if self._left == 0 and not self._after:
-            raise Killed
-        answer = change()
-        if self._left == 0:
-            raise Killed
-        return answer
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("dies_at", [1, 2, 3, 4])
-@pytest.mark.parametrize("doing", ["raise", "lower", "release"])
-def test_killed_at_any_point_the_floor_is_never_under_the_operators_own(
-    shop: Shop, doing: str, dies_at: int, after: bool
-) -> None:
-    shop.hand_over()
-    shop.actuator().write_floor(shop.name, 6)
-    dying = shop.actuator(api=Mortal(shop.cluster.api(), dies_at, after=after))
-    acts: dict[str, Callable[[], object]] = {
-        "raise": lambda: dying.write_floor(shop.name, 9),
-        "lower": lambda: dying.write_floor(shop.name, 4),
-        "release": lambda: dying.release(shop.name),
-    }
-    try:
-        acts[doing]()
-    except Killed:
-        pass
-    else:
-        assert dies_at == 4  # raise and lower: dry run, apply, event; release: and a farewell between
-    assert shop.floor() >= 3
-    assert shop.annotation() == "3" or shop.floor() == 3
-    risen = shop.actuator()  # the next life knows the operator's floor, and gives it back
-    assert risen.read(shop.name).operator_floor == 3
-    assert risen.release(shop.name).floor == 3

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from forecaster.actuators.kubernetes import parse_quantity
 from forecaster.scaling.hpa import HpaMemory, HpaReading, HpaSpec, ScalingPolicy, recommend
 from tests.kubernetes.cluster import DEPLOYMENTS, HPAS, MERGE, Cluster
 from tests.kubernetes.metrics_api import serving_metrics
@@ -24,7 +25,6 @@ from tests.kubernetes.real_api import need_assets, running_kubernetes
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 NAMESPACE = "stepwise"
-MODELLED = "missing" in HpaReading.__dataclass_fields__  # whether our autoscaler knows of pods without a metric
 SYNC = timedelta(milliseconds=700)
 TARGET = 100.0
 # Windows and periods that no number of syncs comes near: 700 ms and a little, four or five times, is not 3 s.
@@ -42,6 +42,7 @@ class Sync:
     ready: int
     metric: float | None  # of those that tell one
     missing: int = 0  # ready, and tell none
+    behavior: dict[str, Any] = field(default_factory=dict)  # of the HPA's spec, as it was then
 
 
 @dataclass
@@ -62,12 +63,13 @@ class World:
             return None
         with self._lock:
             spec = self.cluster.ask("GET", DEPLOYMENTS.format(NAMESPACE) + "/app")["spec"]
-            floor = self.cluster.ask("GET", HPAS.format(NAMESPACE) + "/app")["spec"]["minReplicas"]
+            hpa = self.cluster.ask("GET", HPAS.format(NAMESPACE) + "/app")["spec"]
             ready = self._ready_pods()
             metric = None if self.load is None or not ready else round(self.load / len(ready), 3)
             telling = ready[self.silent :]
             missing = len(ready) - len(telling)
-            self.syncs.append(Sync(datetime.now(UTC), floor, spec["replicas"], len(telling), metric, missing))
+            counts = (hpa["minReplicas"], spec["replicas"], len(telling))
+            self.syncs.append(Sync(datetime.now(UTC), *counts, metric, missing, hpa["behavior"]))
             return None if metric is None else dict.fromkeys(telling, metric)
 
     def _ready_pods(self) -> list[str]:
@@ -90,8 +92,14 @@ class World:
         self.cluster.until(lambda: len(self.syncs) >= wanted, seconds=60)
 
     def set_floor(self, floor: int) -> None:
-        patch = {"spec": {"minReplicas": floor}}
-        self.cluster.ask("PATCH", HPAS.format(NAMESPACE) + "/app", patch, how=MERGE)
+        self._set({"minReplicas": floor})
+
+    def behave(self, direction: str, **settings: str | None) -> None:
+        """Change how it scales up or down; None: as it was."""
+        self._set({"behavior": {direction: settings}})
+
+    def _set(self, spec: dict[str, Any]) -> None:
+        self.cluster.ask("PATCH", HPAS.format(NAMESPACE) + "/app", {"spec": spec}, how=MERGE)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +148,8 @@ def _put_app(cluster: Cluster) -> None:
     cluster.ask("POST", HPAS.format(NAMESPACE), hpa)
 
 
-def spec_of(floor: int) -> HpaSpec:
+def spec_of(floor: int, behavior: dict[str, Any]) -> HpaSpec:
+    up, down = behavior.get("scaleUp", {}), behavior.get("scaleDown", {})
     return HpaSpec(
         min_replicas=floor,
         max_replicas=20,
@@ -149,21 +158,34 @@ def spec_of(floor: int) -> HpaSpec:
         scale_down_stabilization=WINDOW,
         scale_up_policies=(ScalingPolicy("percent", 100, PERIOD), ScalingPolicy("pods", 4, PERIOD)),
         scale_down_policies=(ScalingPolicy("percent", 50, PERIOD),),
+        scale_up_select=up.get("selectPolicy", "Max"),
+        scale_down_select=down.get("selectPolicy", "Max"),
+        scale_up_tolerance=_number(up.get("tolerance")),
+        scale_down_tolerance=_number(down.get("tolerance")),
     )
+
+
+def _number(quantity: str | None) -> float | None:
+    return None if quantity is None else float(parse_quantity(quantity))
 
 
 def disagreements(syncs: list[Sync]) -> list[str]:
     """Play our autoscaler through what the controller saw; say where it would have set something else."""
     memory, found = HpaMemory(), []
     for index, sync in enumerate(syncs[:-1]):
-        reading = HpaReading(sync.current, sync.ready, sync.metric, **({"missing": sync.missing} if MODELLED else {}))
-        answers = [recommend(spec_of(sync.floor), memory, reading, now=at) for at in (sync.at, sync.at + JITTER)]
+        reading = HpaReading(sync.current, sync.ready, sync.metric, sync.missing)
+        behaviors = [sync.behavior, syncs[index - 1].behavior if index else sync.behavior]  # changed just as it read it
+        answers = [
+            recommend(spec_of(sync.floor, behavior), memory, reading, now=at)
+            for behavior in behaviors
+            for at in (sync.at, sync.at + JITTER)
+        ]
         became = syncs[index + 1].current
         chosen = next((answer for answer in answers if answer.desired == became), None)
         if chosen is None and became == syncs[index + 1].floor != sync.floor:
             # The floor was raised in between: the controller's next sync went there and asked for no metric.
             after = HpaReading(answers[0].desired, sync.ready, None)
-            chosen = recommend(spec_of(became), answers[0].memory, after, now=syncs[index + 1].at)
+            chosen = recommend(spec_of(became, sync.behavior), answers[0].memory, after, now=syncs[index + 1].at)
             chosen = chosen if chosen.desired == became else None
         if chosen is None:
             found.append(
@@ -179,8 +201,15 @@ def test_through_a_days_worth_of_loads_every_step_is_the_controllers(world: Worl
     world.let(8)
     world.load = 1050.0  # within the tolerance of a tenth
     world.let(3)
+    world.behave("scaleUp", tolerance="30m")  # but not of three hundredths: eleven
+    world.let(4)
+    world.behave("scaleUp", tolerance=None)
     world.load = 400.0  # down: not before three seconds are over, and by half in two seconds
     world.let(12)
+    world.behave("scaleDown", tolerance="400m")
+    world.load = 320.0  # four of 80/s: within four tenths
+    world.let(6)
+    world.behave("scaleDown", tolerance=None)
     world.load = None  # no metrics: nothing moves
     world.let(3)
     world.load = 400.0
@@ -191,17 +220,25 @@ def test_through_a_days_worth_of_loads_every_step_is_the_controllers(world: Worl
     world.starts_after_syncs = 3
     world.load = 900.0  # replicas that start slowly count as idle while it goes up
     world.let(10)
-    if MODELLED:
-        world.starts_after_syncs, world.silent = 0, 2
-        world.load = 1500.0  # up: those without a metric count as idle
-        world.let(6)
-        world.load = 300.0  # down: they count as fully used
-        world.let(10)
+    world.starts_after_syncs, world.silent = 0, 2
+    world.load = 1500.0  # up: those without a metric count as idle
+    world.let(6)
+    world.load = 300.0  # down: they count as fully used
+    world.let(10)
+    world.silent = 0
+    world.load = 250.0
+    world.let(8)
+    world.behave("scaleUp", selectPolicy="Min")  # from three to six, not to seven: the smaller of two policies
+    world.load = 1000.0
+    world.let(4)
+    world.behave("scaleUp", selectPolicy="Disabled")
+    world.load = 2000.0
+    world.let(3)
     syncs = world.syncs[first:]
     assert disagreements(syncs) == []
     path = [sync.current for sync in syncs]
     print("replicas at each sync:", path)
-    assert {3, 7, 10, 9, 4} <= set(path), path  # it did go up by four, to the top, to the floor and down
+    assert {3, 7, 10, 11, 9, 4, 6} <= set(path), path  # up by four, to the top, to the floor, down, and up by three
     assert any(sync.metric is None for sync in syncs)
     assert any(sync.ready < sync.current for sync in syncs)
 

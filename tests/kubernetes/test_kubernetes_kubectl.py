@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,21 +9,20 @@ from forecaster.actuators.contract import FloorConflict
 from forecaster.actuators.gitops import to_release
 from forecaster.actuators.ownership import HPA
 from tests.kubernetes.cluster import ADMIN_TOKEN, BASE, Cluster
-from tests.kubernetes.cluster_fixtures import Shop, prepared
+from tests.kubernetes.cluster_fixtures import Shop
 from tests.kubernetes.cluster_fixtures import shop as shop
-from tests.kubernetes.real_api import need_assets, running_kubernetes
+from tests.kubernetes.real_api import need_assets
 
 pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Cluster:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    assets = need_assets()
-    with running_kubernetes(tmp_path_factory.mktemp("kubectl"), assets) as cluster:
-        prepared(cluster)
-        yield cluster
+    need_assets()
+    found: Cluster = request.getfixturevalue("real_cluster")
+    return found
 
 
 def shell(cluster: Cluster, command: str) -> str:

@@ -60,6 +60,8 @@ def test_the_shipped_rights_are_enough_and_each_of_them_is_used(shop: Shop) -> N
         around.target(
             SCALED_OBJECT, shop.namespace, {"metadata": {"name": "none"}, "spec": {"scaleTargetRef": reference}}
         )
+    path = "/apis/coordination.k8s.io/v1/namespaces/tidegauge/leases/tidegauge-forecaster"
+    shop.cluster.respond("DELETE", path)  # of the tests before: the first forecaster of a cluster makes it
     lease = KubernetesLease(api, namespace="tidegauge", holder="a", monotonic=lambda: 0.0)
     assert lease.leads()
     lease.release()

@@ -18,7 +18,8 @@ import yaml
 from collector.catalog import read_catalog
 from tests.deployment.build import BuildError, build, by_name, read_sources
 from tests.deployment.known import IMAGES, ROOT, components
-from tests.deployment.kubernetes_check import FOLDER, SECRETS, World, kubernetes_findings
+from tests.deployment.kubernetes_check import kubernetes_findings
+from tests.deployment.kubernetes_world import FOLDER, SECRETS, World
 from tests.deployment.mutate import mutations
 from tests.deployment.network_check import network_findings
 

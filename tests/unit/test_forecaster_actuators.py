@@ -1,17 +1,25 @@
-"""The contract of an actuator, held by the fake and by the local cluster's client against a real HTTP server."""
+"""The contract of an actuator, held by the fake, and by the others against HTTP servers: local, Kubernetes, KEDA."""
 
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 
+from forecaster.actuators.autoscalers import KubernetesAutoscalers
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
 from forecaster.actuators.local import LocalCluster
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.actuators.ownership import HPA, SCALED_OBJECT, Kind
+from forecaster.actuators.target import Surroundings
 from forecaster.scaling.types import HpaState
+from tests.kubernetes.cluster_fixtures import Shop
+from tests.kubernetes.memory_api import memory_kubernetes
 
 BEFORE = HpaState(operator_floor=2, floor=2, ceiling=20, desired=3, current=3, ready=3)
 
@@ -79,24 +87,76 @@ def server() -> Iterator[_ClusterServer]:
         thread.join()
 
 
-@pytest.fixture(params=["memory", "local"])
-def actuator(request: pytest.FixtureRequest, server: _ClusterServer) -> Iterator[Actuator]:
-    if request.param == "memory":
-        yield MemoryCluster({"app": BEFORE})
-        return
+@pytest.fixture
+def local(server: _ClusterServer) -> Iterator[Actuator]:
     with httpx.Client(timeout=5) as http:
         yield LocalCluster(f"http://127.0.0.1:{server.server_port}", http)
 
 
+@pytest.fixture
+def memory() -> Actuator:
+    return MemoryCluster({"app": BEFORE})
+
+
+@contextmanager
+def of_kubernetes(folder: Path, kind: Kind) -> Iterator[Actuator]:
+    """An HPA or a ScaledObject `app` of 2 to 20, whose floor was handed over, on an API server in memory."""
+    with memory_kubernetes(folder) as (cluster, _):
+        cluster.put_base("forecaster-rbac.yaml", "tidegauge")
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": {"name": "app"},
+            "spec": {"scaleTargetRef": {"name": "app"}, kind.floor_field: 2, kind.ceiling_field: 20},
+        }
+        path = kind.path("default", "app")
+        cluster.ask("POST", path.removesuffix("/app"), body, fieldManager="kubectl-create")
+        Shop(cluster, "default").hand_over(kind, path)
+        api = cluster.api()
+        around = Surroundings(api, monotonic=lambda: 0.0)
+        yield KubernetesAutoscalers(api, kind, namespace="default", surroundings=around)
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path) -> Iterator[Actuator]:
+    with of_kubernetes(tmp_path, HPA) as actuator:
+        yield actuator
+
+
+@pytest.fixture
+def keda(tmp_path: Path) -> Iterator[Actuator]:
+    with of_kubernetes(tmp_path, SCALED_OBJECT) as actuator:
+        yield actuator
+
+
+@pytest.fixture(params=["memory", "local", "kubernetes", "keda"])
+def actuator(request: pytest.FixtureRequest) -> Actuator:
+    found: Actuator = request.getfixturevalue(request.param)
+    return found
+
+
+def floors(state: HpaState) -> tuple[int, int, int]:
+    """Return the operator's own floor, that in force, and the ceiling."""
+    return state.operator_floor, state.floor, state.ceiling
+
+
 def test_reading_tells_the_floor_in_force_and_the_operators_own(actuator: Actuator) -> None:
-    assert actuator.read("app") == BEFORE
+    assert floors(actuator.read("app")) == (2, 2, 20)
 
 
 def test_a_written_floor_is_in_force_and_is_read_back(actuator: Actuator) -> None:
-    # desired follows the floor upwards: max(3, 7) = 7; the operator's own floor stays.
-    after = HpaState(operator_floor=2, floor=7, ceiling=20, desired=7, current=3, ready=3)
-    assert actuator.write_floor("app", 7) == after
-    assert actuator.read("app") == after
+    assert floors(actuator.write_floor("app", 7)) == (2, 7, 20)
+    assert floors(actuator.read("app")) == (2, 7, 20)
+
+
+@pytest.mark.parametrize("name", ["memory", "local"])
+def test_all_of_a_state_is_told_and_the_replicas_wanted_follow_the_floor_upwards(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    actuator: Actuator = request.getfixturevalue(name)
+    assert actuator.read("app") == BEFORE
+    # max(3, 7) = 7; the operator's own floor stays.
+    assert actuator.write_floor("app", 7) == replace(BEFORE, floor=7, desired=7)
 
 
 def test_a_released_floor_is_the_operators_own(actuator: Actuator) -> None:
@@ -109,7 +169,7 @@ def test_a_released_floor_is_the_operators_own(actuator: Actuator) -> None:
 def test_a_floor_outside_its_range_is_refused_and_changes_nothing(actuator: Actuator, floor: int) -> None:
     with pytest.raises(FloorRefused, match=f"floor {floor} of app"):
         actuator.write_floor("app", floor)
-    assert actuator.read("app") == BEFORE
+    assert floors(actuator.read("app")) == (2, 2, 20)
 
 
 def test_an_unknown_autoscaler_is_unavailable(actuator: Actuator) -> None:

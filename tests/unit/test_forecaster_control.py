@@ -17,6 +17,7 @@ from forecaster.__main__ import ROLES
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.api import ApiParts, build_app
 from forecaster.control_api import ControlParts
+from forecaster.journal import Journal
 from forecaster.look import read_orders_of
 from forecaster.metrics import ForecasterMetrics
 from forecaster.orders import FILE, Orders
@@ -48,7 +49,8 @@ class Desk:
         self.orders = Orders(folder, now=lambda: datetime.now(UTC))
         world = replace(a_world(self.store, self.cluster), orders=self.orders, catalog=self.catalog)
         self.world: World | None = world if reached else None
-        control = ControlParts(self.orders, self.cluster, memories.__getitem__, lambda: leads)
+        self.journal = Journal(folder / "journal")
+        control = ControlParts(self.orders, self.cluster, memories.__getitem__, lambda: leads, self.journal)
         parts = ApiParts(
             self.catalog, ForecasterMetrics(Clock(), Settings()), lambda: self.world, lambda: None, _running, control
         )
@@ -115,8 +117,8 @@ async def test_a_release_restores_the_operators_floor_with_the_store_down_and_th
     assert (answer.json()["patch"]["floor_before"], answer.json()["patch"]["floor_after"]) == (8, 2)
     assert here.cluster.read("app").floor == 2
     assert here.orders.standing().paused("shop") is not None
-    [kept] = here.memory.unsaved  # its row is written by the first tick that reaches the store
-    assert kept.action == "release"  # type: ignore[union-attr]
+    [kept] = here.journal.left("shop")  # its row is written by the first tick that reaches the store
+    assert (kept.values["action"], kept.values["floor_after"], kept.values["applied"]) == ("release", 2, 1)
 
 
 async def test_a_release_that_the_cluster_does_not_take_says_that_the_floor_is_as_it_was(desk: MakeDesk) -> None:

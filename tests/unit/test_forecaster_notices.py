@@ -3,14 +3,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
 
+from collector.alerts.state import Condition
 from collector.catalog import Slo
+from collector.clickhouse import StoreUnavailableError
 from collector.slo.objectives import Counts, Exhaustion, SloStatus
 from forecaster.drift_alert import AlertsUnavailableError
 from forecaster.forecast.types import Forecast
@@ -150,6 +152,35 @@ def test_what_the_collector_did_not_take_is_told_again(notices: Notices, collect
     collector.away = False
     notices("shop", [], now=NOW)
     assert collector.told() == [("scaling-no-room", False)]
+
+
+def a_posted(name: str, *, service: str = "shop") -> Condition:
+    return Condition(f"posted/{service}/{name}", "posted", service, name, "ticket", "breached", "as it was told", {})
+
+
+def test_who_begins_to_tell_ends_what_another_has_told_and_is_over(collector: Collector) -> None:
+    standing = [a_posted("scaling-no-room"), a_posted("scaling-blocked"), a_posted("own-check"),
+                a_posted("scaling-no-room", service="other")]  # fmt: skip
+    read: list[datetime] = []
+    answers: list[Exception | list[Condition]] = [StoreUnavailableError("away"), standing, []]
+
+    def posted(now: datetime) -> list[Condition]:
+        read.append(now)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    follower = Notices("http://collector", httpx.Client(transport=httpx.MockTransport(collector)), posted=posted)
+    blocked = Notice("scaling-blocked", "ticket", "as it was told")
+    follower("shop", [blocked], now=NOW)  # the store is away: it will be asked again
+    assert collector.told() == [("scaling-blocked", True)]
+    follower("shop", [blocked], now=NOW + timedelta(minutes=1))
+    assert collector.told() == [("scaling-no-room", False)]  # neither of others nor of another service
+    follower("shop", [blocked], now=NOW + timedelta(minutes=2))
+    assert len(read) == 2
+    follower("shop", [blocked], now=NOW + timedelta(minutes=33))  # it stood by for so long: another may have told
+    assert len(read) == 3
 
 
 @pytest.mark.parametrize(
