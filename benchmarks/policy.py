@@ -25,8 +25,8 @@ from benchmarks.policy_comparison import LEVELS, SHORT_ENOUGH, against, against_
 from benchmarks.policy_speed import decisions_seconds, play_seconds
 from collector.sources.files import parse_csv
 from forecaster.forecast.types import DemandSeries
-from forecaster.policy_check import BacktestRequest
-from forecaster.policy_report import Ask, contest_json, field_from_csv, make_forecasts, run_contest
+from forecaster.judging.check import BacktestRequest
+from forecaster.judging.report import Ask, contest_json, field_from_csv, make_forecasts, run_contest
 from forecaster.scaling.backtest import last_third
 from forecaster.scaling.contest import OURS, SETTINGS, Contest
 from forecaster.scaling.field import Field

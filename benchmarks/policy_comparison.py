@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecaster.policy_report import front
+from forecaster.judging.report import front
 from forecaster.scaling.contest import OURS, REACTIVE, Contest, Entry
 
 Array = npt.NDArray[Any]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from forecaster.forecast.types import DemandSeries
-from forecaster.policy_check import BacktestRequest, scaling_for_peak
-from forecaster.policy_report import WARM_UP
+from forecaster.judging.check import BacktestRequest, scaling_for_peak
+from forecaster.judging.report import WARM_UP
 from forecaster.scaling.backtest import horizons_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.scaling.field import Field

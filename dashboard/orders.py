@@ -1,6 +1,6 @@
 """What an operator may order of the forecaster, as it wants to be asked: a path and a body. Pure.
 
-What an order means, and whether it is carried out, is decided there (`forecaster.control_api`).
+What an order means, and whether it is carried out, is decided there (`forecaster.api.control`).
 """
 
 from __future__ import annotations

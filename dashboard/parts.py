@@ -12,11 +12,11 @@ import pandas as pd
 import streamlit as st
 
 from collector.clickhouse import StoreError, StoreUnavailableError
-from dashboard import queries
+from dashboard.charts.figure import Figure, Window
+from dashboard.charts.marks import legend_of
 from dashboard.confirm import say_outcome
 from dashboard.context import View, clock, look, zone
-from dashboard.figure import Figure, Window
-from dashboard.marks import legend_of
+from dashboard.queries import record as queries
 from dashboard.timerange import SETTLE_REAL_SECONDS
 from dashboard.words import clock_time, minutes
 

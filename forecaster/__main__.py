@@ -37,20 +37,20 @@ from collector.clickhouse import settings_from_environment as store_settings_fro
 from collector.security import Guarded, Role, authorization, read_security
 from forecaster.actuators.chosen import Outside, choose
 from forecaster.api import ApiParts, build_app
+from forecaster.api.control import ControlParts
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
-from forecaster.control_api import ControlParts
-from forecaster.drift_alert import DriftAlert
-from forecaster.journal import FOLDER, Journal
-from forecaster.leadership import Leads, LedActuator, holder_of
 from forecaster.lenders import Lenders
+from forecaster.loop.drift_alert import DriftAlert
+from forecaster.loop.journal import FOLDER, Journal
+from forecaster.loop.leadership import Leads, LedActuator, holder_of
+from forecaster.loop.notices import Notices
+from forecaster.loop.scheduler import Ticker
+from forecaster.loop.world import Memory, World
 from forecaster.metrics import ForecasterMetrics
-from forecaster.notices import Notices
 from forecaster.orders import Orders
 from forecaster.report.schedule import ReportTimer, report_timer, senders_of
-from forecaster.scheduler import Ticker
 from forecaster.settings import Settings, SettingsError, settings_from_environment
 from forecaster.store import SCHEMA_FOLDER, SCHEMA_OWNER
-from forecaster.world import Memory, World
 from tidegauge.clock import Clock, clock_from_environment
 
 ROLES: tuple[Role, ...] = ("read", "admin")

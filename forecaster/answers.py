@@ -28,9 +28,9 @@ from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import NOTHING_KNOWN, read_history, read_known
-from forecaster.instants import floored, text_of
 from forecaster.resources import Measure, Measured
 from forecaster.settings import Settings
+from forecaster.store.instants import floored, text_of
 from tidegauge.clock import Clock
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from collector.clickhouse import Client, StoreRefusedError
-from forecaster.decision_store import OURSELVES, StoredDecision, decision_row, write_decision
 from forecaster.forecast.types import Forecast
-from forecaster.forecast_store import forecast_id
-from forecaster.journal import UNKNOWN, Row
-from forecaster.outcome_store import Patch, patch_row, write_patch
+from forecaster.loop.journal import UNKNOWN, Row
+from forecaster.loop.world import Memory
 from forecaster.scaling.types import Decision, HpaState, Situation
-from forecaster.world import Memory
+from forecaster.store.decisions import OURSELVES, StoredDecision, decision_row, write_decision
+from forecaster.store.forecasts import forecast_id
+from forecaster.store.outcomes import Patch, patch_row, write_patch
 
 _MOST_UNSAVED = 1000
 

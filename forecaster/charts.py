@@ -12,7 +12,7 @@ import numpy as np
 from forecaster.answers import Answer
 from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast
-from forecaster.instants import text_of
+from forecaster.store.instants import text_of
 
 WIDTH, HEIGHT = 960, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 40

@@ -16,13 +16,13 @@ from collector.clickhouse import StoreError
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
 from forecaster.audit import save
-from forecaster.journal import UNKNOWN, Journal
-from forecaster.look import read_hpa, read_orders_of
-from forecaster.order_store import settle_orders
+from forecaster.loop.journal import UNKNOWN, Journal
+from forecaster.loop.look import read_hpa, read_orders_of
+from forecaster.loop.tick import By, Decided, decide_once
+from forecaster.loop.world import Memory, World, scaling_of
 from forecaster.orders import ALL, CONFIGURED, MODES, Order, Orders, mode_in_force
-from forecaster.outcome_store import Patch, patch_row
-from forecaster.tick import By, Decided, decide_once
-from forecaster.world import Memory, World, scaling_of
+from forecaster.store.orders import settle_orders
+from forecaster.store.outcomes import Patch, patch_row
 
 LONGEST_TEXT = 500
 

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from collector.clickhouse import Client
-from forecaster.decision_store import OURSELVES, StoredDecision, read_decision
-from forecaster.outcome_store import Lead, Outcome, Patch, read_leads, read_outcomes, read_patches
-from forecaster.shapes import patch_json, plain_json, stored_decision_json
+from forecaster.api.shapes import patch_json, plain_json, stored_decision_json
+from forecaster.store.decisions import OURSELVES, StoredDecision, read_decision
+from forecaster.store.outcomes import Lead, Outcome, Patch, read_leads, read_outcomes, read_patches
 
 _INSTANT = timedelta(milliseconds=1)
 

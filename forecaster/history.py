@@ -17,7 +17,7 @@ import pandas as pd
 
 from collector.clickhouse import Client
 from collector.record.store import read_demand, read_demand_span, read_demand_step, read_load_spans, read_markers
-from forecaster.instants import floored, text_of
+from forecaster.store.instants import floored, text_of
 
 # New rows can still change for as long as a late batch or a slow retry may take; older ones change only by an import,
 # for which everything is read again now and then.

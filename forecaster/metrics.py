@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.loop.tick import Decided
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
 from forecaster.settings import Settings
 from forecaster.store import ReplicaState
-from forecaster.tick import Decided
 from tidegauge.clock import Clock
 
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

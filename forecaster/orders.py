@@ -1,7 +1,7 @@
 """What people have ordered: paused or not, and in which mode; kept in a small file that needs no store.
 
 The file lies in the data directory, is replaced in one piece and synced, and is read anew at every tick: an order is in
-force as soon as it is written, outlives a kill -9, and is obeyed while ClickHouse is down. `order_store` keeps the
+force as soon as it is written, outlives a kill -9, and is obeyed while ClickHouse is down. `store.orders` keeps the
 history of orders; whoever reads it takes over what was ordered of another forecaster on the same store. Of two orders
 about the same thing the later one counts, by real time: the demo's clock may be set back.
 """

@@ -7,11 +7,11 @@ from typing import Any
 from collector.catalog import Service
 from forecaster import store
 from forecaster.actuators.contract import ActuatorUnavailable
-from forecaster.instants import text_of
-from forecaster.look import read_orders_of
+from forecaster.api.shapes import hpa_json, order_json, stored_decision_json
+from forecaster.loop.look import read_orders_of
+from forecaster.loop.world import World
 from forecaster.orders import mode_in_force
-from forecaster.shapes import hpa_json, order_json, stored_decision_json
-from forecaster.world import World
+from forecaster.store.instants import text_of
 
 
 def overview_json(world: World, service: Service) -> dict[str, Any]:

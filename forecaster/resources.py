@@ -22,7 +22,7 @@ from collector.record.store import (
 )
 from forecaster.forecast.demand import clean_series
 from forecaster.history import DemandKnown, read_history, read_known, read_masks, without
-from forecaster.instants import floored
+from forecaster.store.instants import floored
 from tidegauge.clock import Clock
 
 Measure = Literal["requests", "cpu", "memory"]

@@ -19,12 +19,12 @@ from collector.catalog import Service
 from collector.clickhouse import Client
 from collector.record import store as record
 from forecaster import store
-from forecaster.instants import between, epoch_milliseconds
-from forecaster.outcome_store import read_patches
+from forecaster.loop.world import World, scaling_of
 from forecaster.scaling.capacity import declared_capacity, reactive_spec, replicas_for
 from forecaster.scaling.simulate import simulate
 from forecaster.scaling.types import Capacity
-from forecaster.world import World, scaling_of
+from forecaster.store.instants import between, epoch_milliseconds
+from forecaster.store.outcomes import read_patches
 
 DAY = timedelta(days=1)
 START_DELAY = timedelta(minutes=2)

@@ -1,4 +1,4 @@
-"""What people read in a terminal: tables and a small chart. The commands' `--json` is in `shapes`."""
+"""What people read in a terminal: tables and a small chart. The commands' `--json` is in `api.shapes`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.text import Text
 from forecaster.answers import Answer
 from forecaster.forecast.skill import SkillReport
 from forecaster.forecast.types import Forecast, NoForecast
-from forecaster.instants import text_of
-from forecaster.outcome_store import Outcome, Patch
 from forecaster.scaling.types import Decision
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import Summary
 from forecaster.store import StoredDecision
+from forecaster.store.instants import text_of
+from forecaster.store.outcomes import Outcome, Patch
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CHART_COLUMNS = 72

@@ -6,13 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import queries
-from dashboard.alert_tables import alert_table, delivery_table, fired_table, message_name, silence_table
 from dashboard.confirm import Confirmation, choice_key, confirmed, for_operators
 from dashboard.context import View, zone
 from dashboard.parts import draw_page, draw_table, heading
+from dashboard.queries import record as queries
 from dashboard.services import COLLECTOR, PartRefused, PartUnavailable, ask
 from dashboard.session import person
+from dashboard.tables.alerts import alert_table, delivery_table, fired_table, message_name, silence_table
 from dashboard.words import clock_time
 
 SILENCE_FOR = {"30 min": 1800, "2 h": 7200, "8 h": 28_800, "1 d": 86_400, "3 d": 259_200}

@@ -8,8 +8,14 @@ from urllib.parse import quote
 import streamlit as st
 
 from collector.catalog import Scaling, Slo
-from dashboard import charts_capacity, forecast_queries
-from dashboard.capacity_tables import (
+from dashboard.charts import capacity as charts_capacity
+from dashboard.context import View, clock, zone
+from dashboard.parts import draw_figure, draw_page, draw_table, heading
+from dashboard.price import Price, price_of
+from dashboard.queries import forecaster as forecast_queries
+from dashboard.queries.forecaster import CapacityKnown
+from dashboard.services import FORECASTER, PartRefused, PartUnavailable, download
+from dashboard.tables.capacity import (
     cpu_of,
     cpu_sentence,
     cpu_text,
@@ -19,11 +25,6 @@ from dashboard.capacity_tables import (
     law_text,
     measured_table,
 )
-from dashboard.context import View, clock, zone
-from dashboard.forecast_queries import CapacityKnown
-from dashboard.parts import draw_figure, draw_page, draw_table, heading
-from dashboard.price import Price, price_of
-from dashboard.services import FORECASTER, PartRefused, PartUnavailable, download
 from dashboard.timerange import floored
 from dashboard.whatif import (
     WhatIf,

@@ -7,10 +7,12 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts_traffic, queries, tier_queries
+from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, zone
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, window_of
-from dashboard.tier_tables import (
+from dashboard.queries import record as queries
+from dashboard.queries import tiers as tier_queries
+from dashboard.tables.tiers import (
     cache_table,
     delay_frame,
     hit_frame,

@@ -6,10 +6,13 @@ from datetime import timedelta
 
 import streamlit as st
 
-from dashboard import charts_forecast, charts_traffic, forecast_queries, queries
+from dashboard.charts import forecast as charts_forecast
+from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, zone
-from dashboard.forecast_tables import event_table, score_table
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, window_of
+from dashboard.queries import forecaster as forecast_queries
+from dashboard.queries import record as queries
+from dashboard.tables.forecast import event_table, score_table
 from dashboard.timerange import floored, step_for
 from dashboard.words import clock_time, minutes, percent, rps, window
 from forecaster.forecast.types import Forecast

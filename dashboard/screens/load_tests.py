@@ -10,12 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from collector.record.store import LoadRun
-from dashboard import charts_load, queries
+from dashboard.charts import load as charts_load
 from dashboard.confirm import Confirmation, confirmed, for_operators
 from dashboard.context import View, zone
-from dashboard.load_desk import compared_table, route_table, run_table, threshold_table, verdict_of
 from dashboard.parts import draw_figure, draw_page, draw_table, heading
+from dashboard.queries import record as queries
 from dashboard.services import LOADGEN, PartRefused, PartUnavailable, ask
+from dashboard.tables.load import compared_table, route_table, run_table, threshold_table, verdict_of
 from dashboard.timerange import MOST_POINTS
 from dashboard.words import NONE, clock_time, milliseconds, percent, roughly
 

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, charts_traffic, forecast_queries, queries
+from dashboard.charts import scaling as charts
+from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, catalog, zone
 from dashboard.parts import (
     draw_figure,
@@ -21,12 +22,14 @@ from dashboard.parts import (
     say_marks,
     window_of,
 )
-from dashboard.scaling_tables import planned, planned_until, reasons
+from dashboard.queries import forecaster as forecast_queries
+from dashboard.queries import record as queries
+from dashboard.queries.standing import DEFAULT_LEAD, DEFAULT_QUANTILE, RECENT, between, peak_of, standing_of
 from dashboard.side_by_side import ask_ahead
-from dashboard.slo_tables import slo_table
-from dashboard.slo_tables import worst_first as slos_worst_first
-from dashboard.standing import Standing, standing_table, worst_first
-from dashboard.standing_query import DEFAULT_LEAD, DEFAULT_QUANTILE, RECENT, between, peak_of, standing_of
+from dashboard.tables.scaling import planned, planned_until, reasons
+from dashboard.tables.slo import slo_table
+from dashboard.tables.slo import worst_first as slos_worst_first
+from dashboard.tables.standing import Standing, standing_table, worst_first
 from dashboard.words import NONE, clock_time, minutes, percent, rps, window
 from forecaster.forecast.types import Forecast
 

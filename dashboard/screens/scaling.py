@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, forecast_queries, queries
+from dashboard.charts import scaling as charts
 from dashboard.confirm import Confirmation, confirmed, for_operators
 from dashboard.context import View, clock, zone
 from dashboard.orders import CONFIGURED, LABELS, MODES, Verb, force_says, in_force_text, order, says
@@ -22,7 +22,11 @@ from dashboard.parts import (
     say_marks,
     window_of,
 )
-from dashboard.scaling_tables import (
+from dashboard.queries import forecaster as forecast_queries
+from dashboard.queries import record as queries
+from dashboard.services import FORECASTER, PartRefused, PartUnavailable, ask, scaling_in_force
+from dashboard.session import person
+from dashboard.tables.scaling import (
     decision_table,
     decision_text,
     outcome_table,
@@ -31,8 +35,6 @@ from dashboard.scaling_tables import (
     planned_until,
     verdict_table,
 )
-from dashboard.services import FORECASTER, PartRefused, PartUnavailable, ask, scaling_in_force
-from dashboard.session import person
 from dashboard.timerange import step_for
 from dashboard.words import NONE, clock_time, rps
 from forecaster.store import StoredDecision

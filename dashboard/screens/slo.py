@@ -8,11 +8,12 @@ import streamlit as st
 
 from collector.catalog import Slo
 from collector.slo.objectives import SloStatus
-from dashboard import charts_slo, queries
+from dashboard.charts import slo as charts_slo
 from dashboard.context import View, catalog, zone
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
-from dashboard.slo_tables import (
+from dashboard.tables.slo import (
     burn_table,
     classic_table,
     judgement_table,

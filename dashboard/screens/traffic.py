@@ -9,12 +9,13 @@ from typing import Any
 import streamlit as st
 
 from collector.record.store import RedDimension
-from dashboard import charts_traffic, queries
+from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
+from dashboard.tables.traffic import totals_table
 from dashboard.timerange import floored, step_for
-from dashboard.traffic_tables import totals_table
 from dashboard.words import window
 
 DIMENSIONS: dict[RedDimension, str] = {

@@ -16,7 +16,7 @@ from collector.catalog import Catalog, Scaling
 from collector.clickhouse import Client
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable
 from forecaster.actuators.local import LocalCluster
-from forecaster.leadership import Leads, Lease
+from forecaster.loop.leadership import Leads, Lease
 from forecaster.scaling.types import HpaState
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _with_kubernetes(local: LocalCluster, remote: Sequence[Scaling], outside: Ou
     from forecaster.actuators.autoscalers import KubernetesAutoscalers
     from forecaster.actuators.ownership import HPA, SCALED_OBJECT
     from forecaster.actuators.target import Surroundings
-    from forecaster.kube_lease import KubernetesLease
+    from forecaster.loop.kube_lease import KubernetesLease
 
     count_nodes = _counts_nodes(outside.environ)
     contexts = sorted({scaling.context or "" for scaling in remote})

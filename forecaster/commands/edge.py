@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from collector.catalog import Catalog
     from forecaster.actuators.contract import Actuator
+    from forecaster.loop.world import World
     from forecaster.settings import Settings
-    from forecaster.world import World
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="A service of tidegauge.yaml.")]
@@ -98,7 +98,7 @@ def configuration() -> tuple[Catalog, Settings]:
 
 def scaled(service: str) -> None:
     """Refuse a service that is not known or has no scaling target. Raises ValueError."""
-    from forecaster.world import scaling_of
+    from forecaster.loop.world import scaling_of
 
     scaling_of(configuration()[0].service(service))
 
@@ -130,8 +130,8 @@ def world(told_by: Settings) -> Iterator[World]:
     from datetime import UTC, datetime
 
     from collector.clickhouse import connect, settings_from_environment
+    from forecaster.loop.world import World
     from forecaster.orders import Orders
-    from forecaster.world import World
     from tidegauge.clock import clock_from_environment
 
     client = connect(settings_from_environment(os.environ))

@@ -94,12 +94,12 @@ def forecast(
 ) -> None:
     """Answer `tidegauge forecast`."""
     from forecaster.answers import Question, answer_from_csv, answer_from_record, asked_calendar, parse_instant
+    from forecaster.api.shapes import forecasts_json
     from forecaster.charts import answer_svg, write_chart
     from forecaster.forecast.types import NoForecast
     from forecaster.resources import parse_measure
     from forecaster.screen import show_answer
     from forecaster.settings import parse_quantiles, parse_span
-    from forecaster.shapes import forecasts_json
 
     with edge.told():
         edge.exactly_one(service, csv)
@@ -137,12 +137,12 @@ def forecast_scores(
     as_json: edge.AsJson = False,
 ) -> None:
     """Answer `tidegauge forecast scores`."""
+    from forecaster.api.shapes import scores_json
     from forecaster.scores.drift import drift_of
     from forecaster.scores.score import summarise
     from forecaster.scores.score_store import read_scores
     from forecaster.screen import show_scores
     from forecaster.settings import parse_span
-    from forecaster.shapes import scores_json
 
     with edge.told():
         span = edge.named("--since", parse_span, since)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collector.catalog import Cost
     from forecaster.forecast.interface import Model
     from forecaster.forecast.skill import SkillReport
-    from forecaster.policy_report import Ask
+    from forecaster.judging.report import Ask
     from forecaster.scaling.backtest import PolicyBacktest
     from forecaster.scaling.counterfactual import WeekApart
     from forecaster.scaling.field import Field
@@ -64,9 +64,9 @@ def backtest_policy(
 ) -> None:
     """Answer `tidegauge backtest policy`: exit 1 when a service's own policy did not pass, else 0."""
     from forecaster.charts import write_chart
-    from forecaster.policy_charts import contest_svg
-    from forecaster.policy_report import KEPT, Ask, contest_json, run_contest
-    from forecaster.policy_screen import show_apart, show_contest, show_verdict
+    from forecaster.judging.charts import contest_svg
+    from forecaster.judging.report import KEPT, Ask, contest_json, run_contest
+    from forecaster.judging.screen import show_apart, show_contest, show_verdict
     from forecaster.scaling.contest import chosen
 
     with edge.told():
@@ -104,8 +104,8 @@ class _Played:
 
 
 def _of_file(csv: Path, ask: Ask, settings: Settings, span: timedelta | None, *, peak_replicas: int) -> _Played:
-    from forecaster.policy_check import BacktestRequest
-    from forecaster.policy_report import field_from_csv, make_forecasts
+    from forecaster.judging.check import BacktestRequest
+    from forecaster.judging.report import field_from_csv, make_forecasts
 
     ground = field_from_csv(csv, peak_replicas=peak_replicas, request=BacktestRequest(settings, window=span))
     with edge.progress("forecasting the past") as progress:
@@ -113,8 +113,8 @@ def _of_file(csv: Path, ask: Ask, settings: Settings, span: timedelta | None, *,
 
 
 def _of_service(name: str, ask: Ask, span: timedelta | None) -> _Played:
-    from forecaster.policy_check import BacktestRequest, run_policy_backtest
-    from forecaster.policy_report import apart_from_record, field_from_record, make_forecasts
+    from forecaster.judging.check import BacktestRequest, run_policy_backtest
+    from forecaster.judging.report import apart_from_record, field_from_record, make_forecasts
 
     catalog, settings = edge.configuration()
     known = catalog.service(name)
@@ -146,10 +146,10 @@ def backtest_forecasts(
 ) -> None:
     """Answer `tidegauge backtest forecast`."""
     from forecaster.answers import skill_from_csv, skill_from_record
+    from forecaster.api.shapes import plain_json
     from forecaster.charts import skill_svg, write_chart
     from forecaster.screen import show_skill
     from forecaster.settings import parse_span
-    from forecaster.shapes import plain_json
 
     with edge.told():
         edge.exactly_one(service, csv)

@@ -78,7 +78,7 @@ def resume(
 
 def _pause_or_resume(verb: str, service: str | None, *, reason: str, who: str | None, as_json: bool) -> None:
     from forecaster import control
-    from forecaster.shapes import order_json
+    from forecaster.api.shapes import order_json
 
     body = {**_body(who, reason), "service": service}
 
@@ -118,9 +118,9 @@ def _release_here(service: str, body: dict[str, Any]) -> dict[str, Any]:
     """Release without a forecaster. The row of it goes to the store, or waits in the journal for a forecaster."""
     from forecaster import control
     from forecaster.actuators.contract import ActuatorUnavailable, FloorRefused
-    from forecaster.journal import FOLDER, Journal
-    from forecaster.shapes import patch_json
-    from forecaster.world import Memory
+    from forecaster.api.shapes import patch_json
+    from forecaster.loop.journal import FOLDER, Journal
+    from forecaster.loop.world import Memory
 
     catalog, settings = edge.configuration()
     folder = settings.data / FOLDER
@@ -155,7 +155,7 @@ def mode(
 ) -> None:
     """Answer `tidegauge scale mode`."""
     from forecaster import control
-    from forecaster.shapes import order_json
+    from forecaster.api.shapes import order_json
 
     body = {**_body(who, reason), "force": force, "mode": to}
 

@@ -50,10 +50,10 @@ def mount(app: typer.Typer) -> None:
 
 def plan(service: edge.ServiceName, as_json: edge.AsJson = False) -> None:
     """Answer `tidegauge plan`."""
+    from forecaster.api.shapes import decision_json
+    from forecaster.loop.tick import Memory, load, look, scaling_of
     from forecaster.scaling.plan import decide
     from forecaster.screen import show_decision
-    from forecaster.shapes import decision_json
-    from forecaster.tick import Memory, load, look, scaling_of
 
     with edge.told():
         catalog, settings = edge.configuration()
@@ -92,11 +92,11 @@ def scale_history(
     as_json: edge.AsJson = False,
 ) -> None:
     """Answer `tidegauge scale history`."""
-    from forecaster.outcome_store import read_outcomes, read_patches
+    from forecaster.api.shapes import patch_json, stored_decision_json
     from forecaster.screen import show_decisions, show_releases
     from forecaster.settings import parse_span
-    from forecaster.shapes import patch_json, stored_decision_json
     from forecaster.store import read_decisions
+    from forecaster.store.outcomes import read_outcomes, read_patches
 
     with edge.told():
         span = edge.named("--since", parse_span, since)

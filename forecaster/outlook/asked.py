@@ -12,10 +12,10 @@ from forecaster.answers import read_csv
 from forecaster.calendar.sources import zone_of
 from forecaster.forecast.demand import clean_series
 from forecaster.history import NOTHING_KNOWN
-from forecaster.instants import floored
 from forecaster.outlook.outlook import NoOutlook, Outlook, outlook_of
 from forecaster.resources import Measure, Measured
 from forecaster.settings import Settings
+from forecaster.store.instants import floored
 from tidegauge.clock import Clock
 
 HISTORY = timedelta(days=3 * 366)  # as long as the record keeps demand

@@ -8,11 +8,11 @@ from fastapi import FastAPI, HTTPException, Response
 
 from collector.catalog import Catalog
 from forecaster.calendar.types import CalendarError
+from forecaster.loop.world import World
 from forecaster.outlook.outlook import OutlookError
 from forecaster.report.formats import parse_format
 from forecaster.report.requests import ReportError, ReportRequest, parse_horizon, report_of
 from forecaster.report.sla_report import MonthError, parse_month
-from forecaster.world import World
 
 _AMISS = (ReportError, MonthError, OutlookError, CalendarError)
 

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 from collector.alerts.bodies import Message
 from collector.alerts.outbox import Answer, Outbox
 from collector.catalog_reports import ReportSettings
-from forecaster.instants import text_of
 from forecaster.report.formats import Rendered
+from forecaster.store.instants import text_of
 
 OUTBOX_PATH = Path("reports") / "outbox.sqlite3"  # below the forecaster's data folder
 SMTP_SECONDS = 30.0

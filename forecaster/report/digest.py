@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.instants import text_of
 from forecaster.report.document import InputNote
+from forecaster.store.instants import text_of
 
 
 def canonical(value: Any) -> Any:

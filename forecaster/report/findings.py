@@ -12,7 +12,6 @@ import pandas as pd
 from forecaster.calendar.sources import zone_of
 from forecaster.calendar.types import Event
 from forecaster.forecast.types import DemandSeries
-from forecaster.instants import floored
 from forecaster.outlook.daily import Days, days_of
 from forecaster.outlook.outlook import Outlook
 from forecaster.report.gather import LAST, CapacityInputs
@@ -38,6 +37,7 @@ from forecaster.report.replicas import (
     recommended,
     replica_hours_ahead,
 )
+from forecaster.store.instants import floored
 
 MOST_PEAKS = 8
 MONTHS_SHOWN = 12

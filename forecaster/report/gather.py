@@ -25,8 +25,7 @@ from forecaster.calendar.types import Event
 from forecaster.forecast.demand import DemandError, clean_series
 from forecaster.forecast.types import DemandSeries
 from forecaster.history import read_history, read_known
-from forecaster.instants import floored
-from forecaster.look import running_version
+from forecaster.loop.look import running_version
 from forecaster.outlook.asked import HISTORY, STEP
 from forecaster.outlook.outlook import NoOutlook, Outlook, outlook_of
 from forecaster.savings import Day, read_days
@@ -37,6 +36,7 @@ from forecaster.scores.score import BUCKETS, Summary, summarise
 from forecaster.scores.score_store import read_scores
 from forecaster.settings import Settings
 from forecaster.store import StoredBacktest, StoredDecision
+from forecaster.store.instants import floored
 
 LAST = timedelta(days=30)  # what "lately" is: cost, scaling, forecast quality
 _STATES_EVERY = timedelta(minutes=5)

@@ -10,7 +10,6 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from forecaster.instants import text_of
 from forecaster.report.document import (
     Block,
     Bullets,
@@ -23,6 +22,7 @@ from forecaster.report.document import (
     Table,
     Value,
 )
+from forecaster.store.instants import text_of
 
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]|$)")
 CSV_COLUMNS = ("section", "table", "row", "column", "value", "text")

@@ -28,7 +28,7 @@ from collector.catalog import Catalog
 from collector.catalog_reports import ReportSettings
 from collector.clickhouse import StoreError
 from forecaster.calendar.sources import zone_of
-from forecaster.instants import text_of, utc
+from forecaster.loop.world import World
 from forecaster.report.deliver import (
     OUTBOX_PATH,
     MailSettings,
@@ -43,7 +43,7 @@ from forecaster.report.deliver import (
 )
 from forecaster.report.formats import Rendered
 from forecaster.report.requests import ReportRequest, report_of
-from forecaster.world import World
+from forecaster.store.instants import text_of, utc
 
 LOOK_SECONDS = 15.0  # real
 _DONE_NAME = "done.json"

@@ -18,8 +18,8 @@ import numpy as np
 from forecaster.forecast.calibration import TAIL, adapted
 from forecaster.forecast.models import column_of
 from forecaster.forecast.types import Forecast
-from forecaster.instants import floored
 from forecaster.scores.score import BUCKETS, Score
+from forecaster.store.instants import floored
 
 HOUR = timedelta(hours=1)
 LOOKED_AT = timedelta(days=3)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from collector.clickhouse import Client
 from forecaster.forecast.types import Forecast
-from forecaster.instants import epoch_milliseconds, epoch_seconds, utc
 from forecaster.scores.score import Score
+from forecaster.store.instants import epoch_milliseconds, epoch_seconds, utc
 
 _ARRAYS = ("quantiles", "pinball", "naive_pinball", "covered")
 _PLAIN = ("model", "naive", "points", "demand", "absolute_error", "naive_absolute_error")

@@ -14,7 +14,6 @@ from collector.clickhouse import Client
 from forecaster.forecast.demand import DemandError, clean_series
 from forecaster.forecast.types import DemandSeries, Forecast
 from forecaster.history import read_history, read_known
-from forecaster.instants import floored
 from forecaster.scores.changed import changed
 from forecaster.scores.drift import BEFORE, RECENT, Drift, came_between, drift_of
 from forecaster.scores.score import BUCKETS, NAIVE_HISTORY, Bucket, Score, Summary, score_forecast, summarise
@@ -27,6 +26,7 @@ from forecaster.scores.score_store import (
     write_scores,
 )
 from forecaster.settings import Settings
+from forecaster.store.instants import floored
 from tidegauge.clock import Clock
 
 SCORED_AGAIN = timedelta(days=7)  # forecasts made before that keep the score they have

@@ -24,20 +24,20 @@ from collector.record import store as record
 from forecaster import store
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.commands import mount
-from forecaster.forecast_store import forecast_id
-from forecaster.look import look
-from forecaster.order_store import read_orders, settle_orders
+from forecaster.loop.look import look
+from forecaster.loop.outcomes import follow_once
+from forecaster.loop.tick import By, decide_once, refresh_once
+from forecaster.loop.world import Memory, World
 from forecaster.orders import Orders
-from forecaster.outcome_store import Lead, Patch, read_leads, read_outcomes, read_patches, write_leads, write_patch
-from forecaster.outcomes import follow_once
 from forecaster.savings import read_weeks, weigh_once
 from forecaster.scaling.types import Capacity, PlanWarning
 from forecaster.scores.score import Score
 from forecaster.scores.score_store import write_scores
 from forecaster.settings import Settings
 from forecaster.store import ReplicaState
-from forecaster.tick import By, decide_once, refresh_once
-from forecaster.world import Memory, World
+from forecaster.store.forecasts import forecast_id
+from forecaster.store.orders import read_orders, settle_orders
+from forecaster.store.outcomes import Lead, Patch, read_leads, read_outcomes, read_patches, write_leads, write_patch
 from tests.integration.store_fixtures import free_port, shared_store_url
 from tests.unit.forecaster_fakes import HPA, SERVICE, a_decision, a_stored
 from tidegauge.clock import Clock

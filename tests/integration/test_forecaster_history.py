@@ -17,9 +17,9 @@ from forecaster.answers import Question, answer_from_record
 from forecaster.forecast.types import DemandSeries, NoForecast
 from forecaster.history import HistoryCache, read_history
 from forecaster.lenders import Lenders
+from forecaster.loop.tick import Memory, World, refresh_once
 from forecaster.resources import read_demand_frame
 from forecaster.settings import Settings
-from forecaster.tick import Memory, World, refresh_once
 from loadgen.summary import RunFacts
 from tests.integration.store_fixtures import shared_store_url
 from tests.unit.forecaster_fakes import HPA, SERVICE

@@ -16,8 +16,8 @@ import pytest
 
 from collector.clickhouse import ClickHouseSettings, connect
 from forecaster import store
-from forecaster.outcome_store import read_patches
 from forecaster.store import StoredBacktest
+from forecaster.store.outcomes import read_patches
 from tests.integration.cluster_fixtures import Cluster, cluster
 from tests.integration.store_fixtures import free_port, shared_store_url
 from tests.integration.wave_fixtures import SERVICE, SPEED, import_wave

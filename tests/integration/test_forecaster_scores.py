@@ -22,19 +22,19 @@ from forecaster.actuators.memory import MemoryCluster
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import FeedTexts
 from forecaster.commands import mount
-from forecaster.drift_alert import AlertsUnavailableError, DriftAlert
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.models import LearntHours, forecast_demand
 from forecaster.forecast.types import Forecast
 from forecaster.history import read_history
-from forecaster.leadership import Lease
+from forecaster.loop.drift_alert import AlertsUnavailableError, DriftAlert
+from forecaster.loop.leadership import Lease
+from forecaster.loop.tick import Memory, World, quantiles_for, refresh_once
 from forecaster.scores.adapting import asked_levels
 from forecaster.scores.drift import Drift
 from forecaster.scores.score import BUCKETS, Score, score_forecast
 from forecaster.scores.score_store import read_forecasts_after, read_scored_until, read_scores, write_scores
 from forecaster.scores.scoring import rescore_once, score_once
 from forecaster.settings import Settings
-from forecaster.tick import Memory, World, quantiles_for, refresh_once
 from tests.integration.store_fixtures import shared_store_url
 from tests.unit.forecaster_fakes import HPA, SERVICE
 from tidegauge.clock import Clock

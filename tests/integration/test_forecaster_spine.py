@@ -27,11 +27,11 @@ from forecaster.actuators.memory import MemoryCluster
 from forecaster.commands import mount
 from forecaster.forecast.types import Forecast
 from forecaster.history import HistoryCache, read_history
-from forecaster.policy_check import BacktestRequest, run_policy_backtest
+from forecaster.judging.check import BacktestRequest, run_policy_backtest
+from forecaster.loop.tick import Memory, World, decide_once, observe_once, refresh_once
 from forecaster.scaling.types import Capacity
 from forecaster.settings import Settings
 from forecaster.store import ReplicaState, StoredBacktest
-from forecaster.tick import Memory, World, decide_once, observe_once, refresh_once
 from tests.integration.store_fixtures import free_port, shared_store_url, start_store
 from tests.unit.forecaster_fakes import HPA, SERVICE, a_decision, a_stored
 from tidegauge.clock import Clock

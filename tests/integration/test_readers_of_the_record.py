@@ -25,13 +25,13 @@ from collector.sources.files import parse_csv
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.api import ApiParts, build_app
 from forecaster.commands import mount
+from forecaster.loop.world import World
 from forecaster.metrics import ForecasterMetrics
 from forecaster.report.formats import Rendered
 from forecaster.report.requests import ReportRequest, report_of
 from forecaster.scores.score import Score
 from forecaster.scores.score_store import write_scores
 from forecaster.settings import Settings
-from forecaster.world import World
 from loadgen.shape import daily_weekly_rps
 from tests.integration.dashboard_fixtures import create_tables, fill, present
 from tests.integration.store_fixtures import shared_store_url

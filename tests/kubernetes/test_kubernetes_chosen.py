@@ -11,7 +11,7 @@ from collector.catalog import Catalog, Scaling
 from forecaster.actuators.chosen import Chosen, Outside, Unreachable, choose
 from forecaster.actuators.contract import ActuatorUnavailable
 from forecaster.actuators.local import LocalCluster
-from forecaster.leadership import Lease
+from forecaster.loop.leadership import Lease
 from tests.kubernetes.cluster import FORECASTER_TOKEN
 from tests.kubernetes.cluster_fixtures import Shop, cluster, shop
 from tests.unit.forecaster_fakes import SCALING, SERVICE

@@ -21,7 +21,7 @@ import pytest
 from collector.clickhouse import ClickHouseSettings, Client, connect
 from collector.record import store as record
 from forecaster import store
-from forecaster.kube_lease import LEASE_SECONDS, NAME
+from forecaster.loop.kube_lease import LEASE_SECONDS, NAME
 from forecaster.store import StoredBacktest
 from tests.integration.store_fixtures import shared_store_url
 from tests.integration.wave_fixtures import REPLICA_RPS, SERVICE, SPEED, import_wave

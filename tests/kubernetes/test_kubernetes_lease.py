@@ -7,8 +7,8 @@ import pytest
 
 from forecaster.actuators.chosen import Every
 from forecaster.actuators.contract import ActuatorUnavailable
-from forecaster.kube_lease import LEASE_SECONDS, NAME, KubernetesLease
-from forecaster.leadership import LedActuator
+from forecaster.loop.kube_lease import LEASE_SECONDS, NAME, KubernetesLease
+from forecaster.loop.leadership import LedActuator
 from tests.kubernetes.cluster import ADMIN_TOKEN, Cluster
 from tests.kubernetes.cluster_fixtures import Shop, cluster, shop
 

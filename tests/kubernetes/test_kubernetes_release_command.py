@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from forecaster import store
 from forecaster.commands import mount
-from forecaster.journal import FOLDER, Journal
-from forecaster.order_store import read_orders
-from forecaster.outcome_store import read_patches
+from forecaster.loop.journal import FOLDER, Journal
+from forecaster.store.orders import read_orders
+from forecaster.store.outcomes import read_patches
 from tests.integration.store_fixtures import free_port, shared_store_url
 from tests.integration.wave_fixtures import SERVICE
 from tests.kubernetes.cluster import FORECASTER_TOKEN, Cluster

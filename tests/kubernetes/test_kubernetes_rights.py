@@ -11,7 +11,7 @@ from forecaster.actuators.contract import ActuatorUnavailable, FloorRefused
 from forecaster.actuators.kubernetes import KubernetesApi
 from forecaster.actuators.ownership import SCALED_OBJECT
 from forecaster.actuators.target import Surroundings
-from forecaster.kube_lease import KubernetesLease
+from forecaster.loop.kube_lease import KubernetesLease
 from tests.kubernetes.cluster import BASE, FORECASTER, Cluster
 from tests.kubernetes.cluster_fixtures import Shop, cluster, shop
 from tests.kubernetes.memory_api import VERBS, Address

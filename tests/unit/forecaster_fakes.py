@@ -8,10 +8,10 @@ import pandas as pd
 
 from collector.catalog import Reactive, Scaling, Service
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.loop.tick import World
 from forecaster.scaling.types import Decision, HpaState, PlannedFloor
 from forecaster.settings import Settings
 from forecaster.store import StoredDecision
-from forecaster.tick import World
 from tidegauge.clock import Clock
 
 NOW = datetime(2026, 5, 4, 7, 50, tzinfo=UTC)

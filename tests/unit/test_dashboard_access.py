@@ -15,7 +15,7 @@ from dashboard.access import (
     read_access,
 )
 from dashboard.orders import Verb, force_says, in_force_text, order
-from forecaster.control_api import AskedIn, ModeIn, PauseIn
+from forecaster.api.control import AskedIn, ModeIn, PauseIn
 
 SECRET = "a-secret-of-the-proxy"
 PROXY = AccessSettings("proxy", operators=("group:sre", "ana@example.com"), proxy_secrets=("an-older-secret!", SECRET))

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from collector.catalog import Service
-from dashboard import charts, charts_slo, charts_traffic
+from dashboard.charts import scaling as charts
+from dashboard.charts import slo as charts_slo
+from dashboard.charts import traffic as charts_traffic
+from dashboard.charts.figure import Figure, Window, legend_columns, with_gaps
 from dashboard.context import view_at
-from dashboard.figure import Figure, Window, legend_columns, with_gaps
 from dashboard.timerange import TimeRange, step_for
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,9 +10,9 @@ from collector.catalog import ClassicRule, Cost, Slo
 from collector.slo.objectives import BURN_WINDOWS, Counts, RouteTotals, SloStatus, classic_status, status_of
 from dashboard import words
 from dashboard.parts import time_line
-from dashboard.scaling_tables import decision_table, plan_table, planned, planned_until, verdict_table
-from dashboard.slo_tables import burn_table, classic_table, promise, slo_table, state, worst_first
-from dashboard.traffic_tables import totals_table
+from dashboard.tables.scaling import decision_table, plan_table, planned, planned_until, verdict_table
+from dashboard.tables.slo import burn_table, classic_table, promise, slo_table, state, worst_first
+from dashboard.tables.traffic import totals_table
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.types import PlannedFloor
 from tests.unit.forecaster_fakes import NOW, a_decision, a_stored

@@ -10,16 +10,16 @@ from collector.record.sample_steps import increase_by_step
 from collector.record.store import Marker
 from collector.slo.history import BudgetPoint
 from collector.slo.objectives import BURN_WINDOWS, Counts
-from dashboard.alert_tables import alert_table, delivery_table
-from dashboard.charts_forecast import event_frame, fan_frame, skill_frame
-from dashboard.charts_slo import budget_frame, burn_frame
-from dashboard.charts_traffic import heat_chart, lines_chart
-from dashboard.figure import Window
-from dashboard.load_desk import compared_table, run_table
-from dashboard.marks import legend_of, marks_of
-from dashboard.scaling_tables import outcome_table
-from dashboard.standing import Standing, standing_table, worst_first
-from dashboard.tier_tables import (
+from dashboard.charts.figure import Window
+from dashboard.charts.forecast import event_frame, fan_frame, skill_frame
+from dashboard.charts.marks import legend_of, marks_of
+from dashboard.charts.slo import budget_frame, burn_frame
+from dashboard.charts.traffic import heat_chart, lines_chart
+from dashboard.tables.alerts import alert_table, delivery_table
+from dashboard.tables.load import compared_table, run_table
+from dashboard.tables.scaling import outcome_table
+from dashboard.tables.standing import Standing, standing_table, worst_first
+from dashboard.tables.tiers import (
     cache_table,
     delay_frame,
     hit_frame,

@@ -11,9 +11,9 @@ from collector.catalog import Catalog
 from collector.clickhouse import StoreUnavailableError
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.api import ApiParts, build_app
+from forecaster.loop.tick import World
 from forecaster.metrics import ForecasterMetrics
 from forecaster.settings import Settings
-from forecaster.tick import World
 from tests.unit.forecaster_fakes import HPA, SERVICE, FakeStore, a_world
 
 

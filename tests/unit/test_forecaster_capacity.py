@@ -10,8 +10,8 @@ import pytest
 
 from collector.record.store import Capacity as Measured
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.loop.tick import Memory, look, running_version
 from forecaster.scaling.capacity import capacity_in_use
-from forecaster.tick import Memory, look, running_version
 from tests.unit.forecaster_fakes import HPA, NOW, SCALING, SERVICE, FakeStore, a_world
 
 TESTED = Measured("shop", NOW - timedelta(days=2), "v2", "load-test", 30.0, 36.0, {})

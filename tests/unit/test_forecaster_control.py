@@ -16,15 +16,15 @@ from collector.security import Guarded, Security, SecuritySettingsError, read_se
 from forecaster.__main__ import ROLES
 from forecaster.actuators.memory import MemoryCluster
 from forecaster.api import ApiParts, build_app
-from forecaster.control_api import ControlParts
-from forecaster.journal import Journal
-from forecaster.look import read_orders_of
+from forecaster.api.control import ControlParts
+from forecaster.loop.journal import Journal
+from forecaster.loop.look import read_orders_of
+from forecaster.loop.tick import By, decide_once
+from forecaster.loop.world import Memory, World
 from forecaster.metrics import ForecasterMetrics
 from forecaster.orders import FILE, Orders
 from forecaster.settings import Settings
 from forecaster.store import StoredBacktest
-from forecaster.tick import By, decide_once
-from forecaster.world import Memory, World
 from tests.unit.forecaster_fakes import HPA, NOW, SCALING, SERVICE, FakeStore, a_decision, a_world
 from tidegauge.clock import Clock
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from collector.catalog import Catalog
 from forecaster.actuators.memory import MemoryCluster
-from forecaster.keda_metric import keda_metric, published
+from forecaster.api.keda_metric import keda_metric, published
 from tests.unit.forecaster_fakes import HPA, NOW, SERVICE, FakeStore, a_decision, a_world
 
 FRESH = timedelta(minutes=20)

@@ -8,7 +8,7 @@ import pytest
 from collector.clickhouse import StoreUnavailableError
 from forecaster.actuators.contract import ActuatorUnavailable
 from forecaster.actuators.memory import MemoryCluster
-from forecaster.leadership import LEASE_SECONDS, Lease, LedActuator, holder_of
+from forecaster.loop.leadership import LEASE_SECONDS, Lease, LedActuator, holder_of
 from tests.unit.forecaster_fakes import HPA
 
 

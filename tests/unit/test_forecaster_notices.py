@@ -14,9 +14,9 @@ from collector.alerts.state import Condition
 from collector.catalog import Slo
 from collector.clickhouse import StoreUnavailableError
 from collector.slo.objectives import Counts, Exhaustion, SloStatus
-from forecaster.drift_alert import AlertsUnavailableError
 from forecaster.forecast.types import Forecast
-from forecaster.notices import Notice, Notices, conditions_of, spent_at
+from forecaster.loop.drift_alert import AlertsUnavailableError
+from forecaster.loop.notices import Notice, Notices, conditions_of, spent_at
 from forecaster.scaling.types import PlanWarning, Situation
 from forecaster.scaling_law import most_useful_replicas
 from tests.unit.forecaster_fakes import HPA, NOW, SCALING, a_decision

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from forecaster.explain import Story, sentences_of
-from forecaster.outcome_store import Lead, Outcome, Patch
-from forecaster.outcomes import lead_of, outcome_of
+from forecaster.loop.outcomes import lead_of, outcome_of
 from forecaster.scaling.types import Capacity
+from forecaster.store.outcomes import Lead, Outcome, Patch
 from tests.unit.forecaster_fakes import NOW, a_decision, a_stored
 
 MINUTE, STEP = timedelta(minutes=1), timedelta(minutes=5)

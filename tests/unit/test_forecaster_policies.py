@@ -17,8 +17,8 @@ from forecaster.commands import mount
 from forecaster.forecast.interface import Model
 from forecaster.forecast.members import MODELS
 from forecaster.forecast.types import DemandSeries, Forecast
-from forecaster.policy_check import BacktestRequest, scaling_for_peak
-from forecaster.policy_report import contest_json, field_from_csv, front
+from forecaster.judging.check import BacktestRequest, scaling_for_peak
+from forecaster.judging.report import contest_json, field_from_csv, front
 from forecaster.scaling import contest
 from forecaster.scaling.backtest import horizons_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec

@@ -9,12 +9,9 @@ import pytest
 
 from collector.clickhouse import StoreRefusedError, StoreUnavailableError
 from forecaster.actuators.memory import MemoryCluster
-from forecaster.journal import Journal
-from forecaster.metrics import ForecasterMetrics
-from forecaster.scaling.types import Decision, HpaState, Situation
-from forecaster.scheduler import Tick, Ticker, interval_seconds
-from forecaster.store import StoredDecision
-from forecaster.tick import (
+from forecaster.loop.journal import Journal
+from forecaster.loop.scheduler import Tick, Ticker, interval_seconds
+from forecaster.loop.tick import (
     Memory,
     decide_once,
     decision_is_due,
@@ -22,6 +19,9 @@ from forecaster.tick import (
     observe_once,
     refresh_once,
 )
+from forecaster.metrics import ForecasterMetrics
+from forecaster.scaling.types import Decision, HpaState, Situation
+from forecaster.store import StoredDecision
 from tests.unit.forecaster_fakes import HPA, NOW, SERVICE, FakeStore, a_decision, a_stored, a_world
 from tidegauge.clock import Clock
 

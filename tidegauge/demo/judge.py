@@ -21,13 +21,13 @@ from collector.clickhouse import Client
 from collector.record.store import read_demand, read_ingest_counts
 from collector.slo.store import read_slo_statuses
 from forecaster.forecast.demand import clean_series
+from forecaster.loop.tick import scaling_of
 from forecaster.scaling.backtest import Replay, replay
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.scaling.simulate import SimulationResult
 from forecaster.scaling.types import Capacity
 from forecaster.settings import Settings as ForecasterSettings
 from forecaster.store import read_decisions, read_forecasts
-from forecaster.tick import scaling_of
 from tidegauge.demo.outcome import FloorChange, Provisioning, judge_changes, peak, provisioning
 from tidegauge.demo.story import Story
 from tidegauge.demo.summary import EventCounts, ForecastPeak, Observed, SloOutcome, summarise

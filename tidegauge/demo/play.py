@@ -24,7 +24,7 @@ from collector.clickhouse import Client, connect, migrate, settings_from_environ
 from collector.record import store as record
 from collector.sources.files import ImportedSeries, import_series
 from forecaster import store as decisions
-from forecaster.policy_check import BacktestRequest, run_policy_backtest
+from forecaster.judging.check import BacktestRequest, run_policy_backtest
 from forecaster.settings import settings_from_environment as settings_from
 from tidegauge.clock import Clock
 from tidegauge.demo.judge import Judge

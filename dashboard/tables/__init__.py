@@ -1,0 +1,1 @@
+"""Rows to be read, pure: one module per page."""

@@ -1,0 +1,1 @@
+"""`tidegauge backtest policy` and the gate before mode `act`: reading, the verdict kept, the answer drawn."""
