@@ -1,6 +1,6 @@
 """The forecaster's own tables: forecasts, decisions, replica states and the verdicts of policy backtests.
 
-All SQL on them stands here, in `decisions`, `forecasts` and their neighbours; the dashboard and the API read through here.
+All SQL on them stands here and in the modules beside it; the dashboard and the API read through here.
 
 Demand and its watermark belong to `collector.record.store`. Every function raises the store's errors of
 `collector.clickhouse` (StoreUnavailableError: the same call may succeed later). Writing the same row again is harmless:
