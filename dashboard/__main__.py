@@ -72,8 +72,8 @@ def import_early(names: Sequence[str], *, is_up: Callable[[], bool], stop_after_
 
 def page_modules() -> list[str]:
     """Return what the pages import of this package; the pages themselves and app.py draw when they are imported."""
-    found = [f"dashboard.{each.name}" for each in pkgutil.iter_modules([str(APP.parent)]) if not each.ispkg]
-    return sorted(set(found) - {"dashboard.app", "dashboard.__main__"})
+    found = {each.name for each in pkgutil.walk_packages([str(APP.parent)], "dashboard.")}
+    return sorted(found - {"dashboard.app", "dashboard.__main__"})
 
 
 def main() -> None:

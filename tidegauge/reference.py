@@ -27,7 +27,7 @@ SERVERS = {
     "tidegauge/cluster": "Local cluster",
     "reference_app": "Reference app",
 }
-SCHEMAS = ("collector/record/schema", "forecaster/schema")
+SCHEMAS = ("collector/record/schema", "forecaster/store/schema")
 _METHODS = ("get", "post", "put", "patch", "delete")
 _NOTE = "Made from the code by `python -m tidegauge.reference`; do not edit."
 _METRIC = re.compile(r"(?:tidegauge|reference_app)_[a-z0-9_]+")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.__main__ import arguments, check_oidc
+from dashboard.__main__ import arguments, check_oidc, page_modules
 from dashboard.access import (
     SECRET_HEADER,
     AccessRefusedError,
@@ -146,3 +146,11 @@ def test_the_forecaster_understands_every_order(verb: Verb, model: type[AskedIn]
     _, body = order(verb, "shop", who="ana", why="black friday", mode="act")
 
     assert model.model_validate(body).who == "ana"  # it refuses what it does not know
+
+
+def test_what_pages_stand_on_is_imported_ahead_and_no_page_is_drawn_by_it() -> None:
+    names = page_modules()
+    assert {"dashboard.context", "dashboard.queries.record", "dashboard.charts.figure", "dashboard.tables.slo"} <= {
+        *names
+    }
+    assert not [name for name in names if "screens" in name or name == "dashboard.app"]
