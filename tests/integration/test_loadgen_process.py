@@ -109,7 +109,8 @@ async def test_a_killed_generator_leaves_no_child_and_its_gap_is_unsent_when_it_
     assert len(seconds) == len(seconds_on_file(out))
     assert sorted(seconds) == list(range(min(seconds), max(seconds) + 1))
     gap = seconds[max(before) + 1]
-    assert gap["unsent"] == gap["intended"] == gap["reasons"]["generator_down"]
+    assert gap["unsent"] == gap["reasons"]["generator_down"] > 0
+    assert gap["intended"] == gap["unsent"] + gap["done"]  # done: it may be back before that second is over
     summary = json.loads((out / "load.json").read_text())
     assert summary["intended"] == summary["done"] + summary["failed"] + summary["unsent"]
 

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import httpx
@@ -175,7 +175,7 @@ def test_act_is_refused_until_the_policy_has_passed_its_backtest(seen: Seen) -> 
 
 def test_its_own_forecast_raises_the_floor_and_the_deployment_follows(seen: Seen) -> None:
     print("floors:", [floor for floor, _ in groupby(seen.floors)])
-    assert any(before < after for before, after in pairwise(seen.floors))
+    assert max(seen.floors) > OPERATORS_FLOOR  # with which it began
     assert seen.replicas > OPERATORS_FLOOR
 
 
