@@ -35,7 +35,7 @@ def backfill_service(
     """Bring a service's past from Prometheus into the record. May be stopped and started again at any time."""
     from collector.catalog import CatalogError, read_catalog
     from collector.clickhouse import StoreError
-    from collector.pulls import settings_of
+    from collector.pulls import may_be_pulled_from, settings_of
     from collector.sources.backfill import Progress, backfill
     from collector.sources.prometheus import PrometheusError
     from tidegauge.clock import clock_from_environment
@@ -56,6 +56,7 @@ def backfill_service(
                 settings,
                 since=now - timedelta(days=days),
                 until=now - timedelta(seconds=2 * settings.step_seconds),
+                live_from=may_be_pulled_from(now),
                 progress=progress,
                 guard=guard,
                 on_progress=on_progress,

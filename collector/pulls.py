@@ -45,6 +45,11 @@ def pull_services_once(
     return minutes
 
 
+def may_be_pulled_from(now: datetime) -> datetime:
+    """Return the oldest minute that a service's first pull may be writing, if it began within the last hour."""
+    return now - FIRST_PULL - timedelta(hours=1)
+
+
 def settings_of(service: str, source: PrometheusSource) -> PrometheusSettings:
     """Return the pull's settings of a service of the catalog."""
     return PrometheusSettings(

@@ -36,7 +36,7 @@ from collector.clickhouse import (
 from collector.clickhouse import settings_from_environment as store_settings_from_environment
 from collector.security import Guarded, Role, authorization, read_security
 from forecaster.actuators.chosen import Outside, choose
-from forecaster.api import ApiParts, build_app
+from forecaster.api.app import ApiParts, build_app
 from forecaster.api.control import ControlParts
 from forecaster.calendar.reader import FeedTexts, fetch_calendar
 from forecaster.lenders import Lenders

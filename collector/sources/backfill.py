@@ -1,8 +1,10 @@
 """Back-fill of a service's history from Prometheus: whole parts of six hours, oldest first, each stored once.
 
 Nothing is counted twice, whatever else writes: minutes that the record has are left alone, an hour is one insert whose
-token names its minutes, and a part that is done is noted in a file. So it may be killed and started again at any time,
-and it may run beside the live pull.
+token names its minutes, and a part that is done is noted in a file. So it may be killed and started again at any time.
+It may run beside the live pull too: from `live_from` on, where both may have a minute in hand at once, a minute is one
+insert with the token that the pull gives it, and the store takes the first of the two. (A collector that was away for
+longer should be let catch up first.)
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -87,33 +89,42 @@ def backfill(
     *,
     since: datetime,
     until: datetime,
+    live_from: datetime,
     progress: Progress,
     guard: CardinalityGuard,
     on_progress: Callable[[int, int], None],
 ) -> Filled:
-    """Bring [since, until) into the record. Raises PrometheusError, StoreError."""
+    """Bring [since, until) into the record. live_from: the oldest minute that the live pull may be writing meanwhile.
+
+    Raises PrometheusError, StoreError.
+    """
     filled, parts = Filled(), parts_of(since, until)
     for number, (begin, end) in enumerate(parts, start=1):
         whole = end - begin == PART_SECONDS
         if whole and progress.is_done(begin):
             filled += Filled(skipped=1)
         else:
-            filled += _fill(client, settings, guard, begin, end)
+            filled += _fill(client, settings, guard, begin, end, live_from=int(live_from.timestamp()))
             if whole:
                 progress.note(begin)
         on_progress(number, len(parts))
     return filled
 
 
-def _fill(client: Client, settings: PrometheusSettings, guard: CardinalityGuard, begin: int, end: int) -> Filled:
+def _fill(
+    client: Client, settings: PrometheusSettings, guard: CardinalityGuard, begin: int, end: int, *, live_from: int
+) -> Filled:
     span = {"service": settings.service, "since": begin, "until": end}
     known = {row[0] for row in client.query_rows(_KNOWN_MINUTES, span)}
     found: dict[int, dict[str, list[Any]]] = {}
+    live: dict[int, str] = {}
 
-    def keep(columns: dict[str, list[Any]], _token: str) -> None:
+    def keep(columns: dict[str, list[Any]], token: str) -> None:
         minute = columns["minute"][0]
         if begin <= minute < end and minute not in known:
             found[minute] = guard.fold(settings.service, columns) or columns
+            if minute >= live_from:
+                live[minute] = token
 
     # The pull leaves out what may still be on its way at `until`: asked for past the end, it gives the end too.
     pulled = pull_once(
@@ -122,17 +133,25 @@ def _fill(client: Client, settings: PrometheusSettings, guard: CardinalityGuard,
         until=datetime.fromtimestamp(end + 2 * settings.step_seconds, UTC),
         write=keep,
     )
-    for columns, token in _inserts(settings.service, found):
+    for columns, token in _inserts(settings.service, found, live):
         client.insert_columns("red_1m", columns, token=token)
     requests = sum(sum(columns["requests"]) for columns in found.values())
     return Filled(parts=1, minutes=len(found), requests=requests, gap_minutes=pulled.gap_minutes)
 
 
-def _inserts(service: str, found: dict[int, dict[str, list[Any]]]) -> Iterator[tuple[dict[str, list[Any]], str]]:
-    """Yield (columns, token) by the hour: the same minutes have the same token, other minutes another."""
+def _inserts(
+    service: str, found: dict[int, dict[str, list[Any]]], live: Mapping[int, str]
+) -> Iterator[tuple[dict[str, list[Any]], str]]:
+    """Yield (columns, token) by the hour: the same minutes have the same token, other minutes another.
+
+    live: by minute, the token of those that are inserted one by one.
+    """
     hours: dict[int, list[int]] = defaultdict(list)
     for minute in sorted(found):
-        hours[minute // HOUR * HOUR].append(minute)
+        if minute in live:
+            yield found[minute], live[minute]
+        else:
+            hours[minute // HOUR * HOUR].append(minute)
     for hour, minutes in hours.items():
         joined = {name: [value for minute in minutes for value in found[minute][name]] for name in found[minutes[0]]}
         digest = hashlib.sha256(repr(minutes).encode()).hexdigest()[:16]

@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -134,8 +138,13 @@ class Viewer:
     def type_into(self, key: str, text: str) -> None:
         """Write into the text input of a key, and leave it: only then Streamlit has what was written."""
         css = f".st-key-{key} input"
-        self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, css), why=f"there is an input {key}")
-        self.driver.find_element(By.CSS_SELECTOR, css).send_keys(text, Keys.TAB)
+        self.until(lambda: self._typed(css, text), why=f"there is an input {key}")
+
+    def _typed(self, css: str, text: str) -> bool:
+        with suppress(NoSuchElementException, ElementNotInteractableException):  # a dialog that is still opening
+            self.driver.find_element(By.CSS_SELECTOR, css).send_keys(text, Keys.TAB)
+            return True
+        return False
 
     def row(self, key: str, first: str) -> dict[str, str]:
         """The row of a table in which any cell says `first`, by the names of its columns."""

@@ -18,7 +18,10 @@ import httpx
 import pytest
 
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
+from collector.pulls import may_be_pulled_from
 from collector.record.store import SCHEMA_FOLDER
+from collector.sources.backfill import Progress, backfill
+from collector.sources.cardinality import CardinalityGuard
 from collector.sources.prometheus import PrometheusSettings, pull_once
 from collector.sources.remote_write_proto import write_request_class
 from tests.integration.collector_fixtures import until
@@ -99,6 +102,46 @@ def test_thirty_days_are_there_once_though_it_was_killed(shared_store_url: str, 
         minutes, requests = stored()
         assert requests == minutes * 60 - 30
         assert "parts" in again.stderr  # the bar
+
+
+def test_minutes_that_the_live_pull_writes_meanwhile_are_there_once(shared_store_url: str, tmp_path: Path) -> None:
+    now = datetime.fromtimestamp(int(time.time()) // 60 * 60, UTC)
+    write_past(tmp_path / "data", past(int(now.timestamp())))
+    with record(shared_store_url) as client, running_prometheus(tmp_path) as url:
+        settings = PrometheusSettings(
+            service="meanwhile", url=url, requests_metric="shop_requests_total", match=(("job", "shop"),),
+            scrape_interval=timedelta(seconds=60),
+        )  # fmt: skip
+
+        class Meanwhile:
+            """A store in which the live pull has written everything between the look and the first insert."""
+
+            pulled = False
+
+            def query_rows(self, *asked: Any) -> Any:
+                return client.query_rows(*asked)
+
+            def insert_columns(self, table: str, columns: Any, *, token: str) -> int:
+                if not self.pulled:
+                    self.pulled = True
+                    pull_once(settings, since=now - timedelta(hours=6), until=now, write=live)
+                return client.insert_columns(table, columns, token=token)
+
+        def live(columns: dict[str, list[Any]], token: str) -> None:
+            client.insert_columns("red_1m", columns, token=token)
+
+        guard = CardinalityGuard(tmp_path / "cardinality.jsonl", day=lambda: 0)
+        backfill(
+            Meanwhile(),  # type: ignore[arg-type]  # all that it asks of a client
+            settings, since=now - timedelta(hours=9), until=now - timedelta(minutes=2),
+            live_from=may_be_pulled_from(now), progress=Progress(tmp_path / "progress.json", "one"),
+            guard=guard, on_progress=lambda *_: None,
+        )  # fmt: skip
+        guard.close()
+        sql = "SELECT uniqExact(minute), sum(requests) FROM red_1m WHERE service = 'meanwhile'"
+        ((minutes, requests),) = client.query_rows(sql)
+    assert minutes >= 9 * 60 - 4
+    assert requests == minutes * 60
 
 
 def native_past(begin: int) -> bytes:

@@ -23,7 +23,7 @@ from collector.clickhouse import ClickHouseSettings, Client, connect
 from collector.record import store as record
 from collector.sources.files import parse_csv
 from forecaster.actuators.memory import MemoryCluster
-from forecaster.api import ApiParts, build_app
+from forecaster.api.app import ApiParts, build_app
 from forecaster.commands import mount
 from forecaster.loop.world import World
 from forecaster.metrics import ForecasterMetrics

@@ -10,7 +10,7 @@ import pytest
 from collector.catalog import Catalog
 from collector.clickhouse import StoreUnavailableError
 from forecaster.actuators.memory import MemoryCluster
-from forecaster.api import ApiParts, build_app
+from forecaster.api.app import ApiParts, build_app
 from forecaster.loop.tick import World
 from forecaster.metrics import ForecasterMetrics
 from forecaster.settings import Settings

@@ -15,7 +15,7 @@ from collector.clickhouse import StoreUnavailableError
 from collector.security import Guarded, Security, SecuritySettingsError, read_security
 from forecaster.__main__ import ROLES
 from forecaster.actuators.memory import MemoryCluster
-from forecaster.api import ApiParts, build_app
+from forecaster.api.app import ApiParts, build_app
 from forecaster.api.control import ControlParts
 from forecaster.loop.journal import Journal
 from forecaster.loop.look import read_orders_of
