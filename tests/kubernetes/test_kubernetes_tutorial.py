@@ -101,7 +101,13 @@ def test_a_cluster_of_ones_own_goes_from_observe_to_act_by_the_tutorial_alone(
             for line in text.strip().splitlines():
                 if "DECISION" in line:
                     line = line.replace("DECISION", first_decision(folder, environment))
-                printed[line] = said(line, cluster, folder, environment)
+
+                def answered(line: str = line) -> bool:
+                    printed[line] = said(line, cluster, folder, environment)
+                    # The running forecaster looks every five minutes: it may not have seen the history yet.
+                    return "no demand has been recorded or imported yet" not in printed[line]
+
+                until(answered, what=line)
                 floors[line] = shop.floor()
                 if line == "tidegauge scale apply shop":
                     until(lambda: shop.replicas() == shop.floor(), what="the Deployment follows")
