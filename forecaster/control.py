@@ -18,7 +18,7 @@ from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRe
 from forecaster.audit import save
 from forecaster.loop.journal import UNKNOWN, Journal
 from forecaster.loop.look import read_hpa, read_orders_of
-from forecaster.loop.tick import By, Decided, decide_once
+from forecaster.loop.tick import By, Decided, decide_once, refresh_once
 from forecaster.loop.world import Memory, World, scaling_of
 from forecaster.orders import ALL, CONFIGURED, MODES, Order, Orders, mode_in_force
 from forecaster.store.orders import settle_orders
@@ -127,7 +127,7 @@ def release(
 
 
 def apply_now(world: World, service: Service, memory: Memory, asked: Asked) -> Decided:
-    """Decide now and carry it out, by hand: what mode recommend recommends, or what act would do a little later.
+    """Forecast and decide now and carry it out, by hand: what mode recommend recommends, or what act would do later.
 
     Refused in mode observe and without a passed backtest, unless forced; never against a pause. Raises
     OrderRefusedError, StoreError.
@@ -141,6 +141,7 @@ def apply_now(world: World, service: Service, memory: Memory, asked: Asked) -> D
             raise OrderRefusedError(f"{service.name} is in mode observe: set recommend or act, or force it")
         if ordered.mode is None or not ordered.mode.forced:
             demand_backtest(world, service, "a decision by hand")
+    refresh_once(world, service, memory)
     return decide_once(world, service, memory, by=By(asked.actor, asked.forced, by_hand=True, reason=asked.reason))
 
 

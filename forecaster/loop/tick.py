@@ -77,6 +77,11 @@ def refresh_once(world: World, service: Service, memory: Memory) -> Forecast | N
     So it may be called as often as one likes: what there is to do follows from what the record holds.
     Raises StoreError: then the forecast in use is the one before.
     """
+    with memory.forecasting:
+        return _refresh(world, service, memory)
+
+
+def _refresh(world: World, service: Service, memory: Memory) -> Forecast | NoForecast:
     now = world.clock.now()
     load(world, service, memory)
     known = read_known(world.client, service.name, finest=world.settings.step)

@@ -64,6 +64,7 @@ class Memory:
     asked: tuple[datetime, Asked] | None = None  # until when scores were looked at, and what they ask for
     remembered: Remembered = field(default_factory=Remembered)  # past events, forecast as they were
     loading: threading.Lock = field(default_factory=threading.Lock)
+    forecasting: threading.Lock = field(default_factory=threading.Lock)  # as for deciding
     deciding: threading.Lock = field(default_factory=threading.Lock)  # the tick and a person may both ask
 
 

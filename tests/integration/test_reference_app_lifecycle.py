@@ -56,9 +56,14 @@ def test_a_replica_that_is_stopped_finishes_what_it_accepted(cluster, database):
     # Measure: REFERENCE_APP_FINISH_SECONDS. At 0 the requests under way are cut off.
     url = cluster.primary.url(database)
     own = {"REFERENCE_APP_SUPPLIER_LATENCY_MS": "0", "REFERENCE_APP_DRAIN_SECONDS": "0.1"}
-    own |= {"REFERENCE_APP_PAYMENT_LATENCY_MS": "1500"}
+    own |= {"REFERENCE_APP_PAYMENT_LATENCY_MS": "4000"}
     settings = environment(url) | own
     answers: list[httpx.Response | str] = []
+
+    def bookings() -> int:
+        return cluster.primary.run("SELECT count(*) FROM bookings WHERE instance_id = 91", database)[0][0]
+
+    before = bookings()
     with app_process(settings) as (base, process):
 
         def buy(user: int) -> None:
@@ -73,8 +78,8 @@ def test_a_replica_that_is_stopped_finishes_what_it_accepted(cluster, database):
         buyers = [threading.Thread(target=buy, args=(user,)) for user in range(2, 7)]
         for buyer in buyers:
             buyer.start()
-        begun = "SELECT count(*) FROM bookings WHERE instance_id = 91 AND status = 'held'"
-        wait_until(lambda: cluster.primary.run(begun, database)[0][0] == 5, what="the purchases to be under way")
+        wait_until(lambda: bookings() == before + 5 or len(answers) == 5, what="five purchases to begin")
+        assert len(answers) < 5, answers  # some are under way
         process.send_signal(signal.SIGTERM)
         for buyer in buyers:
             buyer.join(30)
