@@ -57,7 +57,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     """Return everything that a decision may look at, now. Raises StoreError."""
     scaling = scaling_of(service)
     client, now, speed = world.client, world.clock.now(), world.clock.speed_now()
-    known = record.read_demand_span(client, service.name)
+    known = record.read_demand_extent(client, service.name)
     backtest = store.read_latest_backtest(client, service.name)
     running = running_version(client, service.name, now=now, speed=speed)
     measured = record.read_capacities(client, service.name, limit=_CAPACITIES_LOOKED_AT)
@@ -74,7 +74,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         forecast=memory.forecast or NoForecast(service.name, now, "no forecast has been made yet"),
         capacity=memory.capacity,
         hpa=hpa,
-        metric_at=min(known[1], now) if known else None,
+        metric_at=min(known.end, now) if known else None,
         last_lowered_at=memory.changes.lowered_at,
         last_raised_at=memory.changes.raised_at,
         backtest_passed=(backtest is not None and backtest.passed)
@@ -89,7 +89,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         most_useful=most_useful(measured, running=running, now=now),
         callers=_callers(world, service.name, now=now),
         planned_at=memory.planned_at,
-        pace=read_pace(client, scaling, memory.last, memory.capacity, now=now),
+        pace=read_pace(client, scaling, memory.last, memory.capacity, known=known, now=now),
     )
 
 

@@ -95,7 +95,8 @@ def _refresh(world: World, service: Service, memory: Memory) -> Forecast | NoFor
     if isinstance(last, Forecast) and timedelta(0) <= origin - last.origin < world.settings.refresh:
         return last
     since = origin - max(world.settings.history, history_to_read(known.step))
-    rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step)
+    markers = record.read_markers(world.client, service.name, since=since, until=now)
+    rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step, markers=markers)
     if rows.empty:
         memory.forecast = NoForecast(service.name, origin, known.why_none(origin, settle=settle))
         return memory.forecast
@@ -107,7 +108,7 @@ def _refresh(world: World, service: Service, memory: Memory) -> Forecast | NoFor
         origin=origin,
         horizon=world.settings.horizon,
         quantiles=levels,
-        calendar=_calendar(world, service, since=since, until=origin + world.settings.horizon),
+        calendar=_calendar(world, service, markers, since=since, until=origin + world.settings.horizon),
         learnt=memory.learnt,
         remembered=memory.remembered,
         asked=_asked(world, service, memory, origin=origin, levels=levels),
@@ -140,10 +141,11 @@ def train_once(memory: Memory) -> None:
         train_ahead(memory.series, origin=memory.forecast.origin, learnt=memory.learnt)
 
 
-def _calendar(world: World, service: Service, *, since: datetime, until: datetime) -> Calendar | None:
+def _calendar(
+    world: World, service: Service, markers: Sequence[record.Marker], *, since: datetime, until: datetime
+) -> Calendar | None:
     if world.feeds is None:
         return None
-    markers = record.read_markers(world.client, service.name, since=since, until=world.clock.now())
     calendar, amiss = calendar_of(
         service.calendar, timezone=service.timezone, since=since, until=until, feeds=world.feeds, markers=markers
     )
