@@ -22,6 +22,7 @@ from collector.slo.objectives import SloStatus
 from collector.slo.store import read_slo_statuses
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable
+from forecaster.actuators.reverts import with_reverts_before
 from forecaster.forecast.types import NoForecast
 from forecaster.loop.world import Memory, World, scaling_of
 from forecaster.orders import Order, OrdersUnreadableError, Standing, mode_in_force
@@ -64,6 +65,8 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     memory.capacity = capacity_in_use(scaling, measured, running=running, speed=speed, now=now)
     memory.slos = _unless_refused("the objectives", lambda: tuple(read_slo_statuses(client, service, now=now)), ())
     hpa = read_hpa(world.actuator, scaling.address)
+    if hpa is not None:
+        hpa = with_reverts_before(hpa, memory.reverts, now=world.real(now))
     ordered, standing = read_orders_of(world, service.name)
     memory.planned_at = memory.planned_at or now  # a process that has just begun holds the floor from its beginning
     return Situation(
