@@ -1,6 +1,6 @@
 """Measures what a target carries: at rest, the closed-loop ceiling, then the search with Poisson arrivals.
 
-Which trial comes next is `capacity_search`'s; sending is `capacity_rig`'s. A capacity is in requests per real second,
+Which trial comes next is `search`'s; sending is `rig`'s. A capacity is in requests per real second,
 of one replica: address one.
 """
 

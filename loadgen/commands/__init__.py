@@ -1,6 +1,6 @@
 """`tidegauge load ...`: its commands, the quick run at a constant rate, and the own shape. Heavy imports stay inside.
 
-What plays a scenario file stands in `scenario_commands`.
+What plays a scenario file stands in `scenarios` beside.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many users, or arrivals, a scenario has at each moment: k6's executors as curves. Pure.
 
-Seconds are counted from the scenario's own start. Reading them from a file is `scenario_file`'s business, sending them
-`scenario_run`'s.
+Seconds are counted from the scenario's own start. Reading them from a file is `file`'s business, sending them
+`run`'s.
 """
 
 from __future__ import annotations

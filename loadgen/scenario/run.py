@@ -1,6 +1,6 @@
 """Plays a scenario from its start to its end: keeps every curve, watches thresholds, and judges. Prints nothing.
 
-The children send (`crew`), the book counts (`scenario_book`); files and reports are the sink's, the terminal the
+The children send (`crew`), the book counts (`book`); files and reports are the sink's, the terminal the
 caller's. A run always ends by itself, when its last scenario is over and drained.
 """
 

@@ -186,7 +186,7 @@ class Iterations:
 def iterations_from_plan(
     plan: Mapping[str, Any], parts: Sequence[Sequence[int]], *, seed: int, run_id: str, authority: str = ""
 ) -> Iterations:
-    """Return the iterations of `scenario_file`'s plain JSON; parts: the indices of the journeys of each scenario.
+    """Return the iterations of `scenario.file`'s plain JSON; parts: the indices of the journeys of each scenario.
 
     authority: the host header's value, for whoever sends.
     """

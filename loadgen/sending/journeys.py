@@ -1,7 +1,7 @@
 """Values that a request draws, and templates that they fill. Pure, standard library only.
 
 What is drawn follows from the random numbers given, so that both the child, which sends, and its parent come to the
-same answer. The YAML files and their checks are `journeys_file`'s and `scenario_file`'s.
+same answer. The YAML files and their checks are `scenario`'s.
 """
 
 from __future__ import annotations
