@@ -14,12 +14,12 @@ from collector.clickhouse import ClickHouseSettings, connect
 from collector.record import store as record
 from forecaster.history import read_history
 from forecaster.store.instants import floored
-from loadgen.capacity_command import measure_and_tell
-from loadgen.capacity_run import CapacityPlan
-from loadgen.capacity_search import goal_of
+from loadgen.capacity.run import CapacityPlan
+from loadgen.capacity.search import goal_of
+from loadgen.commands.capacity import measure_and_tell
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.thresholds import parse_slo
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.thresholds import parse_slo
 from tests.integration.collector_fixtures import CollectorProcess, start_collector
 from tests.integration.loadgen_fixtures import serving
 from tests.integration.store_fixtures import shared_store_url
