@@ -1,7 +1,7 @@
 """What every page stands on: the record, the catalog, the clock, and what the viewer chose.
 
-The choice lives in the URL, so that a view can be shared. Pages read through `dashboard.queries.record` and draw with
-`dashboard.charts.scaling`; nothing here decides anything.
+The choice lives in the URL, so that a view can be shared. Pages read through `dashboard.queries` and draw with
+`dashboard.charts`; nothing here decides anything.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,18 +191,26 @@ def running_dashboard(log: Path, *, port: int | None = None, **settings: str) ->
     port = port or free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGAUGE_", "STREAMLIT_"))}
     environment = {**kept, "TIDEGAUGE_DASHBOARD_PORT": str(port), **settings}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dashboard"], env=environment, stdout=out, stderr=out, cwd=ROOT
-        )
     url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "dashboard"]
+    with running_server(command, url + "/_stcore/health", log, environment=environment):
+        yield url
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str], answers_at: str, log: Path, *, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run a server from the root until the block ends; it begins when the server answers at an address."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=ROOT)
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while not _answers(url + "/_stcore/health"):
+        while not _answers(answers_at):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)  # polling with a deadline
-        yield url
+        yield
     finally:
         process.terminate()
         try:
