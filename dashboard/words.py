@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 NONE = "–"
+# How far ahead a forecast looked, by the buckets of its scores.
+HORIZONS = {"1h": "to 1 h", "6h": "1 to 6 h", "24h": "6 to 24 h", "7d": "1 to 7 d"}
 _TIME_OF_DAY = re.compile(r"(?<![\d:.-])([01]\d|2[0-3]):([0-5]\d)(?![\d:])(?! UTC)")
 
 

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import altair as alt
 import pandas as pd
 
-# Okabe and Ito's: told apart by eyes of all kinds, on white and on black.
+# Okabe and Ito's: told apart by eyes of all kinds, on white and on black, for which the blue is lighter than theirs.
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
-    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#b5a800",
+    "#1a80c0", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#b5a800",
 )  # fmt: skip
 GREY = "#8c8c8c"
 CATEGORIES = [BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY]

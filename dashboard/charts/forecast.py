@@ -10,6 +10,7 @@ import pandas as pd
 
 from dashboard.charts import figure
 from dashboard.charts.figure import Figure, Window
+from dashboard.words import HORIZONS
 from forecaster.calendar.types import Event
 from forecaster.forecast.types import Forecast
 from forecaster.scores.score import Score, Summary
@@ -69,7 +70,7 @@ def fan_chart(
     events: Sequence[Event] = (),
 ) -> Figure:
     """Return the bands and the median of a forecast, demand before and after its origin, and the events around it."""
-    names = ["demand, seen by it", "what came", "median"]
+    names = ["known then", "what came", "median"]
     what, dash = (
         figure.colours(names, [figure.BLUE, figure.GREEN, figure.ORANGE]),
         figure.dashes(names, [[1, 0], [1, 0], [5, 3]]),
@@ -140,9 +141,8 @@ def skill_frame(scores: Sequence[Score], step: timedelta) -> pd.DataFrame:
     found["ds"] = pd.to_datetime(found["ds"], utc=True).dt.as_unit("us").dt.floor(step)
     sums = found.groupby(["ds", "bucket"], as_index=False)[["own", "naive"]].sum()
     sums = sums[sums["naive"] > 0]
-    named = {"1h": "to 1 h", "6h": "1 to 6 h", "24h": "6 to 24 h", "7d": "1 to 7 d"}
     return pd.DataFrame(
-        {"ds": sums["ds"], "what": sums["bucket"].map(named), "value": 1 - sums["own"] / sums["naive"]}
+        {"ds": sums["ds"], "what": sums["bucket"].map(HORIZONS), "value": 1 - sums["own"] / sums["naive"]}
     ).reset_index(drop=True)
 
 
@@ -150,7 +150,7 @@ def coverage_frame(summaries: Sequence[Summary]) -> pd.DataFrame:
     """Return `what, level, share`: how much of the truth lay at or below each quantile, by bucket of horizons."""
     return pd.DataFrame(
         [
-            {"what": summary.bucket, "level": level, "share": share}
+            {"what": HORIZONS.get(summary.bucket, summary.bucket), "level": level, "share": share}
             for summary in summaries
             for level, share in sorted(summary.coverage.items())
         ],
@@ -160,7 +160,7 @@ def coverage_frame(summaries: Sequence[Summary]) -> pd.DataFrame:
 
 def coverage_chart(summaries: Sequence[Summary]) -> Figure:
     """Return what quantiles covered against what they promise; on the diagonal they keep their word."""
-    names = [summary.bucket for summary in summaries]
+    names = [HORIZONS.get(summary.bucket, summary.bucket) for summary in summaries]
     scale = alt.Scale(domain=[0, 1])
     asked = alt.X("level:Q", title="quantile asked for", scale=scale)
     share = alt.Y("share:Q", title="share of demand at or below it", scale=scale)

@@ -104,9 +104,8 @@ def burn_chart(statuses: Sequence[SloStatus]) -> Figure:
         [{"span": span_name(each), "limit": pair.factor} for pair in BURN_PAIRS for each in (pair.long, pair.short)]
     ).drop_duplicates()
     where = alt.X("span:N", title="over the last", sort=ordered, axis=alt.Axis(labelAngle=0))
-    rate = alt.Y(
-        "rate:Q", title="burn rate", scale=alt.Scale(type="symlog", zero=True), axis=alt.Axis(values=[0, 1, 3, 6, 14.4])
-    )
+    factors = alt.Axis(values=[0, 1, 3, 6, 14.4], format="~g", labelOverlap=False)
+    rate = alt.Y("rate:Q", title="burn rate", scale=alt.Scale(type="symlog", zero=True), axis=factors)
     tips = [
         alt.Tooltip("what:N", title="SLO"),
         alt.Tooltip("span:N", title="over"),

@@ -45,7 +45,7 @@ def draw(view: View) -> None:
     standings = _draw_services(view)
     own = next((each for each in standings if each.service == view.service.name), None)
     if own is None:
-        own = standing_of(view.service, minute=view.minute, since=view.since)
+        own = standing_of(view.service, minute=view.minute, since=view.since, now=view.now if view.live else None)
     shape = own.state()[0]
     if own.known:
         st.markdown(f"#### :{SHADES.get(shape, 'gray')}[{shape}] {own.sentence()}")
@@ -82,8 +82,8 @@ def _ask_ahead(view: View) -> None:
 
 
 def _draw_services(view: View) -> list[Standing]:
-    known = list(catalog().services.values())[:MOST_SERVICES]
-    standings = worst_first([standing_of(each, minute=view.minute, since=view.since) for each in known])
+    known, now = list(catalog().services.values())[:MOST_SERVICES], view.now if view.live else None
+    standings = worst_first([standing_of(each, minute=view.minute, since=view.since, now=now) for each in known])
     config: dict[str, Any] = {
         "trend": st.column_config.LineChartColumn("trend", help="Requests/s over the time range.", y_min=0),
         "alerts": st.column_config.NumberColumn("alerts", help="That fire now."),
