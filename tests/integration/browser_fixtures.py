@@ -146,6 +146,30 @@ class Viewer:
             return True
         return False
 
+    def choose(self, key: str, begins: str) -> None:
+        """Open the list of a key, and click on the first entry that begins so."""
+        css = f".st-key-{key} [data-testid=stSelectbox] [role=combobox], .st-key-{key} [data-testid=stSelectbox] input"
+        self.until(lambda: self._clicked(css, ""), why=f"there is a list {key}")
+        self.until(lambda: self._clicked("[role=option]", begins), why=f"{key} offers {begins}")
+
+    def _clicked(self, css: str, begins: str) -> bool:
+        with suppress(ElementNotInteractableException):
+            for found in self.driver.find_elements(By.CSS_SELECTOR, css):
+                if found.text.strip().startswith(begins):
+                    found.click()
+                    return True
+        return False
+
+    def row_of_words(self, begins: str) -> list[str]:
+        """The cells of the first row of a table of text whose first cell begins so."""
+        script = """
+            const rows = [...document.querySelectorAll('[data-testid=stTable] tbody tr')];
+            const cells = rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.textContent.trim()));
+            return cells.find(row => row[0] && row[0].startsWith(arguments[0])) || [];"""
+        self.until(lambda: self.driver.execute_script(script, begins), why=f"a row begins with {begins}")
+        found: list[str] = self.driver.execute_script(script, begins)
+        return found
+
     def row(self, key: str, first: str) -> dict[str, str]:
         """The row of a table in which any cell says `first`, by the names of its columns."""
         self.until(lambda: self._cells(key, first), why=f"{key} has a row of {first}")
