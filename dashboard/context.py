@@ -70,6 +70,11 @@ def client() -> Client:
     return connect(settings_from_environment(os.environ))
 
 
+def record_address() -> str:
+    """Return where the record is asked for. Raises StoreSettingsError."""
+    return settings_from_environment(os.environ).url
+
+
 @st.cache_data(ttl=_REGIONS_KEPT_SECONDS, max_entries=64, show_spinner=False)
 def regions(service: str, hour: datetime) -> list[str]:
     """Return the regions that sent anything in the days before an hour."""

@@ -16,9 +16,9 @@ from collector.clickhouse import StoreError, StoreUnavailableError
 from dashboard.charts.figure import Figure, Window
 from dashboard.charts.marks import legend_of
 from dashboard.confirm import say_outcome
-from dashboard.context import View, clock, look, zone
+from dashboard.context import View, clock, look, record_address, zone
 from dashboard.queries import record as queries
-from dashboard.words import NONE, clock_time, minutes
+from dashboard.words import NONE, cause_of, clock_time, minutes
 
 REFRESH_SECONDS = 5.0
 REFRESH_SECONDS_IN_A_DEMO = 2.0
@@ -75,9 +75,10 @@ def say_broken(error: StoreError) -> None:
     """Say that the record did not answer, or refused."""
     if isinstance(error, StoreUnavailableError):
         st.warning("The record does not answer, so nothing can be shown. This page comes back when it does.")
+        st.caption(f"`{record_address()}`: {cause_of(str(error))[:MOST_OF_AN_ERROR]}")
     else:
         st.error("The record refuses what this page asks.")
-    st.caption(str(error)[:MOST_OF_AN_ERROR])
+        st.caption(str(error)[:MOST_OF_AN_ERROR])
 
 
 def _head(view: View) -> str:

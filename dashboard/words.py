@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 NONE = "–"
 # How far ahead a forecast looked, by the buckets of its scores.
 HORIZONS = {"1h": "to 1 h", "6h": "1 to 6 h", "24h": "6 to 24 h", "7d": "1 to 7 d"}
+_SYSTEM_ERROR = re.compile(r"(?:\[Errno -?\d+\] )([A-Za-z ]+)")
 _TIME_OF_DAY = re.compile(r"(?<![\d:.-])([01]\d|2[0-3]):([0-5]\d)(?![\d:])(?! UTC)")
 
 
@@ -78,6 +79,12 @@ def with_local(text: str, near: datetime, zone: str | None) -> str:
         return clock_time(at, zone).removeprefix(f"{at:%d %b} ")
 
     return _TIME_OF_DAY.sub(told, text)
+
+
+def cause_of(error: str) -> str:
+    """Return why a connection failed: in the system's words where an error's text has them, else its first line."""
+    found = _SYSTEM_ERROR.search(error)
+    return found[1].strip() if found else error.partition("\n")[0].strip()
 
 
 def percent(ratio: float | None, digits: int = 2) -> str:

@@ -105,7 +105,10 @@ def burn_chart(statuses: Sequence[SloStatus]) -> Figure:
     ).drop_duplicates()
     where = alt.X("span:N", title="over the last", sort=ordered, axis=alt.Axis(labelAngle=0))
     factors = alt.Axis(values=[0, 1, 3, 6, 14.4], format="~g", labelOverlap=False)
-    rate = alt.Y("rate:Q", title="burn rate", scale=alt.Scale(type="symlog", zero=True), axis=factors)
+    rate, above = (
+        alt.Y(column, title="burn rate", scale=alt.Scale(type="symlog", zero=True), axis=factors)
+        for column in ("rate:Q", "limit:Q")
+    )
     tips = [
         alt.Tooltip("what:N", title="SLO"),
         alt.Tooltip("span:N", title="over"),
@@ -114,7 +117,7 @@ def burn_chart(statuses: Sequence[SloStatus]) -> Figure:
     dots = figure.rows("burn").mark_point(size=90, filled=True, opacity=0.9)
     ticks = figure.rows("limits").mark_tick(color=figure.RED, thickness=2.5, width=34)
     chart = alt.layer(
-        ticks.encode(x=where, y=alt.Y("limit:Q"), tooltip=[alt.Tooltip("limit:Q", title="alerts above")]),
+        ticks.encode(x=where, y=above, tooltip=[alt.Tooltip("limit:Q", title="alerts above")]),
         dots.encode(
             x=where,
             y=rate,

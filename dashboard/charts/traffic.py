@@ -123,7 +123,9 @@ def lines_chart(
     return figure.layered([encoded, reach], data, window, height=height + figure.legend_height(names), marks=marks)
 
 
-def heat_chart(bands: pd.DataFrame, *, step: timedelta, window: Window) -> Figure:
+def heat_chart(
+    bands: pd.DataFrame, *, step: timedelta, window: Window, marks: pd.DataFrame | None = None
+) -> Figure:  # fmt: skip
     """Return how many requests took how long: a cell per step and band, the darker the more.
 
     bands: `ds, low_ms, high_ms, requests`. The scale is logarithmic in both durations and counts, so that the few slow
@@ -147,7 +149,7 @@ def heat_chart(bands: pd.DataFrame, *, step: timedelta, window: Window) -> Figur
         .mark_rect()
         .encode(x=figure.time_axis(), x2="end:T", y=low, y2="high_ms:Q", color=shade, tooltip=tips)
     )
-    return figure.layered([cell], {"bands": cells}, window)
+    return figure.layered([cell], {"bands": cells}, window, marks=marks)
 
 
 def leading(red: pd.DataFrame, by: str) -> list[str]:

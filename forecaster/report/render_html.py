@@ -45,6 +45,8 @@ td:first-child,th:first-child,td.words,th.words{text-align:left}tr{break-inside:
 .sign{display:flex;gap:10mm;margin-top:8mm;break-inside:avoid}
 .sign div{flex:1;border-top:1px solid #333;padding-top:1mm;font-size:8.5pt}
 footer{margin-top:8mm;border-top:1px solid #d5dde4;font-size:7.5pt;color:#566;overflow-wrap:anywhere}
+@media screen and (max-width:190mm){table{display:block;overflow-x:auto}ul{padding-left:6mm}
+.figures{grid-template-columns:repeat(auto-fill,minmax(32mm,1fr))}.figure b{white-space:normal}}
 @media print{body{margin:0;padding:0;max-width:none;font-size:8.8pt}section.first{break-after:page}h1{font-size:17pt}
 table{font-size:7.8pt;break-inside:avoid}.strong{font-size:10.5pt}figure{margin:2mm 0}header p{margin-bottom:2mm}
 ul{margin:1mm 0}

@@ -226,3 +226,12 @@ def test_a_reason_names_its_guardrail_and_its_unit_in_words():
     reasons_of = replace(a_decision(5), reasons=("kept_at_less_risk: 5 kept at 1.3 rps", "demand stays: low"))
 
     assert reasons(a_stored(reasons_of)) == ["Kept at less risk: 5 kept at 1.3 requests/s", "Demand stays: low"]
+
+
+def test_why_a_connection_failed_is_told_in_the_systems_words():
+    long = (
+        "Error HTTPConnectionPool(host='x', port=9): Max retries (Caused by New(\"x: [Errno 111] Connection refused\"))"
+    )
+
+    assert words.cause_of(long) == "Connection refused"
+    assert words.cause_of("the store is full\nmore") == "the store is full"
