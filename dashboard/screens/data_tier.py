@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +12,6 @@ from dashboard.context import View, zone
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, window_of
 from dashboard.queries import record as queries
 from dashboard.queries import tiers as tier_queries
-from dashboard.side_by_side import ask_ahead
 from dashboard.tables.tiers import (
     cache_table,
     delay_frame,
@@ -39,7 +37,6 @@ JOBS = tuple(f"reference_app_jobs_{name}_total" for name in ("done", "retried", 
 
 def draw(view: View) -> None:
     """Draw the sources that are silent, then caches, statements, databases, partitions and queues."""
-    _ask_ahead(view)
     _say_silent(view)
     _draw_caches(view)
     _draw_statements(view)
@@ -53,19 +50,6 @@ def draw(view: View) -> None:
         _draw_partitions(view)
     with right:
         _draw_queues(view)
-
-
-def _ask_ahead(view: View) -> None:
-    name = view.service.name
-    ask_ahead(
-        partial(tier_queries.known_series, name),
-        partial(queries.red, name, view.since, view.until, view.step, "cache_level", view.region),
-        partial(queries.red_totals, name, view.since, view.until, "cache_level", view.region),
-    )
-    ask_ahead(
-        *(partial(_gained, view, *names) for names in (REDIS, DELAYS, STATEMENTS, JOBS)),
-        *(partial(_gauges, view, *names) for names in (LAGS, PARTITIONS, ("pg_connections",), ("reference_app_jobs",))),
-    )
 
 
 def _gauges(view: View, *names: str) -> pd.DataFrame:

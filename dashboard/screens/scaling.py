@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -27,7 +26,6 @@ from dashboard.queries import forecaster as forecast_queries
 from dashboard.queries import record as queries
 from dashboard.services import FORECASTER, PartRefused, PartUnavailable, ask, scaling_in_force
 from dashboard.session import person
-from dashboard.side_by_side import ask_ahead
 from dashboard.tables.scaling import (
     decision_table,
     decision_text,
@@ -52,11 +50,6 @@ def draw(view: View) -> None:
     if view.service.scaling is None:
         st.info(f"{name} is not scaled by Tidegauge: tidegauge.yaml has no scaling block for it.")
         return
-    ask_ahead(
-        partial(forecast_queries.latest_forecast, name, view.minute),
-        partial(queries.demand, name, view.since, view.until, view.step),
-        partial(queries.marks, view),
-    )
     states = forecast_queries.replica_states(name, view.since, view.now, view.step)
     newest = next(iter(forecast_queries.decisions(name, view.since, view.now, limit=1)), None)
     _draw_numbers(view, states, newest)
