@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from collector.calendar_block import CalendarSource
 from collector.catalog import Service
+from collector.catalog.calendar import CalendarSource
 from collector.clickhouse import Client
 from collector.record.store import Marker, read_markers
 from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from collector.calendar_block import CalendarEntry, CalendarSource
+from collector.catalog.calendar import CalendarEntry, CalendarSource
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.record import store as record
 from collector.record.runs import Marker

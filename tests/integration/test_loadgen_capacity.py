@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from loadgen.capacity_run import CapacityPlan, measure_capacity
-from loadgen.capacity_search import goal_of
+from loadgen.capacity.run import CapacityPlan, measure_capacity
+from loadgen.capacity.search import goal_of
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.thresholds import parse_slo
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.thresholds import parse_slo
 from tests.integration.loadgen_fixtures import serving
 
 pytestmark = pytest.mark.server
