@@ -104,7 +104,7 @@ def burn_chart(statuses: Sequence[SloStatus]) -> Figure:
         [{"span": span_name(each), "limit": pair.factor} for pair in BURN_PAIRS for each in (pair.long, pair.short)]
     ).drop_duplicates()
     where = alt.X("span:N", title="over the last", sort=ordered, axis=alt.Axis(labelAngle=0))
-    factors = alt.Axis(values=[0, 1, 3, 6, 14.4], format="~g", labelOverlap=False)
+    factors = alt.Axis(values=[0, 1, 3, 6, 14.4], labelExpr="datum.value", labelOverlap=False)
     rate, above = (
         alt.Y(column, title="burn rate", scale=alt.Scale(type="symlog", zero=True), axis=factors)
         for column in ("rate:Q", "limit:Q")

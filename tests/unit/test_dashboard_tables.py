@@ -235,3 +235,10 @@ def test_why_a_connection_failed_is_told_in_the_systems_words():
 
     assert words.cause_of(long) == "Connection refused"
     assert words.cause_of("the store is full\nmore") == "the store is full"
+
+
+def test_a_time_of_day_leaves_out_both_days():
+    late = datetime(2026, 11, 23, 0, 2, tzinfo=UTC)
+
+    assert words.time_of_day(late, "America/St_Johns") == "00:02 UTC · 20:32 NST"
+    assert words.time_of_day(late) == "00:02 UTC"
