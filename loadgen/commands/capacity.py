@@ -62,7 +62,7 @@ def capacity(
     except (ValueError, OSError) as error:
         fail(error, 2)
     try:
-        found, fleet = asyncio.run(_measure(plan, counts, _starter(counts, replicas_command, checked.service)))
+        found, fleet = asyncio.run(measure_and_tell(plan, counts, _starter(counts, replicas_command, checked.service)))
     except (RuntimeError, OSError) as error:
         fail(error, 1)
     check = cross_check(found.cpu_seconds_per_request, live)
@@ -166,19 +166,29 @@ def _starter(counts: list[int], command: str, service: str) -> Replicas | None:
     return ClusterReplicas(url, service, httpx.Client(trust_env=False))
 
 
-async def _measure(
+async def measure_and_tell(
     plan: CapacityPlan, counts: list[int], replicas: Replicas | None
 ) -> tuple[CapacityFound, FleetFound | None]:
+    """Measure, while the collector (if there is one) is told that what arrives now comes from us."""
     from loadgen.capacity.fleet import measure_fleet
     from loadgen.capacity.run import measure_capacity
+    from loadgen.runs.announced import announced
 
     def show(text: str) -> None:
         typer.echo(text, err=True)
 
-    if replicas is None:
-        return await measure_capacity(plan, show), None
-    fleet = await measure_fleet(plan, counts, replicas, show)
-    return fleet.by_replicas[1], fleet
+    run = {
+        "run_id": plan.run_id, "service": plan.scenario.service, "scenario": plan.scenario.name,
+        "target": plan.target.url,
+    }  # fmt: skip
+    async with announced(collector_url(), run, show) as told:
+        if replicas is None:
+            found, fleet = await measure_capacity(plan, show), None
+        else:
+            fleet = await measure_fleet(plan, counts, replicas, show)
+            found = fleet.by_replicas[1]
+        told.outcome = {"status": "invalid" if found.interval is None else "finished", "capacity": found.to_json()}
+    return found, fleet
 
 
 def _read_live(service: str) -> LiveCost | None:

@@ -45,6 +45,13 @@ def load_run_batch(
     }
 
 
+async def post_run(client: httpx.AsyncClient, collector_url: str, body: Mapping[str, Any]) -> None:
+    """Send one report. Raises httpx.HTTPError when the collector did not acknowledge it."""
+    headers = collector_headers("INGEST")
+    response = await client.post(f"{collector_url}/v1/load-runs", json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+    response.raise_for_status()
+
+
 @dataclass(slots=True)
 class Reporter:
     """Reports one run. `read_run` returns what load.json says now."""
@@ -98,9 +105,7 @@ class Reporter:
         return True
 
     async def _post(self, body: Mapping[str, Any]) -> None:
-        url, headers = f"{self.collector_url}/v1/load-runs", collector_headers("INGEST")
-        response = await self.client.post(url, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
-        response.raise_for_status()
+        await post_run(self.client, self.collector_url, body)
 
     async def _report_seconds(self) -> bool:
         begins, begun_end = self._read_state()
