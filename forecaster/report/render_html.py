@@ -26,7 +26,7 @@ body{font:10.5pt/1.45 "DejaVu Sans","Segoe UI",Roboto,Helvetica,Arial,sans-serif
 max-width:190mm;margin:8mm auto;padding:0 6mm}
 h1{font-size:19pt;margin:0;color:#12395b}
 h2{font-size:13pt;margin:9mm 0 2mm;color:#12395b;border-bottom:1.5px solid #12395b}
-header p{margin:1mm 0 4mm;color:#566}.strong{font-weight:600;font-size:11.5pt}
+header p{margin:1mm 0 4mm;color:#566}.strong{font-weight:600;font-size:11.5pt;overflow-wrap:anywhere}
 .figures{display:grid;grid-template-columns:repeat(5,minmax(0,1fr));gap:2.5mm;margin:4mm 0}
 .figure{border:1px solid #d5dde4;border-top:2.5px solid #0072b2;padding:2mm;break-inside:avoid}
 .figure b{display:block;font-size:10.5pt;line-height:1.35;white-space:nowrap}
