@@ -86,18 +86,18 @@ def answers(booster: Booster, rows: Array) -> Array:
     return mean
 
 
-def unseen(booster: Booster, windows: Windows, start: int, origins: Array, horizons: Array) -> Array:
-    """Return (origins, horizons) of log(demand + offset), each by a forest that has not seen the target's week."""
-    rows, level = inputs(windows, start, origins, horizons, booster.offset)
-    instants = start + (origins[:, None] + horizons[None, :]) * windows.step_seconds
-    fold = booster.fold_of(instants)
+def unseen(booster: Booster, rows: Array, fold: Array) -> Array:
+    """Return (origins, horizons) relative to the level, each by a forest that has not seen the target's week.
+
+    rows: (origins, horizons, inputs); fold: (origins, horizons) of the targets.
+    """
     found = np.zeros(fold.shape)
     with one_thread():
         for which, forest in enumerate(booster.forests):
             mine = (fold == which) | (fold == FOLDS)
             if mine.any():
                 found[mine] += forest.predict(rows[mine]) / np.where(fold[mine] == FOLDS, FOLDS, 1)
-    return level[:, None] + found
+    return found
 
 
 def _folds(instants: Array, until: int, block_seconds: int) -> Array:

@@ -39,42 +39,47 @@ DISAGREEING = (SEASONAL, BOOSTED, *range(FIRST_LINE, FIRST_WEEK))
 
 
 @dataclass(frozen=True, slots=True)
+class Trained:
+    """What holds for half a day: the members that learn from the whole history."""
+
+    booster: Booster
+    short: shortlead.ShortLead
+    lines: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesFit:
+    """The copies of other days alone: what a history answers by that is too short for the others."""
+
+    seasonal: learning.Fit
+    notes: tuple[str, ...] = ()
+
+    def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
+        """Return (horizons, quantiles) of demand; see `interface.Fitted`."""
+        return learning.predict(self.seasonal, past.windows(), horizons, quantiles)
+
+
+@dataclass(frozen=True, slots=True)
 class EnsembleFit:
     """weights: (buckets, members); the profile's is 1 where it replaces the others. notes: what to know of it."""
 
     seasonal: learning.Fit
-    booster: Booster | None
-    short: shortlead.ShortLead | None
-    lines: Linear | None
+    trained: Trained
     weights: Array
     residuals: Residuals
-    scale: Scale | None
+    scale: Scale
     notes: tuple[str, ...]
 
     def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
         """Return (horizons, quantiles) of demand; see `interface.Fitted`."""
-        windows = past.windows()
-        if self.booster is None or self.short is None or self.lines is None or self.scale is None:
-            return learning.predict(self.seasonal, windows, horizons, quantiles)
         spread = quantiles_of(self.residuals, quantiles)
         if isinstance(spread, Refusal):
             return spread
-        copied, level = learning.centre(self.seasonal, windows, horizons)
-        members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
-        members[:, SEASONAL] = copied
-        near = horizons[horizons < self.booster.reach]
-        now_at = np.array([windows.length])
-        rows, now = inputs(windows, past.start, now_at, near, self.booster.offset)
-        members[: len(near), BOOSTED] = now[0] + booster.answers(self.booster, rows[0])
-        members[: len(near), FIRST_LINE:FIRST_WEEK] = now[0] + self.lines.answers(rows[0])
-        soon = shortlead.centre(self.short, windows, horizons, self.seasonal.offset)
-        members[: len(soon), SHORT] = soon
-        if self.weights[:, PROFILE].any():
-            members[:, PROFILE] = _profile(past, now_at, horizons, self.seasonal.offset)[0]
-        weeks = weekly.seen(windows, now_at, horizons, self.seasonal.offset)
-        members[:, FIRST_WEEK:PROFILE] = weeks.heights[0]
+        windows, at = past.windows(), np.array([len(past.values)])
+        weeks = weekly.seen(windows, at, horizons, self.seasonal.offset)
+        members, level = self._members(past, windows, horizons, weeks)
         said = members[:, DISAGREEING]
-        members[:, :PROFILE] = np.where(np.isfinite(members[:, :PROFILE]), members[:, :PROFILE], copied[:, None])
+        members[:, :PROFILE] = np.where(np.isfinite(members[:, :PROFILE]), members[:, :PROFILE], members[:, [SEASONAL]])
         middle = _mixed(members, self.weights[_bucket_of(horizons, past.step_seconds)])
         facts = facts_of(
             said[None],
@@ -82,21 +87,28 @@ class EnsembleFit:
             np.array([level]),
             horizons * past.step_seconds,
             apart=weeks.apart,
-            restless=restlessness(past.values, past.step_seconds, now_at, self.seasonal.offset),
+            restless=restlessness(past.values, past.step_seconds, at, self.seasonal.offset),
         )[0]
         spread = spread * np.where(np.isclose(quantiles, 0.5), MEDIAN_SHARE, 1.0)
         position = np.interp(horizons, self.seasonal.nodes, np.arange(len(self.seasonal.nodes)))
         log_demand = middle[:, None] + learning.between(spread, position) * scales(self.scale, facts)[:, None]
         return learning.finished(self.seasonal, log_demand)
 
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What holds for half a day: the members that learn from the whole history."""
-
-    booster: Booster
-    short: shortlead.ShortLead
-    lines: Linear
+    def _members(self, past: Past, windows: Windows, horizons: Array, weeks: weekly.Weeks) -> tuple[Array, float]:
+        """Return (horizons, members) of log demand, NaN: does not answer; and the level's logarithm now."""
+        at, grown = np.array([windows.length]), self.trained.booster
+        members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
+        members[:, SEASONAL], level = learning.centre(self.seasonal, windows, horizons)
+        near = horizons[horizons < grown.reach]
+        rows, now = inputs(windows, past.start, at, near, grown.offset)
+        members[: len(near), BOOSTED] = now[0] + booster.answers(grown, rows[0])
+        members[: len(near), FIRST_LINE:FIRST_WEEK] = now[0] + self.trained.lines.answers(rows[0])
+        soon = shortlead.centre(self.trained.short, windows, horizons, self.seasonal.offset)
+        members[: len(soon), SHORT] = soon
+        members[:, FIRST_WEEK:PROFILE] = weeks.heights[0]
+        if self.weights[:, PROFILE].any():
+            members[:, PROFILE] = _profile(past, at, horizons, self.seasonal.offset)[0]
+        return members, level
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +127,14 @@ class Ensemble:
             short = shortlead.fit(grown, past.windows(), past.start)
             return Trained(grown, short, linear.fit(learnt_from[0], past.end))
 
-    def fit(self, past: Past, trained: Trained | None) -> EnsembleFit:
+    def fit(self, past: Past, trained: Trained | None) -> EnsembleFit | CopiesFit:
         """Learn the seasonal weights, the trust and the residuals: a fraction of a second, hourly."""
         windows = past.windows()
         offset = trained.booster.offset if trained is not None else learning.offset_of(windows)
         taught = learning.lessons(windows, offset)
         seasonal = learning.fit(past.values, taught)
         if trained is None:
-            return EnsembleFit(seasonal, None, None, None, np.zeros((0, 0)), seasonal.residuals, None, ())
+            return CopiesFit(seasonal)
         weeks = weekly.seen(windows, taught.origins, taught.nodes, offset)
         members = _unseen(trained, taught, windows, past, weeks)
         actual = np.where(taught.known, taught.actual + taught.level[:, None], np.nan)
@@ -140,28 +152,29 @@ class Ensemble:
         )
         weight = known * _nearness(taught, past, SPREAD_DAYS)[:, None]
         if not known.any():
-            return EnsembleFit(seasonal, None, None, None, weights, seasonal.residuals, None, ())
+            return CopiesFit(seasonal)
         scale = fit_scale(facts[known], residual[known], weight[known])
         standard = np.where(known, residual / np.where(known, scales(scale, np.nan_to_num(facts)), 1.0), 0.0)
         drift = guards.drift_of(residual, known, (windows.length - taught.origins) * past.step_seconds)
         told = (*notes, *drift)
         spread = residuals_of(standard, weight, neighbours=NEIGHBOURS)
         seasonal = replace(seasonal, residuals=spread)  # its own are not needed any more, and large
-        return EnsembleFit(seasonal, trained.booster, trained.short, trained.lines, weights, spread, scale, told)
+        return EnsembleFit(seasonal, trained, weights, spread, scale, told)
 
 
 def _unseen(trained: Trained, taught: learning.Lessons, windows: Windows, past: Past, weeks: weekly.Weeks) -> Array:
     """Return (origins, nodes, members) of log demand, each from what its member had not learnt from."""
-    grown, short, span = trained.booster, trained.short, (taught.origins, taught.nodes)
-    at = taught.origins[:, None] + taught.nodes[None, :]
-    fold = grown.fold_of(past.start + at * past.step_seconds)
-    lines = linear.unseen(trained.lines, windows, past.start, *span, taught.offset)
+    grown, span = trained.booster, (taught.origins, taught.nodes)
+    instants = past.start + taught.origins * past.step_seconds
+    fold = grown.fold_of(instants[:, None] + taught.nodes[None, :] * past.step_seconds)
+    rows, level = inputs(windows, past.start, *span, taught.offset)
     copied = taught.level[:, None] + learning.unseen(taught, fold)
+    lines = level[:, None, None] + linear.unseen(trained.lines, rows, instants)
     return np.stack(
         [
             copied,
-            booster.unseen(grown, windows, past.start, *span),
-            shortlead.unseen(short, grown, windows, past.start, *span),
+            level[:, None] + booster.unseen(grown, rows, fold),
+            shortlead.unseen(trained.short, windows, fold, *span, taught.offset),
             *np.moveaxis(lines, -1, 0),
             *np.moveaxis(np.where(np.isfinite(weeks.heights), weeks.heights, copied[..., None]), -1, 0),
             _profile(past, *span, taught.offset),
