@@ -79,41 +79,52 @@ def forecast_demand(
             learnt=learnt, model=model, fleet=fleet,
         )  # fmt: skip
         return back_from(there, series, origin=origin, horizon=horizon)
-    step = int(series.step.total_seconds())
-    first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
-    seen = math.floor((origin.timestamp() - first) / step)
-    if len(series.frame) == 0 or seen <= 0:
+    seen = _steps_before(series, origin)
+    if seen <= 0:
         return NoForecast(series.name, origin, "no rows before the origin")
-    values = _seen(series, seen)
-    if not np.isfinite(values).any():
+    past = _past(series, seen)
+    if not np.isfinite(past.values).any():
         days = history_for(series.step).days
         return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
     told: tuple[str, ...]
-    if fleet is not None and _known_for(values, step) < LEAST_TO_LEARN.total_seconds():
-        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, np.array(levels))
+    if fleet is not None and _known_for(past) < LEAST_TO_LEARN.total_seconds():
+        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, past, horizons, np.array(levels))
         told = (f"the day's shape is borrowed from {fleet.services} services",)
     else:
         fit = _fit(series, seen, model, learnt)
-        answer, told = fit.predict(_past(series, seen), horizons, np.array(levels)), fit.notes
+        answer, told = fit.predict(past, horizons, np.array(levels)), fit.notes
     if isinstance(answer, Refusal):
         return NoForecast(series.name, origin, answer.reason)
     if not np.isfinite(answer).all():
         return NoForecast(series.name, origin, f"model {model.name} answered with numbers that are none")
-    start = first + seen * step
+    return _forecast(series, past, model=model.name, levels=levels, answer=answer, notes=(_ground(past), *told))
+
+
+def _forecast(
+    series: DemandSeries,
+    past: Past,
+    *,
+    model: str,
+    levels: tuple[float, ...],
+    answer: npt.NDArray[Any],
+    notes: tuple[str, ...],
+) -> Forecast:
+    """Return an answer (horizons, levels) from the end of `past` as a forecast."""
+    step = past.step_seconds
     frame = pd.DataFrame(answer, columns=[column_of(level) for level in levels])
-    frame.insert(0, "ds", pd.to_datetime(start + step * horizons, unit="s", utc=True))
-    newest = seen - len(values) + int(np.flatnonzero(np.isfinite(values))[-1]) + 1
+    frame.insert(0, "ds", pd.to_datetime(past.end + step * np.arange(len(answer)), unit="s", utc=True))
+    newest = int(np.flatnonzero(np.isfinite(past.values))[-1]) + 1
     return Forecast(
         name=series.name,
-        origin=datetime.fromtimestamp(start, UTC),
-        model=model.name,
+        origin=datetime.fromtimestamp(past.end, UTC),
+        model=model,
         step=series.step,
         quantiles=levels,
         frame=frame,
-        history_from=datetime.fromtimestamp(first + (seen - len(values)) * step, UTC),
-        watermark=datetime.fromtimestamp(first + newest * step, UTC),
-        notes=(_ground(values, step), *told),
+        history_from=datetime.fromtimestamp(past.start, UTC),
+        watermark=datetime.fromtimestamp(past.start + newest * step, UTC),
+        notes=notes,
     )
 
 
@@ -123,9 +134,8 @@ def learn(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model:
     For a scheduler that staggers the slow part over its services. Without known demand before the origin: nothing.
     """
     series, origin = _as_seen(series, origin)
-    first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
-    seen = math.floor((origin.timestamp() - first) / series.step.total_seconds())
-    if len(series.frame) and seen > 0 and np.isfinite(_seen(series, seen)).any():
+    seen = _steps_before(series, origin)
+    if seen > 0 and np.isfinite(_seen(series, seen)).any():
         _fit(series, seen, model, learnt)
 
 
@@ -186,6 +196,13 @@ def history_to_read(step: timedelta) -> timedelta:
     return history_for(step) + before + LARGEST_CHANGE
 
 
+def _steps_before(series: DemandSeries, origin: datetime) -> int:
+    """Return how many steps of a series have begun before an origin; none of a series without rows."""
+    if not len(series.frame):
+        return 0
+    return math.floor((origin.timestamp() - series.frame["ds"].iloc[0].timestamp()) / series.step.total_seconds())
+
+
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
     """Return the newest part of the first `seen` steps; steps after the series' end are gaps."""
     longest = max(1, history_for(series.step) // series.step)
@@ -238,14 +255,14 @@ def _forget(kept: dict[tuple[str, int], Any], most: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _known_for(values: npt.NDArray[Any], step: int) -> int:
+def _known_for(past: Past) -> int:
     """Return how many seconds ago the first known step began."""
-    return (len(values) - int(np.flatnonzero(np.isfinite(values))[0])) * step
+    return (len(past.values) - int(np.flatnonzero(np.isfinite(past.values))[0])) * past.step_seconds
 
 
-def _ground(values: npt.NDArray[Any], step: int) -> str:
+def _ground(past: Past) -> str:
     """Say how much history a forecast rests on, and what that allows."""
-    days = _known_for(values, step) / 86_400
+    days = _known_for(past) / 86_400
     if days < 1:
         return f"rests on {days * 24:.1f} h of history: the last level, no day to compare with"
     kind = "days are compared, no week yet" if days < 7 else "days and weeks are compared"
