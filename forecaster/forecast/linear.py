@@ -1,4 +1,4 @@
-"""Straight lines through what the booster is shown, each forgetting at its own pace: what follows a change of regime.
+"""Straight lines through what `line_inputs` shows, each forgetting at its own pace: what follows a change of regime.
 
 Ridge regression per horizon (lines at knots, between them in proportion), over all hours of the day at once. Three
 paces are learnt; which of them is right is left to `ensemble`, from honest errors: for every one of the last days there
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.forecast.booster_inputs import Rows
 from forecaster.forecast.learning import between
+from forecaster.forecast.rows import Rows
 from forecaster.forecast.seasonal import DAY_SECONDS
 from forecaster.forecast.windows import Array
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from forecaster.forecast import linear
-from forecaster.forecast.booster_inputs import Rows, inputs
+from forecaster.forecast.line_inputs import inputs
+from forecaster.forecast.rows import Rows
 from forecaster.forecast.windows import Array, Windows, windows_of
 
 HOUR, DAY = 3600, 86_400
