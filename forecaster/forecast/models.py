@@ -200,7 +200,8 @@ def _steps_before(series: DemandSeries, origin: datetime) -> int:
     """Return how many steps of a series have begun before an origin; none of a series without rows."""
     if not len(series.frame):
         return 0
-    return math.floor((origin.timestamp() - series.frame["ds"].iloc[0].timestamp()) / series.step.total_seconds())
+    first = float(series.frame["ds"].iloc[0].timestamp())
+    return math.floor((origin.timestamp() - first) / series.step.total_seconds())
 
 
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
