@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecaster.forecast.ensemble import Ensemble
-from forecaster.forecast.fleet import FleetProfile, predict_borrowed
+from forecaster.forecast.fleet import FleetProfile, borrowed_by, halfway
 from forecaster.forecast.interface import Fitted, Model, Past, Refusal
+from forecaster.forecast.learning import offset_of
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.forecast.wall_clock import LARGEST_CHANGE, ask_ahead, back_from, on_the_wall
 
@@ -62,7 +63,7 @@ def forecast_demand(
 ) -> Forecast | NoForecast:
     """Return demand from `origin` (floored to the series' steps) over `horizon`, in the series' unit.
 
-    fleet: a shape to borrow while the history is shorter than a day.
+    fleet: a shape to borrow while the history is shorter than two days; from the second on by half.
 
     A series with a zone is seen on its users' wall clock (`wall_clock`).
 
@@ -87,18 +88,31 @@ def forecast_demand(
         days = history_for(series.step).days
         return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
-    told: tuple[str, ...]
-    if fleet is not None and _known_for(past) < LEAST_TO_LEARN.total_seconds():
-        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, past, horizons, np.array(levels))
-        told = (f"the day's shape is borrowed from {fleet.services} services",)
-    else:
-        fit = _fit(series, seen, model, learnt)
-        answer, told = fit.predict(past, horizons, np.array(levels)), fit.notes
+    answer, told = _answered(past, lambda: _fit(series, seen, model, learnt), horizons, np.array(levels), fleet)
     if isinstance(answer, Refusal):
         return NoForecast(series.name, origin, answer.reason)
     if not np.isfinite(answer).all():
         return NoForecast(series.name, origin, f"model {model.name} answered with numbers that are none")
     return _forecast(series, past, model=model.name, levels=levels, answer=answer, notes=(_ground(past), *told))
+
+
+def _answered(
+    past: Past,
+    fit: Callable[[], Fitted],
+    horizons: npt.NDArray[Any],
+    levels: npt.NDArray[Any],
+    fleet: FleetProfile | None,
+) -> tuple[npt.NDArray[Any] | Refusal, tuple[str, ...]]:
+    """Return (horizons, levels), by what was learnt, by the fleet's shape, or by both; and what to know of it."""
+    lent = borrowed_by(past, fleet, horizons, levels) if fleet is not None else None
+    told = (f"the day's shape is borrowed from {fleet.services} services",) if fleet is not None else ()
+    if lent is not None and past.known_seconds < LEAST_TO_LEARN.total_seconds():
+        return lent, told
+    found = fit()
+    answer = found.predict(past, horizons, levels)
+    if lent is None or isinstance(answer, Refusal):
+        return answer, found.notes
+    return halfway(answer, lent, offset_of(past.windows())), (*told, *found.notes)
 
 
 def _forecast(
@@ -256,14 +270,9 @@ def _forget(kept: dict[tuple[str, int], Any], most: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _known_for(past: Past) -> int:
-    """Return how many seconds ago the first known step began."""
-    return (len(past.values) - int(np.flatnonzero(np.isfinite(past.values))[0])) * past.step_seconds
-
-
 def _ground(past: Past) -> str:
     """Say how much history a forecast rests on, and what that allows."""
-    days = _known_for(past) / 86_400
+    days = past.known_seconds / 86_400
     if days < 1:
         return f"rests on {days * 24:.1f} h of history: the last level, no day to compare with"
     kind = "days are compared, no week yet" if days < 7 else "days and weeks are compared"
