@@ -20,7 +20,7 @@ from forecaster.scaling.pacing import at_half_the_odds, paced_risk
 from forecaster.scaling.policy import Draft, Needs, guarded, may_apply, reverted, without_grounds
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
 from forecaster.scaling.types import Decision, PlannedFloor, PlanWarning, Situation
-from forecaster.scaling.wording import chance, clock
+from forecaster.scaling.wording import chance, clock, counted, rate
 
 __all__ = ["PLAN_SPAN", "decide", "looked_at"]
 
@@ -143,12 +143,11 @@ def _why(
     needs: tuple[int, int],
 ) -> tuple[str, ...]:
     (taken, source), (rps, at) = risk, peak
-    low, high = grounds.capacity.low_rps, grounds.capacity.high_rps
-    each = f"{low:.4g} rps" if low == high else f"{low:.4g} to {high:.4g} rps"
+    each = rate(grounds.capacity.low_rps, grounds.capacity.high_rps)
     covered = situation.now + lead_of(situation) + situation.refresh
     text = (
-        f"demand stays under {rps:.4g} rps (at {clock(max(at, situation.now))}) until {clock(covered)} "
-        f"with probability {1 - taken:.4g}: {needs[0]} replicas at {each}"
+        f"demand stays under {rate(rps)} (at {clock(max(at, situation.now))}) until {clock(covered)} "
+        f"with probability {1 - taken:.4g}: {counted(needs[0], 'replica')} at {each}"
     )
     if needs[1] > needs[0]:
         text += f", and {needs[1] - needs[0]} more for the ramp after it"

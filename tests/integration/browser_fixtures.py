@@ -35,7 +35,7 @@ FIGURES = {
     "Alerts": 0,
 }  # fmt: skip
 UNSETTLED = "[data-stale=true], [data-test-script-state=running], [data-test-script-state=initial]"
-FIGURE = "[data-testid=stVegaLiteChart] svg.marks"
+FIGURE = "[data-testid=stVegaLiteChart] .marks"
 ERRORS = "[data-testid=stException], [data-testid=stAlertContentError]"
 # Streamlit asks for these beside a page's own address first, and finds them at the root; Vega says the other of layers
 # that have no row yet.
