@@ -62,9 +62,7 @@ def test_the_booster_is_shown_nothing_after_the_origin() -> None:
     origin = 18 * DAY // 300 + 7
     other = values.copy()
     other[origin:] *= 1000
-    horizons = np.array(
-        [0, 100, 285, 286, 287]
-    )  # around yesterday's would reach beyond the origin
+    horizons = np.array([0, 100, 285, 286, 287])  # around yesterday's would reach beyond the origin
     shown = [
         deviations.inputs(windows_of(series, 300), 0, np.array([origin]), horizons, 1.0)
         for series in (values, other, values[:origin])
