@@ -1,4 +1,4 @@
-"""What the booster is shown of an origin and a horizon: time, the last hours, copies of other days, and levels.
+"""What the lines are shown of an origin and a horizon: time, the last hours, copies of other days, and levels.
 
 All demand is in logarithms, relative to the level at the origin, so that what is learnt holds at any scale; NaN where
 the history does not reach.
@@ -6,10 +6,9 @@ the history does not reach.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from forecaster.forecast.rows import DECIMALS
 from forecaster.forecast.seasonal import (
     COPIED_DAYS,
     COPIED_WEEKS,
@@ -28,17 +27,7 @@ from forecaster.forecast.windows import Array, Windows
 
 SIX_HOURS = 6 * 3600
 LAST_DAYS = 7
-DECIMALS = 6  # so that a history and its multiple give the same rows, and with them the same trees
 WEEKDAY_OF_EPOCH = 3  # 1970-01-01 was a Thursday; Monday is 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What is learnt from. inputs: (rows, inputs); target: relative to the level; instants: the targets' epochs."""
-
-    inputs: Array
-    target: Array
-    instants: Array
 
 
 def inputs(windows: Windows, start: int, origins: Array, horizons: Array, offset: float) -> tuple[Array, Array]:
@@ -49,15 +38,20 @@ def inputs(windows: Windows, start: int, origins: Array, horizons: Array, offset
     recent, usual = _recent(windows, origins, offset, level)
     six_day, six_week, _, day_week, day_day = usual
     corrected = [of_day + day_day, of_week + day_week, of_week + six_week, of_day + six_day]
-    columns = [*_time(windows, start, origins, horizons), *recent, *copied, *usual, *corrected]
+    columns = [*time_columns(windows, start, origins, horizons), *recent, *copied, *usual, *corrected]
     return np.round(np.stack([np.broadcast_to(column, shape) for column in columns], axis=-1), DECIMALS), level
 
 
-def _time(windows: Windows, start: int, origins: Array, horizons: Array) -> list[Array]:
+def time_columns(windows: Windows, start: int, origins: Array, horizons: Array) -> list[Array]:
+    """Return how far ahead the target is, and its hour and weekday."""
     step = windows.step_seconds
     instants = start + (origins[:, None] + horizons[None, :]) * step
-    weekday = (instants // DAY_SECONDS + WEEKDAY_OF_EPOCH) % 7
-    return [np.log1p(horizons * step / 300.0)[None, :], instants % DAY_SECONDS / 3600, weekday]
+    return [np.log1p(horizons * step / 300.0)[None, :], *hour_and_weekday(instants)]
+
+
+def hour_and_weekday(instants: Array) -> tuple[Array, Array]:
+    """Return the hour of the day (with its fraction) and the weekday (Monday is 0) of instants (epoch)."""
+    return instants % DAY_SECONDS / 3600, (instants // DAY_SECONDS + WEEKDAY_OF_EPOCH) % 7
 
 
 def _recent(windows: Windows, origins: Array, offset: float, level: Array) -> tuple[list[Array], list[Array]]:
