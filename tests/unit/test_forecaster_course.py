@@ -164,6 +164,15 @@ def test_more_replicas_never_leave_more_users_behind(rps: list[float], fewer: li
     assert high.under_provisioned_minutes <= low.under_provisioned_minutes
     assert high.unserved_ratio <= low.unserved_ratio + 1e-12
     assert queued.dropped[1] <= queued.dropped[0] + 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(rps=RPS, fewer=st.integers(0, 20), more=st.integers(0, 5))
+def test_more_replicas_all_the_time_never_let_more_users_wait(rps: list[float], fewer: int, more: int) -> None:
+    # All the time: where everybody is turned away for a while, who comes next finds no line, which more replicas had.
+    demand = demand_of(rps)
+    both = np.tile([fewer, fewer + more], (len(rps), 1))
+    queued = queue_up(Course(demand.starts, demand.end, demand.rps, both, both), capacity_rps=CAPACITY)
     assert queued.violating[1] <= queued.violating[0] + 1e-6
 
 
