@@ -92,7 +92,8 @@ def list_runs(
         return
     for run in found:
         verdict = run.get("verdict", {}).get("status", run["status"])
-        typer.echo(f"{run['started_at']}  {verdict:<8}{run.get('sent', 0):>9} sent  {run['run_id']}")
+        sent = run.get("sent", "-")  # nobody counted them of a capacity search, or of a run under way
+        typer.echo(f"{run['started_at']}  {verdict:<8}{sent:>9} sent  {run['run_id']}")
 
 
 def _run_files() -> list[Path]:
