@@ -163,8 +163,8 @@ def test_more_replicas_never_leave_more_users_behind(rps: list[float], fewer: li
     queued = queue_up(course, capacity_rps=CAPACITY)
     assert high.under_provisioned_minutes <= low.under_provisioned_minutes
     assert high.unserved_ratio <= low.unserved_ratio + 1e-12
+    # Not so of those that wait too long: who is dropped at once leaves no line behind for those after him.
     assert queued.dropped[1] <= queued.dropped[0] + 1e-6
-    assert queued.violating[1] <= queued.violating[0] + 1e-6
 
 
 @pytest.mark.parametrize("rps", [0.0, 7.0, 10.0])
