@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -166,4 +166,5 @@ class Decision:
     quantile: float | None = None  # at which it was planned, after costs and budget; None without a plan
     guardrails: tuple[str, ...] = ()  # the names of those that changed the floor, in their order
     lead: timedelta | None = None  # that was planned with; None without a plan
-    planned_floor: int | None = None  # floor_after without what the present demand added; None without a plan
+    # floor_after without what the present demand added; None without a plan. The process remembers it, no store does.
+    planned_floor: int | None = field(default=None, compare=False)
