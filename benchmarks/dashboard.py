@@ -65,7 +65,7 @@ if (!h || h.textContent.trim() !== title || now - window.tidegauge.last < quiet)
 const busy = '[data-stale=true], [data-testid=stSpinner], [data-testid=stSkeleton], [data-test-script-state=running],'
   + ' [data-test-script-state=initial]';
 const all = sign => document.querySelectorAll(sign).length, figure = '[data-testid=stVegaLiteChart]';
-if (all(busy) || all(figure) !== all(figure + ' svg.marks')) return null;
+if (all(busy) || all(figure) !== all(figure + ' .marks')) return null;
 return window.tidegauge.last > since ? window.tidegauge.last - since : null;
 """
 

@@ -119,8 +119,8 @@ def show(reports: list[SkillReport], means: dict[str, dict[str, Any]]) -> None:
             print(f"{label:24}{name:16}{ratios}{covered}")
 
 
-def main() -> int:
-    """Run the benchmark; exit 0 also when there is nothing to run on, after saying so."""
+def parsed() -> argparse.Namespace:
+    """Return the arguments; exits with 2 for a model that does not exist."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, default=Path("../shared/traces"))
     parser.add_argument("--origins", type=int, default=12)
@@ -134,14 +134,20 @@ def main() -> int:
     parser.add_argument("--part", choices=("last", "tuning"), default="last")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    paths = sorted(arguments.traces.glob("*.csv"))
-    if not paths:
-        print(f"skipped: expected traces (*.csv, `timestamp,value`) in {arguments.traces}, found none")
-        return 0
     try:
         chosen(arguments.models)
     except ValueError as error:
         parser.error(str(error))
+    return arguments
+
+
+def main() -> int:
+    """Run the benchmark; exit 0 also when there is nothing to run on, after saying so."""
+    arguments = parsed()
+    paths = sorted(arguments.traces.glob("*.csv"))
+    if not paths:
+        print(f"skipped: expected traces (*.csv, `timestamp,value`) in {arguments.traces}, found none")
+        return 0
     score = partial(scored, part=arguments.part, origins=arguments.origins, seed=arguments.seed, names=arguments.models)
     reports, seconds = [], {}
     with ProcessPoolExecutor(min(arguments.processes, len(paths)), mp_context=get_context("spawn")) as pool:

@@ -32,12 +32,12 @@ import numpy as np
 import psutil
 
 from benchmarks.circumstances import circumstances
-from loadgen.capacity_search import Found, Settings, Step, SubTrial, goal_of, search
-from loadgen.child import ChildProcess
+from loadgen.capacity.search import Found, Settings, Step, SubTrial, goal_of, search
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import Progress, RunPlan, RunResult, play
-from loadgen.thresholds import parse_slo
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.run import Progress, RunPlan, RunResult, play
+from loadgen.scenario.thresholds import parse_slo
+from loadgen.sending.child import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

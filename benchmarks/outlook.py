@@ -125,6 +125,21 @@ def _filled(values: Array) -> Array:
     return whole
 
 
+def show(title: str, scores: list[DailyScore]) -> None:
+    """Print a table of one trace's scores."""
+    print(title)
+    print(f"  {'model':16}{'WQL':>8}{'MASE':>8}" + "".join(f"{'<=' + str(level):>8}" for level in LEVELS))
+    for one in scores:
+        covered = "".join(f"{share:8.3f}" for share in one.coverage)
+        print(f"  {one.model:16}{one.wql:8.4f}{one.mase:8.3f}{covered}")
+
+
+def told(score: DailyScore) -> dict[str, object]:
+    """Return a score for the JSON file."""
+    coverage = dict(zip(LEVELS, score.coverage, strict=True))
+    return {"model": score.model, "wql": score.wql, "mase": score.mase, "coverage": coverage}
+
+
 def main() -> int:
     """Print a table per trace that is long enough; exit 0 also when there is none, after saying so."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -145,20 +160,8 @@ def main() -> int:
         scored[path.stem] = {}
         for kind, values in (("peak hour", days.peak), ("mean", days.mean)):
             scores = score_days(values, days=arguments.days, cutoffs=arguments.cutoffs)
-            scored[path.stem][kind] = [
-                {
-                    "model": one.model,
-                    "wql": one.wql,
-                    "mase": one.mase,
-                    "coverage": dict(zip(LEVELS, one.coverage, strict=True)),
-                }
-                for one in scores
-            ]
-            print(f"{path.stem}, daily {kind}, {arguments.days} days ahead from {arguments.cutoffs} cutoffs")
-            print(f"  {'model':16}{'WQL':>8}{'MASE':>8}" + "".join(f"{'<=' + str(level):>8}" for level in LEVELS))
-            for one in scores:
-                covered = "".join(f"{share:8.3f}" for share in one.coverage)
-                print(f"  {one.model:16}{one.wql:8.4f}{one.mase:8.3f}{covered}")
+            scored[path.stem][kind] = [told(one) for one in scores]
+            show(f"{path.stem}, daily {kind}, {arguments.days} days ahead from {arguments.cutoffs} cutoffs", scores)
     too_short = f"under {LEAST_DAYS * 3 // 2} days, so not scored: {', '.join(short) or 'none'}"
     print(f"long enough: {len(scored)} ({', '.join(scored) or 'none'}); {too_short}")
     if arguments.json:

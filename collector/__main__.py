@@ -20,7 +20,7 @@ import uvicorn
 from collector.alerts.jobs import alert_jobs
 from collector.alerts.outbox import OUTBOX_PATH, Outbox
 from collector.alerts.receivers import resolve_heartbeat, resolve_receivers
-from collector.api import CollectorParts, create_app
+from collector.api.app import CollectorParts, create_app
 from collector.catalog import CatalogError, read_catalog
 from collector.clickhouse import ClickHouseSettings, MigrationError, StoreError, settings_from_environment
 from collector.exporters.settings import resolve_exporters

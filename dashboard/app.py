@@ -23,11 +23,17 @@ PAGES = {
     "data-tier": ("screens/data_tier.py", "Data tier", ":material/database:"),
     "alerts": ("screens/alerts.py", "Alerts", ":material/notifications:"),
 }
-# What a page refreshes by itself is not greyed meanwhile, and a page begins near its top.
+# What a page refreshes by itself is not greyed meanwhile, a page begins near its top, and on a phone figures in large
+# print stand in pairs.
 STYLE = """<style>
 [data-testid=stMain] [data-stale=true] { opacity: 1 !important; transition: none !important; }
 [data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 4rem; }
 [data-testid=stSidebarHeader] { height: 2.5rem; margin-bottom: 0; }
+@media (max-width: 640px) {
+  [data-testid=stColumn]:has([data-testid=stMetric]):not(:has([data-testid=stVegaLiteChart])) {
+    flex: 1 1 40% !important; min-width: 40% !important;
+  }
+}
 </style>"""
 
 

@@ -1,7 +1,7 @@
 """What every page stands on: the record, the catalog, the clock, and what the viewer chose.
 
-The choice lives in the URL, so that a view can be shared. Pages read through `dashboard.queries.record` and draw with
-`dashboard.charts.scaling`; nothing here decides anything.
+The choice lives in the URL, so that a view can be shared. Pages read through `dashboard.queries` and draw with
+`dashboard.charts`; nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -68,6 +68,11 @@ def clock() -> Clock:
 def client() -> Client:
     """Return the connections to the record, shared by all viewers and threads. Raises StoreError while it is away."""
     return connect(settings_from_environment(os.environ))
+
+
+def record_address() -> str:
+    """Return where the record is asked for. Raises StoreSettingsError."""
+    return settings_from_environment(os.environ).url
 
 
 @st.cache_data(ttl=_REGIONS_KEPT_SECONDS, max_entries=64, show_spinner=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,16 +16,15 @@ from collector.clickhouse import StoreError, StoreUnavailableError
 from dashboard.charts.figure import Figure, Window
 from dashboard.charts.marks import legend_of
 from dashboard.confirm import say_outcome
-from dashboard.context import View, clock, look, zone
+from dashboard.context import View, clock, look, record_address, zone
 from dashboard.queries import record as queries
-from dashboard.timerange import SETTLE_REAL_SECONDS
-from dashboard.words import clock_time, minutes
+from dashboard.words import NONE, cause_of, clock_time, minutes
 
 REFRESH_SECONDS = 5.0
 REFRESH_SECONDS_IN_A_DEMO = 2.0
-STALE_AFTER = timedelta(minutes=5)
 MOST_OF_AN_ERROR = 300
 MOST_ROWS, ROWS_IN_SIGHT = 200, 25
+_FIGURE = re.compile(r"[-+]?[\d,]+(\.\d+)?%?( (%|ms|s|[A-Z]{3}))?")
 
 
 def draw_page(
@@ -75,9 +75,10 @@ def say_broken(error: StoreError) -> None:
     """Say that the record did not answer, or refused."""
     if isinstance(error, StoreUnavailableError):
         st.warning("The record does not answer, so nothing can be shown. This page comes back when it does.")
+        st.caption(f"`{record_address()}`: {cause_of(str(error))[:MOST_OF_AN_ERROR]}")
     else:
         st.error("The record refuses what this page asks.")
-    st.caption(str(error)[:MOST_OF_AN_ERROR])
+        st.caption(str(error)[:MOST_OF_AN_ERROR])
 
 
 def _head(view: View) -> str:
@@ -102,11 +103,9 @@ def time_line(now: datetime, *, zone: str | None, speed: float) -> str:
 def _say_freshness(view: View) -> None:
     if view.service.source == "import" or not view.live:
         return
-    newest = queries.watermark(view.service.name)
-    allowed = max(STALE_AFTER, timedelta(seconds=5 * SETTLE_REAL_SECONDS * clock().speed_now()))
-    if newest is None:
+    if queries.watermark(view.service.name) is None:
         st.info(f"No request of {view.service.name} is recorded yet. Imported history is shown where there is any.")
-    elif view.now - newest > allowed:
+    elif (newest := queries.silent_since(view.service, view.now)) is not None:
         ago = minutes(view.now - newest)
         st.warning(f"The record is stale: its newest request is of {clock_time(newest, zone())}, {ago} ago.")
 
@@ -118,13 +117,25 @@ def draw_figure(figure: Figure, *, key: str) -> None:
 
 def draw_table(frame: pd.DataFrame, *, key: str, column_config: Mapping[str, Any] | None = None) -> None:
     """Draw rows for reading, at most MOST_ROWS of them, and say when there are more."""
+    right = {name: st.column_config.Column(alignment="right") for name in told_in_figures(frame)}
     with st.container(key=f"table-{key}"):
         st.dataframe(
-            frame.head(MOST_ROWS), hide_index=True, width="stretch", key=key, column_config=column_config or {},
+            frame.head(MOST_ROWS), hide_index=True, width="stretch", key=key,
+            column_config={**right, **(column_config or {})},
             height="content" if len(frame) <= ROWS_IN_SIGHT else "auto",
         )  # fmt: skip
     if len(frame) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS} of {len(frame):,}.")
+
+
+def told_in_figures(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of text that hold nothing but figures with their units: these are read below each other."""
+    return [
+        str(name)
+        for name in frame.columns
+        if (texts := [one for one in frame[name] if one != NONE])
+        and all(isinstance(one, str) and _FIGURE.fullmatch(one) for one in texts)
+    ]
 
 
 def say_marks(marks: pd.DataFrame) -> str:

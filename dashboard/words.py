@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 NONE = "–"
+# How far ahead a forecast looked, by the buckets of its scores.
+HORIZONS = {"1h": "to 1 h", "6h": "1 to 6 h", "24h": "6 to 24 h", "7d": "1 to 7 d"}
+_SYSTEM_ERROR = re.compile(r"(?:\[Errno -?\d+\] )([A-Za-z ]+)")
+_DAY = re.compile(r"\d\d [A-Z][a-z]{2} ")
 _TIME_OF_DAY = re.compile(r"(?<![\d:.-])([01]\d|2[0-3]):([0-5]\d)(?![\d:])(?! UTC)")
 
 
@@ -64,6 +68,11 @@ def clock_time(moment: datetime | None, zone: str | None = None) -> str:
     return f"{text} · {local:%H:%M %Z}" if local.date() == moment.date() else f"{text} · {local:%d %b %H:%M %Z}"
 
 
+def time_of_day(moment: datetime, zone: str | None = None) -> str:
+    """Return the time of day alone of an instant that is near, in UTC and the viewer's zone."""
+    return _DAY.sub("", clock_time(moment, zone))
+
+
 def with_local(text: str, near: datetime, zone: str | None) -> str:
     """Return a sentence whose bare times of day, which are UTC, say so beside the viewer's: `19:25 UTC · 20:25 CET`.
 
@@ -76,6 +85,12 @@ def with_local(text: str, near: datetime, zone: str | None) -> str:
         return clock_time(at, zone).removeprefix(f"{at:%d %b} ")
 
     return _TIME_OF_DAY.sub(told, text)
+
+
+def cause_of(error: str) -> str:
+    """Return why a connection failed: in the system's words where an error's text has them, else its first line."""
+    found = _SYSTEM_ERROR.search(error)
+    return found[1].strip() if found else error.partition("\n")[0].strip()
 
 
 def percent(ratio: float | None, digits: int = 2) -> str:

@@ -11,31 +11,28 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from collector.calendar_block import CalendarSource
-from collector.catalog import Service
+from collector.catalog import Catalog, Service
+from collector.catalog.calendar import CalendarSource
 from collector.clickhouse import Client
 from collector.record.store import Marker, read_markers
-from collector.sources.files import ImportedSeries, ImportRefusedError, parse_csv
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import FeedTexts, calendar_of, fetch_calendar
 from forecaster.calendar.sources import parse_what_if, zone_of
 from forecaster.calendar.types import Calendar
 from forecaster.calendar.wrapper import Remembered
+from forecaster.csv_file import AskedAmissError, read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.interface import Model
-from forecaster.forecast.models import LearntHours
+from forecaster.forecast.models import LearntHours, history_to_read
 from forecaster.forecast.skill import SkillReport, backtest_forecast
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import NOTHING_KNOWN, read_history, read_known
+from forecaster.live import Live, at_levels
 from forecaster.resources import Measure, Measured
 from forecaster.settings import Settings
 from forecaster.store.instants import floored, text_of
 from tidegauge.clock import Clock
-
-
-class AskedAmissError(ValueError):
-    """The question has no answer as it was asked: says what was expected and what came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +93,6 @@ def parse_instant(text: str) -> datetime:
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def read_csv(path: Path) -> ImportedSeries:
-    """Parse a file `timestamp,value`. Raises AskedAmissError naming file, line, what was expected and what came."""
-    try:
-        return parse_csv(path)
-    except ImportRefusedError as error:
-        where = "" if str(error).startswith(str(path)) else f"{path}: "
-        raise AskedAmissError(f"{where}{error}") from error
-
-
 def answer_from_csv(path: Path, question: Question) -> Answer:
     """Forecast a file, in its own unit and step. Raises ValueError naming file, line and what was expected."""
     imported = read_csv(path)
@@ -122,29 +110,42 @@ def answer_from_csv(path: Path, question: Question) -> Answer:
 
 
 def answer_from_record(
-    client: Client, service: Service, question: Question, *, clock: Clock, settings: Settings
+    client: Client,
+    service: Service,
+    question: Question,
+    *,
+    clock: Clock,
+    settings: Settings,
+    catalog: Catalog | None = None,
 ) -> Answer:
-    """Forecast a service from the record, in the measure's unit. Raises AskedAmissError, DemandError, StoreError."""
+    """Forecast a service from the record, in the measure's unit: its requests as the running forecaster would.
+
+    catalog: of who lends a shape to a service in its first days; None: nobody. Raises AskedAmissError, DemandError,
+    StoreError.
+    """
     now, measured = clock.now(), Measured(service.name, clock, question.of)
     known = measured.known(client, finest=settings.step)
     if known is None:
         reason = NOTHING_KNOWN if question.of == "requests" else f"no samples of its {question.of} have been recorded"
         return _nothing(service.name, settings.step, measured.unit, question, now, reason)
-    origins = question.as_of or (now,)
+    settle = settings.settle * clock.speed_now()
+    settled = floored(now - settle, known.step)
+    origins = question.as_of or (min(settled, known.end),)
     if question.as_of:
         _check_inside(origins, earliest=known.first + known.step, latest=now, what=f"the record of {service.name}")
     floors = [floored(origin, known.step) for origin in origins]
-    settled = floored(now - settings.settle * clock.speed_now(), known.step)
-    since, until = min(floors) - settings.history, min(max(floors), settled)
+    reach = max(settings.history, history_to_read(known.step))
+    since, until = min(floors) - reach, min(max(floors), settled)
     rows = measured.history(client, since=since, until=until, step=known.step)
     if rows.empty:
-        why = known.why_none(until, settle=settings.settle * clock.speed_now())
+        why = known.why_none(until, settle=settle)
         return _nothing(service.name, known.step, measured.unit, question, now, why)
     source, timezone = question.calendar.source or service.calendar, question.calendar.timezone or service.timezone
     series = clean_series(service.name, rows, step=known.step, until=until, zone=_zone(timezone))
-    markers = read_markers(client, service.name, since=since, until=until)
+    markers = read_markers(client, service.name, since=since, until=max(floors) if question.as_of else now)
     calendar = _calendar(question, source, timezone, since=since, until=max(floors), markers=markers)
-    forecasts = _forecasts(series, floors, question, calendar)
+    of_requests = Live(client, service, settings, catalog) if question.of == "requests" else None
+    forecasts = _forecasts(series, floors, question, calendar, live=of_requests)
     return Answer(service.name, known.step, measured.unit, forecasts, series)
 
 
@@ -195,21 +196,34 @@ def skill_from_record(
 
 
 def _forecasts(
-    series: DemandSeries, origins: Sequence[datetime], question: Question, calendar: Calendar
+    series: DemandSeries,
+    origins: Sequence[datetime],
+    question: Question,
+    calendar: Calendar,
+    *,
+    live: Live | None = None,
 ) -> tuple[Forecast | NoForecast, ...]:
+    """Return a forecast per origin at the levels of the question. With `live`, what the loop would store there.
+
+    The loop's own levels are forecast, too: a level that is moved takes those beyond it along.
+    """
     learnt, remembered = LearntHours(), Remembered()
-    return tuple(
+    levels = tuple(sorted({*question.quantiles, *(live.levels() if live else ())}))
+    found = [
         forecast_with_calendar(
             series,
             origin=origin,
             horizon=question.horizon,
-            quantiles=question.quantiles,
+            quantiles=levels,
             calendar=calendar,
             learnt=learnt,
             remembered=remembered,
+            asked=live.asked(origin) if live else None,
+            fleet=live.fleet(series, origin) if live else None,
         )
         for origin in origins
-    )
+    ]
+    return tuple(at_levels(one, question.quantiles) if isinstance(one, Forecast) else one for one in found)
 
 
 def _calendar(

@@ -11,6 +11,7 @@ from typing import Any
 
 from collector.clickhouse import Client
 from forecaster.api.shapes import patch_json, plain_json, stored_decision_json
+from forecaster.scaling.wording import counted
 from forecaster.store.decisions import OURSELVES, StoredDecision, read_decision
 from forecaster.store.outcomes import Lead, Outcome, Patch, read_leads, read_outcomes, read_patches
 
@@ -132,18 +133,28 @@ def _outcome(outcome: Outcome | None, stored: StoredDecision) -> str:
     span = f"from {_clock(outcome.due_at)} to {_clock(outcome.until)}"
     if outcome.demand_rps is None:
         return f"What came of it nobody knows: no demand is recorded {span}."
-    needed, ready = _known(outcome.replicas_needed), _known(outcome.ready)
+    needed = (
+        "an unknown number of replicas"
+        if outcome.replicas_needed is None
+        else counted(outcome.replicas_needed, "replica")
+    )
+    ready = _known(outcome.ready)
     verdict = {True: "that was enough", False: "that was not enough", None: "whether that was enough is not known"}
     alone = {True: " The floor alone would have been.", False: " The floor alone would not have been.", None: ""}
     return (
         f"In the time it had to see to, {span}, demand came to {outcome.demand_rps:.4g} requests/s, for which"
-        f" {needed} replicas were needed and {ready} were ready: {verdict[outcome.enough]}."
+        f" {needed} {_was(outcome.replicas_needed)} needed and {ready} {_was(outcome.ready)} ready:"
+        f" {verdict[outcome.enough]}."
         f"{alone[outcome.floor_enough]}"
     )
 
 
 def _known(value: int | None) -> str:
     return "an unknown number" if value is None else str(value)
+
+
+def _was(value: int | None) -> str:
+    return "was" if value in (1, None) else "were"
 
 
 def _clock(instant: datetime) -> str:

@@ -9,14 +9,14 @@ in `resources`. The record's SQL is `collector.record.store`'s; what counts as a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pandas as pd
 
 from collector.clickhouse import Client
-from collector.record.store import read_demand, read_demand_span, read_demand_step, read_load_spans, read_markers
+from collector.record.store import Marker, read_demand, read_demand_extent, read_load_spans, read_markers
 from forecaster.store.instants import floored, text_of
 
 # New rows can still change for as long as a late batch or a slow retry may take; older ones change only by an import,
@@ -56,9 +56,8 @@ class DemandKnown:
 
 def read_known(client: Client, service: str, *, finest: timedelta) -> DemandKnown | None:
     """Return what the record holds, with a step of at least `finest`; None when it holds nothing."""
-    span = read_demand_span(client, service)
-    step = read_demand_step(client, service)
-    return DemandKnown(span[0], span[1], max(finest, step)) if span and step else None
+    extent = read_demand_extent(client, service)
+    return DemandKnown(extent.first, extent.end, max(finest, extent.step)) if extent else None
 
 
 def read_history(client: Client, service: str, *, since: datetime, until: datetime, step: timedelta) -> pd.DataFrame:
@@ -67,13 +66,16 @@ def read_history(client: Client, service: str, *, since: datetime, until: dateti
     return without(rows, read_masks(client, service, since=since, until=until), step)
 
 
-def read_masks(client: Client, service: str, *, since: datetime, until: datetime) -> list[Span]:
-    """Return the spans of [since, until) that tell nothing of users: markers that say so, and load tests."""
-    marked = [
-        (marker.starts_at, marker.ends_at)
-        for marker in read_markers(client, service, since=since, until=until)
-        if marker.masks_history
-    ]
+def read_masks(
+    client: Client, service: str, *, since: datetime, until: datetime, markers: Sequence[Marker] | None = None
+) -> list[Span]:
+    """Return the spans of [since, until) that tell nothing of users: markers that say so, and load tests.
+
+    markers: those of the span, or of more, where they have been read already.
+    """
+    if markers is None:
+        markers = read_markers(client, service, since=since, until=until)
+    marked = [(marker.starts_at, marker.ends_at) for marker in markers if marker.masks_history]
     tested = read_load_spans(client, service, until=until)
     return [*marked, *((start, end) for start, end in tested if end > since)]
 
@@ -96,8 +98,20 @@ class HistoryCache:
     read_all_at: datetime | None = None
     rows: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["ds", "y"]))
 
-    def read(self, client: Client, service: str, *, since: datetime, until: datetime, step: timedelta) -> pd.DataFrame:
-        """Return what read_history would return, up to late changes before the last two hours."""
+    def read(
+        self,
+        client: Client,
+        service: str,
+        *,
+        since: datetime,
+        until: datetime,
+        step: timedelta,
+        markers: Sequence[Marker] | None = None,
+    ) -> pd.DataFrame:
+        """Return what read_history would return, up to late changes before the last two hours.
+
+        markers: as for `read_masks`.
+        """
         settled = since if self._is_stale(until, step) else until - _STILL_CHANGING
         fresh = read_demand(client, service, since=settled, until=until, step=step).rename(columns={"rps": "y"})
         if settled == since:
@@ -106,7 +120,7 @@ class HistoryCache:
             # The first fresh step may begin after `settled`: the record's steps lie on whole multiples of the step.
             kept = self.rows[(self.rows["ds"] >= since) & (self.rows["ds"] < settled)]
             self.rows = pd.concat([kept, fresh], ignore_index=True) if len(fresh) else kept
-        return without(self.rows, read_masks(client, service, since=since, until=until), step)
+        return without(self.rows, read_masks(client, service, since=since, until=until, markers=markers), step)
 
     def _is_stale(self, until: datetime, step: timedelta) -> bool:
         if self.read_all_at is None or self.step != step or self.rows.empty:

@@ -32,10 +32,9 @@ class Lenders:
 
         A service with two weeks of history is noted as a lender instead. series: rows before `origin`.
         """
-        known = _known_for(series)
-        if known >= LENDS_FROM:
+        if _known_for(series) >= LENDS_FROM:
             self._note(series, origin)
-        if known >= BORROWS_UNDER:
+        if not borrows(series):
             return None
         if self.lent is None or not timedelta(0) <= origin - self.lent[0] < SHAPES_HOLD:
             self.lent = origin, borrowed([shape for _, shape in self.shapes.values() if shape is not None])
@@ -48,6 +47,11 @@ class Lenders:
             self.shapes[series.name] = origin, profile_of(seen)
             if noted is None:
                 self.lent = None  # who has just begun to lend is heard at once
+
+
+def borrows(series: DemandSeries) -> bool:
+    """Say whether a service has seen too few days to do without the others' shape."""
+    return _known_for(series) < BORROWS_UNDER
 
 
 def _known_for(series: DemandSeries) -> timedelta:

@@ -28,18 +28,21 @@ def read_pace(
     last: store.StoredDecision | None,
     capacity: Capacity | None,
     *,
+    known: record.DemandExtent | None,
     now: datetime,
 ) -> Pace | None:
-    """Return what the last stored decision took and what came since; None without a plan before. Raises StoreError."""
+    """Return what the last stored decision took and what came since; None without a plan before. Raises StoreError.
+
+    known: how far the service's demand reaches, None when there is none.
+    """
     if not scaling.paced or capacity is None or last is None or last.decision.quantile is None:
         return None
     service, since = last.decision.service, last.decision.at
-    step = record.read_demand_step(client, service)
     short, span = 0.0, timedelta(0)
-    if step is not None and now - since >= step:
-        demand = record.read_demand(client, service, since=since, until=now, step=step)
+    if known is not None and now - since >= known.step:
+        demand = record.read_demand(client, service, since=since, until=now, step=known.step)
         states = store.read_replica_states(client, service, since=since - _SEEN_AT_LEAST_EVERY, until=now)
-        short, span = short_of(demand, states, capacity_rps=capacity.low_rps, step=step)
+        short, span = short_of(demand, states, capacity_rps=capacity.low_rps, step=known.step)
     return Pace(1 - last.decision.quantile, short, span)
 
 

@@ -12,7 +12,8 @@ from forecaster.scaling.present import PRESENT, surely_came
 
 _COUNT = """SELECT count() FROM request_events
 WHERE service = {service:String}
-  AND ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"""
+  AND ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
+HAVING count() > 0"""
 
 
 def read_demand_now(client: Client, service: str, *, now: datetime, settle: timedelta) -> float | None:
@@ -23,5 +24,5 @@ def read_demand_now(client: Client, service: str, *, now: datetime, settle: time
     until = now - settle
     since = until - PRESENT
     bounds = {name: round(at.timestamp() * 1000) for name, at in (("since", since), ("until", until))}
-    requests = int(client.query_rows(_COUNT, {"service": service, **bounds})[0][0])
-    return surely_came(requests) / PRESENT.total_seconds() if requests else None
+    rows = client.query_rows(_COUNT, {"service": service, **bounds})
+    return surely_came(int(rows[0][0])) / PRESENT.total_seconds() if rows else None

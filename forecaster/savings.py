@@ -143,9 +143,10 @@ def weigh_once(world: World, service: Service) -> int:
         return 0
     first = max(min(acted), oldest).date()
     done = {one.day for one in read_days(world.client, service.name, since=oldest - DAY, until=now)}
-    step = record.read_demand_step(world.client, service.name)
-    if step is None:
+    extent = record.read_demand_extent(world.client, service.name)
+    if extent is None:
         return 0
+    step = extent.step
     capacity = declared_capacity(scaling, speed=world.clock.speed_now())
     written = 0
     for day in (first + timedelta(days=number) for number in range((today - first).days)):

@@ -1,4 +1,4 @@
-"""`python -m loadgen`: follows a curve against one target until told to stop; `serve`: see `loadgen.serve`.
+"""`python -m loadgen`: follows a curve against one target until told to stop; `serve`: see `loadgen.server.serve`.
 
 Reads the clock from TIDEGAUGE_CLOCK, the collector from TIDEGAUGE_COLLECTOR_URL (none: nothing is reported), limits
 from TIDEGAUGE_LOAD_ALLOWED_HOSTS and TIDEGAUGE_LOAD_MAX_RPS. Exit 0: done or stopped; 1: failed; 2: misused.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from loadgen.generator import ChildFailedError
 from loadgen.safety import check_target, limits_from_environment
-from loadgen.serve import serve
+from loadgen.server.serve import serve
 from loadgen.supervised import Options, follow_curve
 from tidegauge.clock import Clock, clock_from_environment
 

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loadgen.arrivals import Schedule
-from loadgen.child import Child
-from loadgen.iterations import Iterations
 from loadgen.ledger import Due, Ledger
-from loadgen.protocol import Message, Rows
 from loadgen.results import Second
+from loadgen.sending.child import Child
+from loadgen.sending.iterations import Iterations
+from loadgen.sending.protocol import Message, Rows
 from tidegauge.clock import Clock
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loadgen.protocol import FAILED, Outcome, Rows
 from loadgen.results import Second, Tally
+from loadgen.sending.protocol import FAILED, Outcome, Rows
 
 LOST = "generator_down"  # the reason of arrivals that were lost
 

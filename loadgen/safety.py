@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from loadgen.executors import Rate, Users
+from loadgen.scenario.executors import Rate, Users
 
 if TYPE_CHECKING:
-    from loadgen.scenario_file import Scenario
+    from loadgen.scenario.file import Scenario
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 HOSTS_NAME = "TIDEGAUGE_LOAD_ALLOWED_HOSTS"

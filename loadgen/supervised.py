@@ -18,17 +18,17 @@ from typing import Any
 import httpx
 
 from loadgen.arrivals import ArrivalKind, RateCurve, Schedule
-from loadgen.child import ChildProcess
 from loadgen.curve import read_curve
-from loadgen.files import Resumed, RunFiles, RunFilesError
 from loadgen.generator import Generator, StartChild
-from loadgen.iterations import Iterations, iterations_from_plan
-from loadgen.journeys_file import as_journeys, read_journeys
-from loadgen.reporting import Reporter
 from loadgen.results import Second, Totals
+from loadgen.runs.files import Resumed, RunFiles, RunFilesError
+from loadgen.runs.reporting import Reporter
+from loadgen.runs.summary import RunFacts, load_summary
 from loadgen.safety import Limits, Target, check_rate
+from loadgen.scenario.journeys_file import as_journeys, read_journeys
+from loadgen.sending.child import ChildProcess
+from loadgen.sending.iterations import Iterations, iterations_from_plan
 from loadgen.shape import live_curve
-from loadgen.summary import RunFacts, load_summary
 from tidegauge.clock import Clock
 
 log = logging.getLogger(__name__)

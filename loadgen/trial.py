@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from loadgen.arrivals import ArrivalKind, RateCurve, Schedule
-from loadgen.child import ChildProcess
 from loadgen.generator import Generator, StartChild
-from loadgen.journeys_file import as_journeys, read_journeys, single_path
 from loadgen.results import Second, Totals
+from loadgen.runs.summary import reasons_invalid
 from loadgen.safety import Target
-from loadgen.summary import reasons_invalid
+from loadgen.scenario.journeys_file import as_journeys, read_journeys, single_path
+from loadgen.sending.child import ChildProcess
 from loadgen.supervised import TIMEOUT_SECONDS, child_plan, iterations_of
 from tidegauge.clock import Clock
 

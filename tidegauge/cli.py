@@ -47,6 +47,7 @@ def up(
     import asyncio
     import os
 
+    from collector.catalog import read_catalog
     from tidegauge.clock import clock_from_environment
     from tidegauge.part import StackError
     from tidegauge.settings import read_settings
@@ -55,10 +56,11 @@ def up(
     try:
         settings = read_settings(data=data, config=config)
         clock = clock_from_environment(os.environ)
+        if not settings.config.is_file():
+            _fail(f"{settings.config}: no such file: name the configuration with --config or TIDEGAUGE_CONFIG", code=2)
+        read_catalog(settings.config)  # before anything is started that could not do without
     except (StackError, ValueError) as error:
         _fail(str(error), code=2)
-    if not settings.config.is_file():
-        _fail(f"{settings.config}: no such file: name the configuration with --config or TIDEGAUGE_CONFIG", code=2)
     try:
         asyncio.run(run_stack(settings, clock, with_app=app, with_dashboard=dashboard, with_load=load))
     except StackError as error:

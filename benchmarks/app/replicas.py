@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.app.asked import get, searches
 from benchmarks.app.stack import AppStack, cpu_seconds
 from benchmarks.closed_loop import ask
-from loadgen.usl import Usl, fit_usl
+from loadgen.capacity.usl import Usl, fit_usl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

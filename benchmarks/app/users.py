@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.app.asked import AIRPORTS
 from benchmarks.app.stack import UNBOUNDED, AppStack, cache_levels, cpu_seconds, memory_megabytes
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.run import RunPlan, RunResult, play
 from reference_app.seed.airports import airports_by_size
 
 if TYPE_CHECKING:

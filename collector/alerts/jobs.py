@@ -26,7 +26,7 @@ from collector.clickhouse import StoreError
 from tidegauge.clock import Clock
 
 if TYPE_CHECKING:
-    from collector.api import CollectorParts
+    from collector.api.app import CollectorParts
 
 EVALUATE_EVERY_SECONDS = 5.0  # at most between two looks whether a minute has ended; a fast clock ends many in it
 STATE_NAME = "alerts"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Response
 
 if TYPE_CHECKING:
-    from collector.api import CollectorParts
+    from collector.api.app import CollectorParts
 
 
 def add_record_metrics(app: FastAPI, parts: CollectorParts) -> None:

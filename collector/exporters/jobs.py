@@ -27,7 +27,7 @@ from collector.exporters.settings import Exporter
 from tidegauge.clock import Clock
 
 if TYPE_CHECKING:
-    from collector.api import CollectorParts
+    from collector.api.app import CollectorParts
 
 WATERMARKS_FOLDER = "exporters"  # below the collector's data folder
 PUSH_EVERY_SECONDS = 5.0  # at most between two looks

@@ -6,6 +6,7 @@ Owns the SQL of demand_recorded and demand_imported. Cleaning and modelling the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -42,6 +43,15 @@ ORDER BY start
 """
 
 
+@dataclass(frozen=True, slots=True)
+class DemandExtent:
+    """Start of the oldest row, end of the newest, and the coarsest step among them: the finest that loses none."""
+
+    first: datetime
+    end: datetime
+    step: timedelta
+
+
 def read_demand(client: Client, service: str, *, since: datetime, until: datetime, step: timedelta) -> pd.DataFrame:
     """Return demand as a frame `ds, rps`: aware UTC starts of steps, requests per second of the clock in use.
 
@@ -60,26 +70,20 @@ def read_demand(client: Client, service: str, *, since: datetime, until: datetim
     )
 
 
-def read_demand_step(client: Client, service: str) -> timedelta | None:
-    """Return the coarsest step among the rows of a service: the finest `step` that loses none. None without rows."""
-    sql = """SELECT max(step), count() FROM (
-      SELECT max(step_seconds) AS step FROM demand_recorded WHERE service = {service:String} HAVING count() > 0
+def read_demand_extent(client: Client, service: str) -> DemandExtent | None:
+    """Return how far the rows of a service's demand reach and how coarse they are, or None without rows."""
+    sql = """SELECT min(first), max(last), max(coarsest) FROM (
+      SELECT toInt64(toUnixTimestamp(min(ts))) AS first, toInt64(max(toUnixTimestamp(ts) + step_seconds)) AS last,
+        max(step_seconds) AS coarsest FROM demand_recorded WHERE service = {service:String} HAVING count() > 0
       UNION ALL
-      SELECT max(step_seconds) AS step FROM demand_imported WHERE service = {service:String} HAVING count() > 0)"""
-    step, known = client.query_rows(sql, {"service": service})[0]
-    return timedelta(seconds=step) if known else None
-
-
-def read_demand_span(client: Client, service: str) -> tuple[datetime, datetime] | None:
-    """Return start of the oldest and end of the newest row of a service's demand, or None without rows."""
-    sql = """SELECT min(first), max(last), count() FROM (
-      SELECT toInt64(toUnixTimestamp(min(ts))) AS first, toInt64(max(toUnixTimestamp(ts) + step_seconds)) AS last
-      FROM demand_recorded WHERE service = {service:String} HAVING count() > 0
-      UNION ALL
-      SELECT toInt64(toUnixTimestamp(min(ts))) AS first, toInt64(max(toUnixTimestamp(ts) + step_seconds)) AS last
-      FROM demand_imported WHERE service = {service:String} HAVING count() > 0)"""
-    first, last, known = client.query_rows(sql, {"service": service})[0]
-    return (datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)) if known else None
+      SELECT toInt64(toUnixTimestamp(min(ts))) AS first, toInt64(max(toUnixTimestamp(ts) + step_seconds)) AS last,
+        max(step_seconds) AS coarsest FROM demand_imported WHERE service = {service:String} HAVING count() > 0)
+      HAVING count() > 0"""
+    rows = client.query_rows(sql, {"service": service})
+    if not rows:
+        return None
+    first, last, step = rows[0]
+    return DemandExtent(datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC), timedelta(seconds=step))
 
 
 def read_watermark(client: Client, service: str) -> datetime | None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from collector.record.cpu import CPU_NAMES
 from collector.record.demand import (
+    DemandExtent,
     read_demand,
-    read_demand_span,
-    read_demand_step,
+    read_demand_extent,
     read_watermark,
     write_imported_demand,
 )
@@ -50,6 +50,7 @@ __all__ = [
     "SCHEMA_FOLDER",
     "SCHEMA_OWNER",
     "Capacity",
+    "DemandExtent",
     "IngestCounts",
     "LoadRun",
     "Marker",
@@ -60,8 +61,7 @@ __all__ = [
     "read_capacities",
     "read_cpu_steps",
     "read_demand",
-    "read_demand_span",
-    "read_demand_step",
+    "read_demand_extent",
     "read_ingest_counts",
     "read_load_run",
     "read_load_runs",

@@ -22,7 +22,7 @@ from collector.sources.samples import Beginnings, SampleBatch
 from collector.sources.spool import SpoolFullError
 
 if TYPE_CHECKING:
-    from collector.api import CollectorParts
+    from collector.api.app import CollectorParts
 
 MOST_AT_ONCE = 8
 log = logging.getLogger("tidegauge.collector.samplers")

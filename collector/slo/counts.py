@@ -228,6 +228,8 @@ def _read_exact(client: Client, question: Question, cuts: Sequence[Cut]) -> list
     until = question.edges[-1]
     since = max(question.edges[0], until - int(raw_kept(client).total_seconds()))
     dims = ", ".join(name if name in question.dims else f"'' AS {name}" for name in DIMENSIONS)
+    # Durations leave the fewest events over, so they are looked at first: left to itself the store begins with the
+    # column that is smallest on disk, the minute, and with what is excluded of it.
     # The table is sorted by the instant: a few days are found by it; of many it would be one more column to read.
     by_instant = "AND ts >= fromUnixTimestamp({raw_since:Int64})" if until - since <= _FOUND_BY_INSTANT else ""
     sql = f"""
@@ -235,9 +237,10 @@ def _read_exact(client: Client, question: Question, cuts: Sequence[Cut]) -> list
       sumForEach(arrayMap((last, most) -> toUInt64({BUCKET} > last AND duration_us <= most),
         {{lasts:Array(UInt16)}}, {{mosts:Array(UInt64)}})), {dims}
     FROM request_events
+    PREWHERE duration_us >= {{least:UInt64}} AND duration_us <= {{most:UInt64}}
     WHERE service = {{service:String}}{question.only_named()} AND status < 500
       AND minute >= fromUnixTimestamp({{raw_since:Int64}}) AND minute < fromUnixTimestamp({{until:Int64}})
-      {by_instant} AND duration_us >= {{least:UInt64}} AND duration_us <= {{most:UInt64}}{question.counted("minute")}
+      {by_instant}{question.counted("minute")}
     GROUP BY edge, route, region, version"""  # noqa: S608 - fixed names and placeholders, never input
     parameters = {
         **question.parameters,

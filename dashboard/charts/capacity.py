@@ -10,18 +10,8 @@ import numpy as np
 import pandas as pd
 
 from collector.record.store import Capacity as Measured
-from dashboard.charts.figure import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    RED,
-    TIME,
-    Figure,
-    colours,
-    dashes,
-    line,
-    rows,
-)
+from dashboard.charts import figure
+from dashboard.charts.figure import Figure
 from forecaster.outlook.outlook import Outlook
 
 CURVE_POINTS = 60
@@ -49,18 +39,18 @@ def measured_chart(found: Sequence[Measured]) -> Figure:
     names = sorted(frame["what"].unique())
     at = alt.X("ds:T", title=None, scale=alt.Scale(type="utc"))
     tips = [
-        TIME, alt.Tooltip("build:N"), alt.Tooltip("what:N", title="measured by"),
+        figure.TIME, alt.Tooltip("build:N"), alt.Tooltip("what:N", title="measured by"),
         alt.Tooltip("low:Q", title="surely carries, req/s", format=".2f"),
         alt.Tooltip("high:Q", title="at most, req/s", format=".2f"),
     ]  # fmt: skip
     low = alt.Y("low:Q", title="requests/s of one replica", scale=alt.Scale(zero=True))
-    colour = colours(list(names), [BLUE, ORANGE, GREEN, RED][: len(names)])
+    colour = figure.colours(list(names), [figure.BLUE, figure.ORANGE, figure.GREEN, figure.RED][: len(names)])
     chart = alt.layer(
-        rows("measured")
+        figure.rows("measured")
         .mark_rule(strokeWidth=5, opacity=0.55)
         .encode(x=at, y=low, y2="high:Q", color=colour, tooltip=tips),
-        rows("measured").mark_point(filled=True, size=70).encode(x=at, y=low, color=colour, tooltip=tips),
-        rows("measured")
+        figure.rows("measured").mark_point(filled=True, size=70).encode(x=at, y=low, color=colour, tooltip=tips),
+        figure.rows("measured")
         .mark_text(dx=9, align="left", fontSize=11, color="#8c8c8c")
         .encode(x=at, y=low, text="build:N"),
     ).properties(height=230)
@@ -84,14 +74,14 @@ def law_chart(usl: Mapping[str, Any], points: pd.DataFrame, *, axis: str) -> Fig
     if float(usl["gamma"]) * largest > top:
         linear.loc[1, "n"] = top / float(usl["gamma"])
     names = ["fitted law", "perfect scaling", "measured"]
-    colour = colours(names, [BLUE, "#8c8c8c", ORANGE])
-    dash = dashes(names, [[1, 0], [4, 3], [1, 0]])
+    colour = figure.colours(names, [figure.BLUE, "#8c8c8c", figure.ORANGE])
+    dash = figure.dashes(names, [[1, 0], [4, 3], [1, 0]])
     n = alt.X("n:Q", title=axis)
     rate = alt.Y("rps:Q", title="requests/s")
     tips = [alt.Tooltip("what:N"), alt.Tooltip("n:Q", title=axis, format=".1f"), alt.Tooltip("rps:Q", format=",.2f")]
     chart = alt.layer(
-        rows("curves").mark_line(strokeWidth=2).encode(x=n, y=rate, color=colour, strokeDash=dash, tooltip=tips),
-        rows("points").mark_point(filled=True, size=70).encode(x=n, y=rate, color=colour, tooltip=tips),
+        figure.rows("curves").mark_line(strokeWidth=2).encode(x=n, y=rate, color=colour, strokeDash=dash, tooltip=tips),
+        figure.rows("points").mark_point(filled=True, size=70).encode(x=n, y=rate, color=colour, tooltip=tips),
     ).properties(height=250)
     return Figure(chart, {"curves": pd.concat([fitted, linear]), "points": points.assign(what="measured")})
 
@@ -107,8 +97,8 @@ def outlook_frame(found: Outlook) -> pd.DataFrame:
 def outlook_chart(found: Outlook, *, limits: Mapping[str, float]) -> Figure:
     """Return the busiest hour of each day ahead with its band, and what can be carried as lines by name."""
     names = ["median of the busiest hour", *limits]
-    colour = colours(names, [BLUE, RED, GREEN, ORANGE][: len(names)])
-    dash = dashes(names, [[1, 0], [6, 3], [2, 2], [4, 2]][: len(names)])
+    colour = figure.colours(names, [figure.BLUE, figure.RED, figure.GREEN, figure.ORANGE][: len(names)])
+    dash = figure.dashes(names, [[1, 0], [6, 3], [2, 2], [4, 2]][: len(names)])
     days = alt.X("day:T", title=None, axis=alt.Axis(format="%d %b", labelOverlap=True, grid=False))
     rate = alt.Y("mid:Q", title="requests/s", scale=alt.Scale(zero=True))
     low, high = found.quantiles[0], found.quantiles[-1]
@@ -120,13 +110,13 @@ def outlook_chart(found: Outlook, *, limits: Mapping[str, float]) -> Figure:
     ]
     bounds = pd.DataFrame({"what": list(limits), "mid": list(limits.values())})
     chart = alt.layer(
-        rows("days").mark_area(color=BLUE, opacity=0.2).encode(
+        figure.rows("days").mark_area(color=figure.BLUE, opacity=0.2).encode(
             x=days, y=alt.Y("low:Q", title="requests/s"), y2="high:Q", tooltip=tips
         ),
-        rows("days").transform_calculate(what=f"'{names[0]}'").mark_line(**line(strokeWidth=2)).encode(
+        figure.rows("days").transform_calculate(what=f"'{names[0]}'").mark_line(**figure.line(strokeWidth=2)).encode(
             x=days, y=rate, color=colour, strokeDash=dash, tooltip=tips
         ),
-        rows("limits").mark_rule(strokeWidth=2).encode(
+        figure.rows("limits").mark_rule(strokeWidth=2).encode(
             y=rate, color=colour, strokeDash=dash,
             tooltip=[alt.Tooltip("what:N"), alt.Tooltip("mid:Q", title="requests/s", format=",.3~f")],
         ),

@@ -1,12 +1,12 @@
 """What every figure is made of: the palette, one time axis in UTC, gaps that stay gaps, data apart from the drawing.
 
 A figure's drawing never changes with its data, so a page that refreshes redraws no frame: only the rows are new.
-What is drawn from what is in `dashboard.charts.scaling` and its neighbours.
+What is drawn from what is in the modules beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import altair as alt
 import pandas as pd
 
-# Okabe and Ito's: told apart by eyes of all kinds, on white and on black.
+# Okabe and Ito's: told apart by eyes of all kinds, on white and on black, for which the blue is lighter than theirs.
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
-    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#b5a800",
+    "#1a80c0", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#b5a800",
 )  # fmt: skip
 GREY = "#8c8c8c"
 CATEGORIES = [BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY]
@@ -31,6 +31,7 @@ _UTC = (
 _LOCAL = f"'(' + timeFormat(datum.value, {_WITH_SECONDS}) + ')'"
 _DAY_OR_TIME = f"timezoneoffset(datum.value) == 0 ? {_UTC} : [{_UTC}, {_LOCAL}]"
 _LEGEND_WIDTH, _SIGN_WIDTH, _LETTER_WIDTH, _LONGEST_LABEL = 440, 34, 6.5, 260  # pixels, of the narrower figures
+_LOG_TICKS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
 TIME = alt.Tooltip("time:N", title="at")
 NO_MARKS = pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "glyph": [], "kind": [], "text": []})
 
@@ -82,8 +83,8 @@ def layered(
     edges = rows("window").mark_point(opacity=0).encode(x=time_axis())
     present = rows("present").mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=time_axis())
     shown = {
-        "window": pd.DataFrame({"ds": _instants([window.since, window.now])}),
-        "present": pd.DataFrame({"ds": _instants([window.now])}),
+        "window": pd.DataFrame({"ds": instants([window.since, window.now])}),
+        "present": pd.DataFrame({"ds": instants([window.now])}),
     }
     above = []
     if marks is not None:
@@ -97,6 +98,12 @@ def _marks() -> list[alt.Chart]:
     line = rows("marks").mark_rule(color=GREY, opacity=0.55).encode(x=time_axis(), tooltip=tips)
     sign = rows("marks").mark_text(baseline="bottom", dy=-2, fontSize=12, color=GREY)
     return [line, sign.encode(x=time_axis(), y=alt.value(0), text="glyph:N", tooltip=tips)]
+
+
+def milliseconds(column: str = "ms:Q", *, nice: bool = True) -> alt.Y:
+    """Return the y channel of durations in ms, on a logarithmic scale. nice: its ends are whole ticks."""
+    axis = alt.Axis(values=_LOG_TICKS, format=",")
+    return alt.Y(column, title="ms (logarithmic)", scale=alt.Scale(type="log", nice=nice), axis=axis)
 
 
 def colours(domain: list[str], palette: list[str], *, symbol: str = "stroke") -> alt.Color:
@@ -161,8 +168,9 @@ def with_gaps(frame: pd.DataFrame, step: timedelta, *, by: str | None = None) ->
     return pd.concat([frame, holes], ignore_index=True).sort_values("ds", kind="stable", ignore_index=True)
 
 
-def _instants(moments: list[datetime]) -> pd.Series:
-    return pd.Series(pd.to_datetime(pd.Series(moments), utc=True)).dt.as_unit("ms")
+def instants(moments: Sequence[datetime]) -> pd.Series:
+    """Return a column of instants, aware UTC also where there are none."""
+    return pd.Series(pd.to_datetime(pd.Series(list(moments), dtype="object"), utc=True)).dt.as_unit("us")
 
 
 def _with_time(frame: pd.DataFrame, zone: str | None) -> pd.DataFrame:

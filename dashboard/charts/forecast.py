@@ -8,24 +8,9 @@ from datetime import datetime, timedelta
 import altair as alt
 import pandas as pd
 
-from dashboard.charts.figure import (
-    BLUE,
-    CATEGORIES,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    TIME,
-    Figure,
-    Window,
-    colours,
-    dashes,
-    layered,
-    line,
-    rows,
-    time_axis,
-    with_gaps,
-)
+from dashboard.charts import figure
+from dashboard.charts.figure import Figure, Window
+from dashboard.words import HORIZONS
 from forecaster.calendar.types import Event
 from forecaster.forecast.types import Forecast
 from forecaster.scores.score import Score, Summary
@@ -68,8 +53,8 @@ def event_frame(events: Sequence[Event]) -> pd.DataFrame:
     kept = list(events)[:MOST_EVENTS]
     return pd.DataFrame(
         {
-            "ds": _instants([event.starts_at for event in kept]),
-            "end": _instants([event.ends_at for event in kept]),
+            "ds": figure.instants([event.starts_at for event in kept]),
+            "end": figure.instants([event.ends_at for event in kept]),
             "kind": [event.kind for event in kept],
             "text": [event.name or event.kind for event in kept],
         }
@@ -85,10 +70,13 @@ def fan_chart(
     events: Sequence[Event] = (),
 ) -> Figure:
     """Return the bands and the median of a forecast, demand before and after its origin, and the events around it."""
-    names = ["demand, seen by it", "what came", "median"]
-    what, dash = colours(names, [BLUE, GREEN, ORANGE]), dashes(names, [[1, 0], [1, 0], [5, 3]])
+    names = ["known then", "what came", "median"]
+    what, dash = (
+        figure.colours(names, [figure.BLUE, figure.GREEN, figure.ORANGE]),
+        figure.dashes(names, [[1, 0], [1, 0], [5, 3]]),
+    )
     rate = alt.Y("rps:Q", title="requests/s", scale=alt.Scale(zero=True))
-    tips = [TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
+    tips = [figure.TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
     bands = fan_frame(forecast, step)
     middle = min(forecast.quantiles, key=lambda level: abs(level - 0.5))
     median = forecast.frame.rename(columns={f"q{middle:g}": "rps"})[["ds", "rps"]]
@@ -96,39 +84,39 @@ def fan_chart(
         median = median.groupby(median["ds"].dt.floor(step)).mean(numeric_only=True).reset_index()
     seen = demand["ds"] < forecast.origin
     curves = [
-        with_gaps(demand[seen].reset_index(drop=True), step).assign(what=names[0]),
-        with_gaps(demand[~seen].reset_index(drop=True), step).assign(what=names[1]),
+        figure.with_gaps(demand[seen].reset_index(drop=True), step).assign(what=names[0]),
+        figure.with_gaps(demand[~seen].reset_index(drop=True), step).assign(what=names[1]),
         median.assign(what=names[2]),
     ]
     data = {
         "events": _within(event_frame(events), window.since, forecast.origin + len(forecast.frame) * forecast.step),
         "bands": bands,
         "curves": pd.concat([curve for curve in curves if len(curve)], ignore_index=True),
-        "origin": pd.DataFrame({"ds": _instants([forecast.origin]), "text": ["origin"]}),
+        "origin": pd.DataFrame({"ds": figure.instants([forecast.origin]), "text": ["origin"]}),
     }
     band_tips = [
-        TIME,
+        figure.TIME,
         alt.Tooltip("level:N", title="between quantiles"),
         alt.Tooltip("low:Q", format=",.3~f"),
         alt.Tooltip("high:Q", format=",.3~f"),
     ]
-    event_tips = [TIME, alt.Tooltip("kind:N", title="event"), alt.Tooltip("text:N", title="name")]
+    event_tips = [figure.TIME, alt.Tooltip("kind:N", title="event"), alt.Tooltip("text:N", title="name")]
     layers = [
-        rows("events").mark_rect(color=PINK, opacity=_EVENT_OPACITY).encode(
-            x=time_axis(), x2="end:T", y=alt.value(0), y2=alt.value("height"), tooltip=event_tips
+        figure.rows("events").mark_rect(color=figure.PINK, opacity=_EVENT_OPACITY).encode(
+            x=figure.time_axis(), x2="end:T", y=alt.value(0), y2=alt.value("height"), tooltip=event_tips
         ),
-        rows("bands").mark_area(color=ORANGE, opacity=0.2).encode(
-            x=time_axis(), y=alt.Y("low:Q", title="requests/s", stack=None), y2="high:Q", detail="level:N",
+        figure.rows("bands").mark_area(color=figure.ORANGE, opacity=0.2).encode(
+            x=figure.time_axis(), y=alt.Y("low:Q", title="requests/s", stack=None), y2="high:Q", detail="level:N",
             tooltip=band_tips,
         ),
-        rows("curves").mark_line(**line(strokeWidth=2)).encode(
-            x=time_axis(), y=rate, color=what, strokeDash=dash, tooltip=tips
+        figure.rows("curves").mark_line(**figure.line(strokeWidth=2)).encode(
+            x=figure.time_axis(), y=rate, color=what, strokeDash=dash, tooltip=tips
         ),
-        rows("origin").mark_rule(color=GREY, strokeWidth=1.5).encode(
-            x=time_axis(), tooltip=[alt.Tooltip("time:N", title="origin")]
+        figure.rows("origin").mark_rule(color=figure.GREY, strokeWidth=1.5).encode(
+            x=figure.time_axis(), tooltip=[alt.Tooltip("time:N", title="origin")]
         ),
     ]  # fmt: skip
-    return layered(layers, data, window, height=320)
+    return figure.layered(layers, data, window, height=320)
 
 
 def _within(events: pd.DataFrame, since: datetime, until: datetime) -> pd.DataFrame:
@@ -153,9 +141,8 @@ def skill_frame(scores: Sequence[Score], step: timedelta) -> pd.DataFrame:
     found["ds"] = pd.to_datetime(found["ds"], utc=True).dt.as_unit("us").dt.floor(step)
     sums = found.groupby(["ds", "bucket"], as_index=False)[["own", "naive"]].sum()
     sums = sums[sums["naive"] > 0]
-    named = {"1h": "to 1 h", "6h": "1 to 6 h", "24h": "6 to 24 h", "7d": "1 to 7 d"}
     return pd.DataFrame(
-        {"ds": sums["ds"], "what": sums["bucket"].map(named), "value": 1 - sums["own"] / sums["naive"]}
+        {"ds": sums["ds"], "what": sums["bucket"].map(HORIZONS), "value": 1 - sums["own"] / sums["naive"]}
     ).reset_index(drop=True)
 
 
@@ -163,7 +150,7 @@ def coverage_frame(summaries: Sequence[Summary]) -> pd.DataFrame:
     """Return `what, level, share`: how much of the truth lay at or below each quantile, by bucket of horizons."""
     return pd.DataFrame(
         [
-            {"what": summary.bucket, "level": level, "share": share}
+            {"what": HORIZONS.get(summary.bucket, summary.bucket), "level": level, "share": share}
             for summary in summaries
             for level, share in sorted(summary.coverage.items())
         ],
@@ -173,7 +160,7 @@ def coverage_frame(summaries: Sequence[Summary]) -> pd.DataFrame:
 
 def coverage_chart(summaries: Sequence[Summary]) -> Figure:
     """Return what quantiles covered against what they promise; on the diagonal they keep their word."""
-    names = [summary.bucket for summary in summaries]
+    names = [HORIZONS.get(summary.bucket, summary.bucket) for summary in summaries]
     scale = alt.Scale(domain=[0, 1])
     asked = alt.X("level:Q", title="quantile asked for", scale=scale)
     share = alt.Y("share:Q", title="share of demand at or below it", scale=scale)
@@ -184,13 +171,9 @@ def coverage_chart(summaries: Sequence[Summary]) -> Figure:
     ]
     diagonal = pd.DataFrame({"level": [0.0, 1.0], "share": [0.0, 1.0]})
     chart = alt.layer(
-        rows("diagonal").mark_line(color=GREY, strokeDash=[4, 3]).encode(x=asked, y=share),
-        rows("coverage").mark_line(point=alt.OverlayMarkDef(size=70, filled=True)).encode(
-            x=asked, y=share, color=colours(names, CATEGORIES[: len(names)]), tooltip=tips
+        figure.rows("diagonal").mark_line(color=figure.GREY, strokeDash=[4, 3]).encode(x=asked, y=share),
+        figure.rows("coverage").mark_line(point=alt.OverlayMarkDef(size=70, filled=True)).encode(
+            x=asked, y=share, color=figure.colours(names, figure.CATEGORIES[: len(names)]), tooltip=tips
         ),
     ).properties(height=260)  # fmt: skip
     return Figure(chart, {"diagonal": diagonal, "coverage": coverage_frame(summaries)})
-
-
-def _instants(moments: Sequence[datetime]) -> pd.Series:
-    return pd.Series(pd.to_datetime(pd.Series(list(moments), dtype="object"), utc=True)).dt.as_unit("us")

@@ -7,24 +7,10 @@ from datetime import timedelta
 import altair as alt
 import pandas as pd
 
-from dashboard.charts.figure import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    RED,
-    TIME,
-    Figure,
-    colours,
-    dashes,
-    line,
-    rows,
-    time_axis,
-)
+from dashboard.charts import figure
+from dashboard.charts.figure import Figure
 
 QUANTILES = ("p50_ms", "p95_ms", "p99_ms")
-_LOG_TICKS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
 
 
 def rate_frame(steps: pd.DataFrame) -> pd.DataFrame:
@@ -36,13 +22,13 @@ def rate_frame(steps: pd.DataFrame) -> pd.DataFrame:
 def run_rate_chart(steps: pd.DataFrame) -> Figure:
     """Return the rates of a run over time. steps: of `read_load_steps`."""
     names = ["intended", "sent", "failed", "unsent"]
-    drawn = rows("rates").mark_line(**line(strokeWidth=1.8))
+    drawn = figure.rows("rates").mark_line(**figure.line(strokeWidth=1.8))
     encoded = drawn.encode(
-        x=time_axis(),
+        x=figure.time_axis(),
         y=alt.Y("rps:Q", title="requests/s", scale=alt.Scale(zero=True)),
-        color=colours(names, [GREY, BLUE, RED, PINK]),
-        strokeDash=dashes(names, [[5, 3], [1, 0], [1, 0], [2, 2]]),
-        tooltip=[TIME, alt.Tooltip("what:N"), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")],
+        color=figure.colours(names, [figure.GREY, figure.BLUE, figure.RED, figure.PINK]),
+        strokeDash=figure.dashes(names, [[5, 3], [1, 0], [1, 0], [2, 2]]),
+        tooltip=[figure.TIME, alt.Tooltip("what:N"), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")],
     )
     return Figure(alt.layer(encoded).properties(height=230), {"rates": rate_frame(steps)})
 
@@ -52,13 +38,13 @@ def run_latency_chart(steps: pd.DataFrame) -> Figure:
     frame = steps.melt("ds", QUANTILES, var_name="what", value_name="ms").dropna(subset="ms")
     frame = frame.assign(what=frame["what"].str.removesuffix("_ms"))
     names = ["p50", "p95", "p99"]
-    drawn = rows("latency").mark_line(**line(strokeWidth=1.8))
+    drawn = figure.rows("latency").mark_line(**figure.line(strokeWidth=1.8))
     encoded = drawn.encode(
-        x=time_axis(),
-        y=_milliseconds(),
-        color=colours(names, [GREEN, BLUE, RED]),
-        strokeDash=dashes(names, [[2, 2], [1, 0], [6, 3]]),
-        tooltip=[TIME, alt.Tooltip("what:N"), alt.Tooltip("ms:Q", format=",.1f")],
+        x=figure.time_axis(),
+        y=figure.milliseconds(),
+        color=figure.colours(names, [figure.GREEN, figure.BLUE, figure.RED]),
+        strokeDash=figure.dashes(names, [[2, 2], [1, 0], [6, 3]]),
+        tooltip=[figure.TIME, alt.Tooltip("what:N"), alt.Tooltip("ms:Q", format=",.1f")],
     )
     return Figure(alt.layer(encoded).properties(height=230), {"latency": frame})
 
@@ -74,17 +60,12 @@ def compared_frame(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, 
 
 def compared_chart(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str]) -> Figure:
     """Return the p95 of two runs beside each other, minute by minute from their begin."""
-    drawn = rows("compared").mark_line(**line(strokeWidth=1.9))
+    drawn = figure.rows("compared").mark_line(**figure.line(strokeWidth=1.9))
     encoded = drawn.encode(
         x=alt.X("minute:Q", title="minutes into the run"),
-        y=_milliseconds(),
-        color=colours(list(names), [ORANGE, BLUE]),
-        strokeDash=dashes(list(names), [[5, 3], [1, 0]]),
+        y=figure.milliseconds(),
+        color=figure.colours(list(names), [figure.ORANGE, figure.BLUE]),
+        strokeDash=figure.dashes(list(names), [[5, 3], [1, 0]]),
         tooltip=[alt.Tooltip("minute:Q", format=".1f"), alt.Tooltip("what:N"), alt.Tooltip("ms:Q", format=",.1f")],
     )
     return Figure(alt.layer(encoded).properties(height=230), {"compared": compared_frame(before, after, names)})
-
-
-def _milliseconds() -> alt.Y:
-    axis = alt.Axis(values=_LOG_TICKS, format=",")
-    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=True), axis=axis)

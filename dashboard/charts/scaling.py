@@ -12,25 +12,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from dashboard.charts.figure import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    RED,
-    SKY,
-    TIME,
-    Figure,
-    Window,
-    colours,
-    dashes,
-    layered,
-    line,
-    rows,
-    time_axis,
-    with_gaps,
-)
+from dashboard.charts import figure
+from dashboard.charts.figure import Figure, Window
 
 NOBODY_LOOKED_AFTER = timedelta(minutes=10)
 
@@ -51,10 +34,10 @@ def demand_chart(
     mid, high` as `band_of` returns them (may be empty).
     """
     names = ["demand", "forecast: median and band"]
-    what = colours(names, [BLUE, ORANGE])
-    dash = dashes(names, [[1, 0], [5, 3]])
+    what = figure.colours(names, [figure.BLUE, figure.ORANGE])
+    dash = figure.dashes(names, [[1, 0], [5, 3]])
     rate = alt.Y("rps:Q", title="requests/s", scale=alt.Scale(zero=True))
-    tips = [TIME, alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
+    tips = [figure.TIME, alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
     layers: list[alt.Chart] = []
     data: dict[str, pd.DataFrame] = {}
     for name, band, opacity in (("known", known, 0.22), ("ahead", ahead, 0.38)):
@@ -62,23 +45,23 @@ def demand_chart(
             continue
         data[name] = band.rename(columns={"mid": "rps"})
         ends = {"y": alt.Y("low:Q", title="requests/s"), "y2": "high:Q"}
-        area = rows(name).mark_area(color=ORANGE, opacity=opacity)
-        layers.append(area.encode(x=time_axis(), **ends, tooltip=_band_tips()))
-        middle = rows(name).transform_calculate(what=f"'{names[1]}'").mark_line(strokeWidth=1.5)
-        layers.append(middle.encode(x=time_axis(), y=rate, color=what, strokeDash=dash))
+        area = figure.rows(name).mark_area(color=figure.ORANGE, opacity=opacity)
+        layers.append(area.encode(x=figure.time_axis(), **ends, tooltip=_band_tips()))
+        middle = figure.rows(name).transform_calculate(what=f"'{names[1]}'").mark_line(strokeWidth=1.5)
+        layers.append(middle.encode(x=figure.time_axis(), y=rate, color=what, strokeDash=dash))
     if len(minutes):
         data["minutes"] = minutes
-        dots = rows("minutes").mark_circle(size=9, color=SKY, opacity=0.5)
-        layers.append(dots.encode(x=time_axis(), y=rate, tooltip=tips))
-    data["demand"] = with_gaps(demand, step)
-    curve = rows("demand").transform_calculate(what=f"'{names[0]}'").mark_line(**line(strokeWidth=2.2))
-    layers.append(curve.encode(x=time_axis(), y=rate, color=what, strokeDash=dash, tooltip=tips))
-    return layered(layers, data, window, marks=marks)
+        dots = figure.rows("minutes").mark_circle(size=9, color=figure.SKY, opacity=0.5)
+        layers.append(dots.encode(x=figure.time_axis(), y=rate, tooltip=tips))
+    data["demand"] = figure.with_gaps(demand, step)
+    curve = figure.rows("demand").transform_calculate(what=f"'{names[0]}'").mark_line(**figure.line(strokeWidth=2.2))
+    layers.append(curve.encode(x=figure.time_axis(), y=rate, color=what, strokeDash=dash, tooltip=tips))
+    return figure.layered(layers, data, window, marks=marks)
 
 
 def _band_tips() -> list[alt.Tooltip]:
     titles = {"high": "stays under", "rps": "median", "low": "stays over"}
-    return [TIME, *(alt.Tooltip(f"{name}:Q", title=title, format=",.3~f") for name, title in titles.items())]
+    return [figure.TIME, *(alt.Tooltip(f"{name}:Q", title=title, format=",.3~f") for name, title in titles.items())]
 
 
 def band_of(forecast: pd.DataFrame, *, quantile: float) -> pd.DataFrame:
@@ -122,11 +105,11 @@ def replica_chart(
     `needed_replicas` returns it. plan: `ds, replicas` (both may be empty).
     """
     names = ["ready", "desired", "floor", "planned floor", "demand / capacity"]
-    what = colours(names, [GREEN, GREY, RED, PINK, BLUE])
-    dash = dashes(names, [[1, 0], [2, 2], [7, 3], [2, 3], [1, 0]])
+    what = figure.colours(names, [figure.GREEN, figure.GREY, figure.RED, figure.PINK, figure.BLUE])
+    dash = figure.dashes(names, [[1, 0], [2, 2], [7, 3], [2, 3], [1, 0]])
     count = alt.Y("replicas:Q", title="replicas", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=True), stack=None)
-    tips = [TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("replicas:Q", format=".3~g")]
-    encode = {"x": time_axis(), "y": count, "color": what, "strokeDash": dash, "tooltip": tips}
+    tips = [figure.TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("replicas:Q", format=".3~g")]
+    encode = {"x": figure.time_axis(), "y": count, "color": what, "strokeDash": dash, "tooltip": tips}
     held = _held(states, window)
     data = {
         "ready": held[held["what"] == "ready"],
@@ -135,14 +118,14 @@ def replica_chart(
         "plan": plan.assign(what="planned floor"),
     }
     layers = [
-        rows("ready")
-        .mark_area(interpolate="step-after", color=GREEN, opacity=0.18, invalid="break-paths-show-path-domains")
-        .encode(x=time_axis(), y=count),
-        rows("states").mark_line(**_stair(2)).encode(**encode),
-        rows("plan").mark_line(**_stair(2)).encode(**encode),
-        rows("needed").mark_line(**line(strokeWidth=1.6)).encode(**encode),
+        figure.rows("ready")
+        .mark_area(interpolate="step-after", color=figure.GREEN, opacity=0.18, invalid="break-paths-show-path-domains")
+        .encode(x=figure.time_axis(), y=count),
+        figure.rows("states").mark_line(**_stair(2)).encode(**encode),
+        figure.rows("plan").mark_line(**_stair(2)).encode(**encode),
+        figure.rows("needed").mark_line(**figure.line(strokeWidth=1.6)).encode(**encode),
     ]
-    return layered(layers, data, window, marks=marks)
+    return figure.layered(layers, data, window, marks=marks)
 
 
 def _stair(width: float) -> dict[str, Any]:
@@ -171,7 +154,7 @@ def needed_replicas(states: pd.DataFrame, demand: pd.DataFrame, *, step: timedel
     known = states[["ts", "capacity_rps"]].dropna().rename(columns={"ts": "ds"}).sort_values("ds")
     if known.empty or demand.empty:
         return pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "what": [], "replicas": []})
-    rates = with_gaps(demand, step).assign(ds=lambda frame: frame["ds"].dt.as_unit("us"))
+    rates = figure.with_gaps(demand, step).assign(ds=lambda frame: frame["ds"].dt.as_unit("us"))
     known = known.assign(ds=known["ds"].dt.as_unit("us"))
     both = pd.merge_asof(rates, known, on="ds", direction="nearest", tolerance=max(step, pd.Timedelta(minutes=10)))
     replicas = both["rps"] / both["capacity_rps"]

@@ -7,30 +7,13 @@ from datetime import timedelta
 import altair as alt
 import pandas as pd
 
-from dashboard.charts.figure import (
-    BLUE,
-    CATEGORIES,
-    GREEN,
-    HEIGHT,
-    RED,
-    TIME,
-    Figure,
-    Window,
-    colours,
-    dashes,
-    layered,
-    legend_height,
-    line,
-    rows,
-    time_axis,
-    with_gaps,
-)
+from dashboard.charts import figure
+from dashboard.charts.figure import Figure, Window
 
-MOST_SERIES = len(CATEGORIES)
+MOST_SERIES = len(figure.CATEGORIES)
 OTHER = "other"
 HEAT_COLUMNS = 120
 LEAST_ERRORS_SHOWN = 0.1  # percent: without any errors the axis needs some height all the same
-_LOG_TICKS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]
 
 
 def latency_chart(
@@ -38,24 +21,19 @@ def latency_chart(
 ) -> Figure:  # fmt: skip
     """Return p50, p95 and p99 over time in milliseconds, on a logarithmic scale. red: as read by `read_red`."""
     names = ["p50", "p95", "p99"]
-    frame = with_gaps(red, step).rename(columns={f"{name}_seconds": name for name in names})
+    frame = figure.with_gaps(red, step).rename(columns={f"{name}_seconds": name for name in names})
     long = frame.melt("ds", names, var_name="what", value_name="seconds")
     long = long.assign(ms=long["seconds"] * 1000)[["ds", "what", "ms"]]
-    dash = dashes(names, [[2, 2], [1, 0], [6, 3]])
-    lines = rows("latency").mark_line(**line())
+    dash = figure.dashes(names, [[2, 2], [1, 0], [6, 3]])
+    lines = figure.rows("latency").mark_line(**figure.line())
     encoded = lines.encode(
-        x=time_axis(),
-        y=_milliseconds(),
-        color=colours(names, [GREEN, BLUE, RED]),
+        x=figure.time_axis(),
+        y=figure.milliseconds(),
+        color=figure.colours(names, [figure.GREEN, figure.BLUE, figure.RED]),
         strokeDash=dash,
-        tooltip=[TIME, alt.Tooltip("what:N", title="quantile"), alt.Tooltip("ms:Q", title="ms", format=",.0f")],
+        tooltip=[figure.TIME, alt.Tooltip("what:N", title="quantile"), alt.Tooltip("ms:Q", title="ms", format=",.0f")],
     )
-    return layered([encoded], {"latency": long}, window, marks=marks)
-
-
-def _milliseconds() -> alt.Y:
-    axis = alt.Axis(values=_LOG_TICKS, format=",")
-    return alt.Y("ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=True), axis=axis)
+    return figure.layered([encoded], {"latency": long}, window, marks=marks)
 
 
 def rate_chart(
@@ -70,10 +48,16 @@ def rate_chart(
     top = bars.groupby("ds")["rps"].cumsum()
     bars = bars.assign(end=bars["ds"] + step * 0.94, top=top, bottom=top - bars["rps"])
     rate = alt.Y("bottom:Q", title="requests/s")
-    tips = [TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
+    tips = [figure.TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")]
     what = _series(order, bars["what"], "square")
-    drawn = rows("rate").mark_bar().encode(x=time_axis(), x2="end:T", y=rate, y2="top:Q", color=what, tooltip=tips)
-    return layered([drawn], {"rate": bars}, window, marks=marks, height=HEIGHT + legend_height(order))
+    drawn = (
+        figure.rows("rate")
+        .mark_bar()
+        .encode(x=figure.time_axis(), x2="end:T", y=rate, y2="top:Q", color=what, tooltip=tips)
+    )
+    return figure.layered(
+        [drawn], {"rate": bars}, window, marks=marks, height=figure.HEIGHT + figure.legend_height(order)
+    )
 
 
 def p95_chart(
@@ -82,16 +66,18 @@ def p95_chart(
     """Return the p95 of each leading value of a dimension, in milliseconds. red: as read by `read_red`."""
     order = leading(red, by)
     kept = red[red[by].isin(order) & red["p95_seconds"].notna()]
-    frame = with_gaps(kept[["ds", by, "p95_seconds"]].reset_index(drop=True), step, by=by)
+    frame = figure.with_gaps(kept[["ds", by, "p95_seconds"]].reset_index(drop=True), step, by=by)
     frame = pd.DataFrame({"ds": frame["ds"], "what": frame[by], "ms": frame["p95_seconds"] * 1000})
-    drawn = rows("p95").mark_line(**line(strokeWidth=1.6))
+    drawn = figure.rows("p95").mark_line(**figure.line(strokeWidth=1.6))
     encoded = drawn.encode(
-        x=time_axis(),
-        y=_milliseconds(),
+        x=figure.time_axis(),
+        y=figure.milliseconds(),
         color=_series(order, frame["what"]),
-        tooltip=[TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("ms:Q", title="p95, ms", format=",.0f")],
+        tooltip=[figure.TIME, alt.Tooltip("what:N", title=by), alt.Tooltip("ms:Q", title="p95, ms", format=",.0f")],
     )
-    return layered([encoded], {"p95": frame}, window, marks=marks, height=HEIGHT + legend_height(order))
+    return figure.layered(
+        [encoded], {"p95": frame}, window, marks=marks, height=figure.HEIGHT + figure.legend_height(order)
+    )
 
 
 def error_chart(
@@ -124,41 +110,46 @@ def lines_chart(
     kept = frame[["ds", "what", "value"]].sort_values("ds", kind="stable").reset_index(drop=True)
     names = order if order is not None else sorted(str(name) for name in kept["what"].unique())
     names = names[:MOST_SERIES]
-    kept = with_gaps(kept[kept["what"].isin(names)].reset_index(drop=True), step, by="what")
-    drawn = rows("lines").mark_line(**line(strokeWidth=1.7))
+    kept = figure.with_gaps(kept[kept["what"].isin(names)].reset_index(drop=True), step, by="what")
+    drawn = figure.rows("lines").mark_line(**figure.line(strokeWidth=1.7))
     encoded = drawn.encode(
-        x=time_axis(),
+        x=figure.time_axis(),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=True)),
-        color=colours(names, CATEGORIES[: len(names)]),
-        tooltip=[TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("value:Q", title=title, format=form)],
+        color=figure.colours(names, figure.CATEGORIES[: len(names)]),
+        tooltip=[figure.TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("value:Q", title=title, format=form)],
     )
-    reach = rows("reach").mark_point(opacity=0).encode(y="value:Q")
+    reach = figure.rows("reach").mark_point(opacity=0).encode(y="value:Q")
     data = {"lines": kept, "reach": pd.DataFrame({"value": [least_top]})}
-    return layered([encoded, reach], data, window, height=height + legend_height(names), marks=marks)
+    return figure.layered([encoded, reach], data, window, height=height + figure.legend_height(names), marks=marks)
 
 
-def heat_chart(bands: pd.DataFrame, *, step: timedelta, window: Window) -> Figure:
+def heat_chart(
+    bands: pd.DataFrame, *, step: timedelta, window: Window, marks: pd.DataFrame | None = None
+) -> Figure:  # fmt: skip
     """Return how many requests took how long: a cell per step and band, the darker the more.
 
     bands: `ds, low_ms, high_ms, requests`. The scale is logarithmic in both durations and counts, so that the few slow
     requests are seen beside the many fast ones.
     """
     cells = bands.assign(end=bands["ds"] + step, per_second=bands["requests"] / step.total_seconds())
-    ticks = alt.Axis(values=_LOG_TICKS, format=",")
-    low = alt.Y("low_ms:Q", title="ms (logarithmic)", scale=alt.Scale(type="log", nice=False), axis=ticks)
+    low = figure.milliseconds("low_ms:Q", nice=False)
     shade = alt.Color(
         "requests:Q",
         scale=alt.Scale(type="log", scheme="viridis"),
         legend=alt.Legend(title="requests", orient="right", format=",", gradientLength=180),
     )
     tips = [
-        TIME,
+        figure.TIME,
         alt.Tooltip("low_ms:Q", title="longer than, ms", format=",.3~f"),
         alt.Tooltip("high_ms:Q", title="up to, ms", format=",.3~f"),
         alt.Tooltip("requests:Q", title="requests", format=","),
     ]
-    cell = rows("bands").mark_rect().encode(x=time_axis(), x2="end:T", y=low, y2="high_ms:Q", color=shade, tooltip=tips)
-    return layered([cell], {"bands": cells}, window)
+    cell = (
+        figure.rows("bands")
+        .mark_rect()
+        .encode(x=figure.time_axis(), x2="end:T", y=low, y2="high_ms:Q", color=shade, tooltip=tips)
+    )
+    return figure.layered([cell], {"bands": cells}, window, marks=marks)
 
 
 def leading(red: pd.DataFrame, by: str) -> list[str]:
@@ -170,4 +161,4 @@ def leading(red: pd.DataFrame, by: str) -> list[str]:
 
 def _series(order: list[str], drawn: pd.Series, symbol: str = "stroke") -> alt.Color:
     names = [*order, OTHER] if (drawn == OTHER).any() and OTHER not in order else order
-    return colours(names, CATEGORIES[: len(names)], symbol=symbol)
+    return figure.colours(names, figure.CATEGORIES[: len(names)], symbol=symbol)

@@ -40,10 +40,12 @@ from collector.slo.minutes import read_recorded_starts, read_slo_minutes
 from collector.slo.objectives import ClassicStatus, SloStatus
 from collector.slo.store import read_classic, read_exclusions, read_sli_series, read_slo_statuses
 from dashboard.charts.marks import marks_of
-from dashboard.context import View, client
+from dashboard.context import View, client, clock
+from dashboard.timerange import SETTLE_REAL_SECONDS
 from forecaster.store import read_decisions
 
 FRESH_SECONDS = 2.0
+STALE_AFTER = timedelta(minutes=5)
 MINUTE_SECONDS = 30.0  # an answer for a minute that is over: late requests may still change it
 PAST_SECONDS = 300.0  # what needs the longest reads
 MOST_MARKERS, MOST_RUNS = 100, 50
@@ -183,6 +185,17 @@ def _marks(service: str, since: datetime, until: datetime) -> pd.DataFrame:
     )
 
 
+@st.cache_data(ttl=FRESH_SECONDS, max_entries=64, show_spinner=False)
 def watermark(service: str) -> datetime | None:
     """Return the end of the newest recorded minute."""
     return read_watermark(client(), service)
+
+
+def silent_since(service: Service, now: datetime) -> datetime | None:
+    """Return the end of the newest recorded minute, when that is longer ago than requests may take; else None.
+
+    None too where nothing was recorded yet, and of imported history, which is of the past.
+    """
+    newest = None if service.source == "import" else watermark(service.name)
+    allowed = max(STALE_AFTER, timedelta(seconds=5 * SETTLE_REAL_SECONDS * clock().speed_now()))
+    return newest if newest is not None and now - newest > allowed else None

@@ -17,13 +17,19 @@ from forecaster.forecast.types import Forecast
 RECENT = timedelta(minutes=15)
 TREND_POINTS = 60
 NEXT = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 DEFAULT_LEAD, DEFAULT_QUANTILE = timedelta(minutes=15), 0.95
 
 
-def standing_of(service: Service, *, minute: datetime, since: datetime) -> Standing:
-    """Return how a service stands at the end of a minute; since: the beginning of its trend. Raises StoreError."""
+def standing_of(service: Service, *, minute: datetime, since: datetime, now: datetime | None = None) -> Standing:
+    """Return how a service stands at the end of a minute; since: the beginning of its trend. Raises StoreError.
+
+    now: the present, where it is that which is looked at: whether requests still come is told then.
+    """
     name = service.name
     recent = queries.red_totals(name, minute - RECENT, minute)
+    told = queries.demand(name, minute - RECENT, minute, MINUTE)
+    newest = None if now is None else queries.silent_since(service, now)
     row = recent.iloc[0] if len(recent) and recent["requests"].iloc[0] else None
     states = forecast_queries.replica_states(name, minute - RECENT, minute, RECENT) if service.scaling else None
     last = states.iloc[-1] if states is not None and len(states) else None
@@ -33,7 +39,7 @@ def standing_of(service: Service, *, minute: datetime, since: datetime) -> Stand
     return Standing(
         service=name,
         statuses=tuple(queries.slo_statuses(service, minute)),
-        rps=None if row is None else float(row["rps"]),
+        rps=float(told["rps"].mean()) if len(told) else None,  # of the minutes that are known: others are no zero
         error_ratio=None if row is None else float(row["errors"] / row["requests"]),
         p95_seconds=None if row is None or pd.isna(row["p95_seconds"]) else float(row["p95_seconds"]),
         ready=None if last is None else int(last["ready"]),
@@ -41,6 +47,7 @@ def standing_of(service: Service, *, minute: datetime, since: datetime) -> Stand
         floor=None if last is None else int(last["floor"]),
         peak_rps=None if peak is None else peak[0],
         alerts=len(firing),
+        silent_for=None if newest is None or now is None else now - newest,
         recent_rps=tuple(float(value) for value in trend["rps"]),
     )
 

@@ -28,7 +28,7 @@ def draw(view: View) -> None:
     cells = st.columns(4)
     for cell, (name, value) in zip(
         cells,
-        {"Firing": firing, "of them pages": pages, "Pending": len(active) - firing,
+        {"Firing": firing, "Pages among them": pages, "Pending": len(active) - firing,
          "Silenced": sum(1 for one in active if one["silenced"])}.items(),
         strict=True,
     ):  # fmt: skip

@@ -29,6 +29,10 @@ STATEMENTS = tuple(f"pg_statement_{name}_total" for name in ("calls", "seconds",
 STATEMENTS_OF_APP = tuple(f"app_statement_{name}_total" for name in ("calls", "seconds", "rows"))
 LAGS = ("pg_replication_lag_seconds", "pg_replay_lag_seconds", "app_database_lag_seconds")
 DELAY = "reference_app_invalidation_seconds"
+DELAYS = (f"{DELAY}_sum", f"{DELAY}_count")
+REDIS = ("redis_keyspace_hits_total", "redis_keyspace_misses_total")
+PARTITIONS = ("pg_partitions", "pg_partitions_rows_estimate")
+JOBS = tuple(f"reference_app_jobs_{name}_total" for name in ("done", "retried", "failed"))
 
 
 def draw(view: View) -> None:
@@ -72,10 +76,7 @@ def _draw_caches(view: View) -> None:
     heading("Caches")
     red = queries.red(view.service.name, view.since, view.until, view.step, "cache_level", view.region)
     hits = hit_frame(red) if len(red) else pd.DataFrame()
-    redis = ratio_frame(
-        _gained(view, "redis_keyspace_hits_total", "redis_keyspace_misses_total"),
-        "redis_keyspace_hits_total", "redis_keyspace_misses_total", "server",
-    )  # fmt: skip
+    redis = ratio_frame(_gained(view, *REDIS), *REDIS, "server")
     left, right = st.columns(2, gap="large")
     with left:
         if len(hits):
@@ -87,7 +88,7 @@ def _draw_caches(view: View) -> None:
         else:
             st.info("No request of this time range says which cache answered it.")
     with right:
-        delay = delay_frame(_gained(view, f"{DELAY}_sum", f"{DELAY}_count"), DELAY, "tier")
+        delay = delay_frame(_gained(view, *DELAYS), DELAY, "tier")
         if len(delay):
             figure = charts_traffic.lines_chart(
                 delay, title="invalidation delay, ms", step=told_every(delay, view.step), window=window_of(view)
@@ -115,12 +116,13 @@ def _draw_statements(view: View) -> None:
         return
     first = table.iloc[0]
     st.markdown(
-        f"Most time went into one statement: **{first['share of time']:.0f} %**, {first['mean, ms']:g} ms each time."
+        f"Most time went into one statement: **{first['share of time']:.0f} %**, {first['mean, ms']:,.3g} ms each time."
     )
     config = {
         "statement": st.column_config.TextColumn(width="large"),
         "share of time": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
         "calls": st.column_config.NumberColumn(format="localized"),
+        **{name: st.column_config.NumberColumn(format="%.1f") for name in ("time, s", "mean, ms", "rows per call")},
     }
     draw_table(table, key="statements", column_config=config)
     st.caption(f"Over the time range, {told}; the most time first.")
@@ -169,7 +171,7 @@ def _draw_pools(view: View) -> None:
 
 def _draw_partitions(view: View) -> None:
     heading("Partitions")
-    told = _gauges(view, "pg_partitions", "pg_partitions_rows_estimate")
+    told = _gauges(view, *PARTITIONS)
     missing = newest_rows(_gauges(view, "app_partitions_missing"), ["instance"])
     if len(missing) and missing["value"].max() > 0:
         st.warning(f"{missing['value'].max():.0f} partitions that will be needed are not there yet.")
@@ -195,11 +197,12 @@ def _draw_queues(view: View) -> None:
         window=window_of(view),
     )  # fmt: skip
     draw_figure(figure, key="queues")
-    gained = _gained(view, *(f"reference_app_jobs_{name}_total" for name in ("done", "retried", "failed")))
+    gained = _gained(view, *JOBS)
     if len(gained):
         kind = gained["name"].str.extract(r"jobs_(done|retried|failed)_total$")[0]
         wide = gained.assign(kind=kind).pivot_table(index="queue", columns="kind", values="gained", aggfunc="sum")
-        draw_table(wide.fillna(0).round().astype("int64").reset_index(), key="jobs")
+        counts = {str(name): st.column_config.NumberColumn(format="localized") for name in wide}
+        draw_table(wide.fillna(0).round().astype("int64").reset_index(), key="jobs", column_config=counts)
         st.caption("Jobs done, attempts tried again and jobs given up, over the time range.")
 
 

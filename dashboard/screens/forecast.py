@@ -14,7 +14,7 @@ from dashboard.queries import forecaster as forecast_queries
 from dashboard.queries import record as queries
 from dashboard.tables.forecast import event_table, score_table
 from dashboard.timerange import floored, step_for
-from dashboard.words import clock_time, minutes, percent, rps, window
+from dashboard.words import HORIZONS, clock_time, minutes, percent, rps, window
 from forecaster.forecast.types import Forecast
 from forecaster.scores.drift import drift_of
 from forecaster.scores.score import summarise
@@ -45,9 +45,10 @@ def _draw_numbers(view: View, newest: Forecast) -> None:
     cells[1].metric("Made", f"{minutes(view.now - newest.origin)} ago", help=clock_time(newest.origin, zone()))
     if len(ahead):
         at = ahead["ds"][ahead[middle] == ahead[middle].max()].iloc[0]
-        cells[2].metric("Peak, median", f"{rps(float(ahead[middle].max()))}/s", help=f"At {clock_time(at, zone())}.")
+        peak = rps(float(ahead[middle].max()))
+        cells[2].metric("Peak, median, requests/s", peak, help=f"At {clock_time(at, zone())}.")
         cells[3].metric(
-            f"Peak, quantile {max(newest.quantiles):g}", f"{rps(float(ahead[high].max()))}/s",
+            f"Peak, quantile {max(newest.quantiles):g}, requests/s", rps(float(ahead[high].max())),
             help="At each instant demand stays under it with this probability.",
         )  # fmt: skip
     for note in newest.notes:
@@ -101,12 +102,13 @@ def _draw_skill(view: View) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         step = max(timedelta(hours=1), step_for(view.until - view.since, SKILL_POINTS))
+        skill = charts_forecast.skill_frame(found, step)
         figure = charts_traffic.lines_chart(
-            charts_forecast.skill_frame(found, step), title="skill against seasonal-naive", step=step,
-            window=window_of(view), height=260, order=["to 1 h", "1 to 6 h", "6 to 24 h", "1 to 7 d"],
+            skill, title="skill against seasonal-naive", step=step, window=window_of(view), height=260,
+            order=[name for name in HORIZONS.values() if name in set(skill["what"])],
         )  # fmt: skip
         draw_figure(figure, key="skill")
-        st.caption("0 is as good as repeating last week (or yesterday), 1 is perfect, below 0 is worse. By horizon.")
+        st.caption("0: as good as repeating last week (or yesterday), 1: perfect, below 0: worse. By how far ahead.")
     with right:
         draw_figure(charts_forecast.coverage_chart(summaries), key="coverage")
         st.caption("On the line a quantile keeps its word; below it demand is above it too often.")

@@ -18,7 +18,7 @@ from dashboard.queries import record as queries
 from dashboard.services import LOADGEN, PartRefused, PartUnavailable, ask
 from dashboard.tables.load import compared_table, route_table, run_table, threshold_table, verdict_of
 from dashboard.timerange import MOST_POINTS
-from dashboard.words import NONE, clock_time, milliseconds, percent, roughly
+from dashboard.words import NONE, clock_time, milliseconds, percent, roughly, rps
 
 MOST_RUNS = 30
 SHADES = {"pass": "green", "fail": "red", "invalid": "orange"}  # beside a shape: colour alone tells too few
@@ -48,7 +48,7 @@ def _draw_current(run: dict[str, Any]) -> None:
     done = min(1.0, now["seconds"] / now["total_seconds"])
     st.progress(done, text=f"{now['seconds']:.0f} of {now['total_seconds']:.0f} s, {run['state']}")
     cells = [
-        ("Rate", "no data" if now["rps"] is None else f"{now['rps']:.1f}/s"), ("Users", f"{now['users']}"),
+        ("Requests/s", NONE if now["rps"] is None else rps(now["rps"])), ("Users", f"{now['users']}"),
         ("p95", _ms(now["response_ms"]["p95"])), ("Failed", f"{now['failed']:,}"),
         ("Unsent", f"{now['unsent']:,}"), ("Send lag p99", _ms(now["send_lag_ms"]["p99"])),
     ]  # fmt: skip
@@ -138,7 +138,7 @@ def _draw_run(run: LoadRun) -> None:
     failed, users = summary.get("failed"), summary.get("users")
     cells = [
         ("Requests", f"{sent:,}" if sent else NONE),
-        ("Rate", NONE if summary.get("rps") is None else f"{summary['rps']:.1f}/s"),
+        ("Requests/s", rps(summary.get("rps"))),
         ("p50", milliseconds(response.get("p50"))), ("p95", milliseconds(response.get("p95"))),
         ("p99", milliseconds(response.get("p99"))),
         ("Failed", percent(failed / sent) if sent and failed is not None else NONE),

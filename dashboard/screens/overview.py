@@ -30,7 +30,7 @@ from dashboard.tables.scaling import planned, planned_until, reasons
 from dashboard.tables.slo import slo_table
 from dashboard.tables.slo import worst_first as slos_worst_first
 from dashboard.tables.standing import Standing, standing_table, worst_first
-from dashboard.words import NONE, clock_time, minutes, percent, rps, window
+from dashboard.words import NONE, minutes, percent, rps, time_of_day, window
 from forecaster.forecast.types import Forecast
 
 MINUTE = timedelta(minutes=1)
@@ -45,7 +45,7 @@ def draw(view: View) -> None:
     standings = _draw_services(view)
     own = next((each for each in standings if each.service == view.service.name), None)
     if own is None:
-        own = standing_of(view.service, minute=view.minute, since=view.since)
+        own = standing_of(view.service, minute=view.minute, since=view.since, now=view.now if view.live else None)
     shape = own.state()[0]
     if own.known:
         st.markdown(f"#### :{SHADES.get(shape, 'gray')}[{shape}] {own.sentence()}")
@@ -82,10 +82,12 @@ def _ask_ahead(view: View) -> None:
 
 
 def _draw_services(view: View) -> list[Standing]:
-    known = list(catalog().services.values())[:MOST_SERVICES]
-    standings = worst_first([standing_of(each, minute=view.minute, since=view.since) for each in known])
+    known, now = list(catalog().services.values())[:MOST_SERVICES], view.now if view.live else None
+    standings = worst_first([standing_of(each, minute=view.minute, since=view.since, now=now) for each in known])
     config: dict[str, Any] = {
-        "trend": st.column_config.LineChartColumn("trend", help="Requests/s over the time range.", y_min=0),
+        "trend": st.column_config.LineChartColumn(
+            "trend", width="small", help="Requests/s over the time range.", y_min=0
+        ),
         "alerts": st.column_config.NumberColumn("alerts", help="That fire now."),
         "next hour, peak": st.column_config.TextColumn(
             help="Requests/s that demand stays under, at scaling's quantile."
@@ -103,7 +105,7 @@ def _draw_numbers(view: View, own: Standing, forecast: Forecast | None) -> None:
     peak = peak_of(forecast, view.service, view.minute)
     quantile = view.service.scaling.quantile if view.service.scaling is not None else DEFAULT_QUANTILE
     said = f"Demand stays under it for the next hour, at each instant with probability {quantile:g}."
-    at = None if peak is None else f"at {clock_time(peak[1], zone()).partition(' ')[2].partition(' ')[2]}"
+    at = None if peak is None else f"at {time_of_day(peak[1], zone())}"
     cells[1].metric(
         "Peak within 1 h", rps(own.peak_rps), delta=at, delta_color="off", delta_arrow="off", help=said
     )  # fmt: skip

@@ -127,7 +127,7 @@ def _draw_happened(view: View) -> None:
         f"- ▬ {clock_time(one.starts_at, zone())}, {roughly(one.ends_at - one.starts_at)}: {one.text or 'maintenance'}"
         for one in quiet[:20]
     ]
-    with st.expander(f"Alerts and maintenance in this range: {len(fired)} and {len(quiet)}"):
+    with st.expander(f"In this time range: alerts that fired {len(fired)}, spells of maintenance {len(quiet)}"):
         st.markdown("\n".join(lines) if lines else "None.")
 
 
@@ -139,8 +139,8 @@ def _draw_classic(view: View) -> None:
     found = queries.classic(view.service.name, rule, view.minute)
     if found:
         draw_table(classic_table(found, rule), key="classic")
-        limits = f"mean response over {duration(rule.mean_response)} or errors over {target(rule.error_ratio)}"
-        st.caption(f"The classic rule: breached when a route's {limits}.")
+        slow, failing = duration(rule.mean_response), target(rule.error_ratio)
+        st.caption(f"The classic rule: a route breaches it by a mean response over {slow} or by errors over {failing}.")
     else:
         st.info(f"No request in the last {window(rule.window)}: the classic rule has nothing to judge.")
 

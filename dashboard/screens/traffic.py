@@ -82,7 +82,9 @@ def _draw_heat(view: View) -> None:
     if bands.empty:
         nothing("recorded request")
         return
-    draw_figure(charts_traffic.heat_chart(bands, step=step, window=window_of(view)), key="heat")
+    draw_figure(
+        charts_traffic.heat_chart(bands, step=step, window=window_of(view), marks=queries.marks(view)), key="heat"
+    )
     st.caption(
         f"Requests per {window(step)} and band of durations, from the record's histograms; bands are half a doubling,"
         " their edges the histograms' own."

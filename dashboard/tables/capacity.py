@@ -51,9 +51,10 @@ def cpu_sentence(test: float | None, live: CpuUse) -> str:
     if test is None or cost is None:
         return "Not compared: " + ("no load test told its CPU." if test is None else "nobody told production's CPU.")
     off = cost / test - 1
+    said = f"A request costs {abs(off):.0%} {'more' if off > 0 else 'less'} CPU in production than in the test"
     if abs(off) <= 0.2:
-        return f"Production costs {off:+.0%} CPU per request: the same mix."
-    return f"Production costs {off:+.0%} CPU per request: its mix differs from the test's, and so does its capacity."
+        return f"{said}: the same mix."
+    return f"{said}: the mixes differ, and so do the capacities."
 
 
 def law_of_replicas(details: Mapping[str, Any]) -> tuple[Mapping[str, Any], pd.DataFrame] | None:

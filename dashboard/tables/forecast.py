@@ -7,11 +7,9 @@ from datetime import datetime
 
 import pandas as pd
 
-from dashboard.words import NONE, clock_time, percent, roughly
+from dashboard.words import HORIZONS, NONE, clock_time, percent, roughly
 from forecaster.calendar.types import Event
 from forecaster.scores.score import Summary
-
-HORIZONS = {"1h": "to 1 h", "6h": "1 to 6 h", "24h": "6 to 24 h", "7d": "1 to 7 d"}
 
 
 def score_table(summaries: Sequence[Summary]) -> pd.DataFrame:

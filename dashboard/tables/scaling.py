@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,8 @@ from forecaster.forecast.types import Forecast
 from forecaster.scaling.plan import PLAN_SPAN
 from forecaster.scaling.simulate import SimulationResult
 from forecaster.store import StoredDecision
+
+_RPS, _GUARDRAIL = re.compile(r"\brps\b"), re.compile(r"[a-z]+(_[a-z]+)+")
 
 
 def decision_table(found: Sequence[StoredDecision], zone: str | None = None) -> pd.DataFrame:
@@ -53,7 +56,10 @@ def reasons(stored: StoredDecision, zone: str | None = None) -> list[str]:
 
 
 def _sentence(reason: str) -> str:
-    return reason[:1].upper() + reason[1:]
+    name, colon, rest = reason.partition(":")
+    said = f"{name.replace('_', ' ')}{colon}{rest}" if _GUARDRAIL.fullmatch(name) else reason
+    said = _RPS.sub("requests/s", said)
+    return said[:1].upper() + said[1:]
 
 
 def decision_text(stored: StoredDecision, zone: str | None = None, *, head: str) -> str:

@@ -10,14 +10,17 @@ import pandas as pd
 
 from collector.slo.objectives import Exhaustion, SloStatus, burning_pairs
 from dashboard.tables.slo import exhaustion_text
-from dashboard.words import NONE, percent, rps
+from dashboard.words import NONE, percent, roughly, rps
 
 HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One service now. None: nobody knows. peak_rps: stays under it for an hour, at the quantile that scaling asks."""
+    """One service now. None: nobody knows. peak_rps: stays under it for an hour, at the quantile that scaling asks.
+
+    silent_for: since when no request is recorded, where that is longer than it may be; None while they come.
+    """
 
     service: str
     statuses: tuple[SloStatus, ...] = ()
@@ -30,6 +33,7 @@ class Standing:
     peak_rps: float | None = None
     alerts: int = 0
     recent_rps: tuple[float, ...] = ()
+    silent_for: timedelta | None = None
 
     @property
     def known(self) -> tuple[SloStatus, ...]:
@@ -64,10 +68,10 @@ class Standing:
         """How many SLOs have no budget left."""
         return sum(1 for each in self.known if each.budget_left is not None and each.budget_left < 0)
 
-    def rank(self) -> tuple[int, int, float, str]:
-        """Return what puts the worst first: those that burn, those that are spent, by budget; without data last."""
-        left = self.budget_left
-        return (0 if self.burning else 1, 0 if self.spent else 1, float("inf") if left is None else left, self.service)
+    def rank(self) -> tuple[bool, bool, bool, float, str]:
+        """Return what puts the worst first: those that burn, are spent, fell silent, by budget; without data last."""
+        left = float("inf") if self.budget_left is None else self.budget_left
+        return (not self.burning, not self.spent, not (self.known and self.silent_for), left, self.service)
 
     def state(self) -> str:
         """Return it in words, with a shape: colour alone tells too few."""
@@ -77,7 +81,9 @@ class Standing:
             return "○ no data"
         if self.burning:
             return f"▲ {self.burning} of {len(self.statuses)} burning"
-        return f"◆ {self.spent} of {len(self.statuses)} spent" if self.spent else "● healthy"
+        if self.spent:
+            return f"◆ {self.spent} of {len(self.statuses)} spent"
+        return "● healthy" if self.silent_for is None else f"○ silent for {roughly(self.silent_for)}"
 
     def sentence(self) -> str:
         """Return how it stands as one sentence."""
@@ -89,7 +95,11 @@ class Standing:
         silent = len(self.statuses) - len(self.known)
         more = f", {silent} without data" if silent else ""
         least = f"at least {percent(self.budget_left, 1)} of every error budget is left"
-        return f"{self.service} {verdict}: {kept} of {len(self.known)} SLOs kept{more}; {least}."
+        fires = f"; {self.alerts} {'alert fires' if self.alerts == 1 else 'alerts fire'}" if self.alerts else ""
+        head = f"{self.service} {verdict}"
+        if self.silent_for is not None:
+            head = f"No request of {self.service} is recorded for {roughly(self.silent_for)}; before"
+        return f"{head}: {kept} of {len(self.known)} SLOs kept{more}; {least}{fires}."
 
 
 def worst_first(standings: Sequence[Standing]) -> list[Standing]:

@@ -103,9 +103,9 @@ def statement_table(gained: pd.DataFrame) -> pd.DataFrame:
             "statement": wide["statement"],
             "server": wide[place] if place else NONE,
             "calls": wide["calls"].round().astype("int64"),
-            "time, s": wide["seconds"].round(3),
-            "mean, ms": (wide["seconds"] / wide["calls"] * 1000).round(2),
-            "rows per call": (wide["rows"] / wide["calls"]).round(1),
+            "time, s": wide["seconds"],
+            "mean, ms": wide["seconds"] / wide["calls"] * 1000,
+            "rows per call": wide["rows"] / wide["calls"],
             "share of time": wide["seconds"] / wide["seconds"].sum() * 100,
         }
     )

@@ -8,7 +8,7 @@ floor is right is decided elsewhere; whose it is, is `ownership`'s to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -27,12 +27,12 @@ from forecaster.actuators.ownership import (
     paused_by,
     read_floor,
 )
+from forecaster.actuators.reverts import REVERTS_WITHIN
 from forecaster.actuators.target import Surroundings
 from forecaster.scaling.types import HpaState
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
-_REVERTS_WITHIN = timedelta(minutes=30)
 _TRIES = 3  # of a change that others' changes of the same object get in the way of
 _log = structlog.get_logger("forecaster")
 
@@ -143,6 +143,7 @@ class KubernetesAutoscalers:
             floor = read_floor(self._kind, found)
         except ValueError as error:
             raise ActuatorUnavailable(f"{self._kind.name} {namespace}/{own}: {error}") from error
+        reverted_at = self._seen_reverts(name, floor)
         target = self._surroundings.target(self._kind, namespace, found)
         paused = paused_by(self._kind.name, found) or self._surroundings.paused(namespace) or target.paused
         return HpaState(
@@ -154,7 +155,8 @@ class KubernetesAutoscalers:
             ready=target.ready,
             room=target.room,
             pending=target.pending,
-            reverts=self._count_reverts(name, floor),
+            reverts=len(reverted_at),
+            reverted_at=reverted_at,
             resource_version=str(found["metadata"]["resourceVersion"]),
             paused=paused,
             blocked=str(target.switched_off or self._refusal(name, found) or "") or None,
@@ -173,8 +175,8 @@ class KubernetesAutoscalers:
     def _hand_over(self, name: str, found: Mapping[str, Any], held_by: str) -> str:
         return gitops.how_to_hand_over(self._kind, *self._split(name), found=found, held_by=held_by)
 
-    def _count_reverts(self, name: str, floor: Floor) -> int:
-        """Count how often the field was ours and then another's, within half an hour."""
+    def _seen_reverts(self, name: str, floor: Floor) -> tuple[datetime, ...]:
+        """Return when the field was ours and then another's, within half an hour, as far as this process saw it."""
         now = self._now()
         if floor.reverted_at is None:
             self._reverted.pop(name, None)
@@ -182,9 +184,9 @@ class KubernetesAutoscalers:
             self._reverted[name] = floor.reverted_at
             at = _instant(floor.reverted_at) or now
             self._reverts.setdefault(name, []).append(at)
-        kept = [at for at in self._reverts.get(name, ()) if now - at < _REVERTS_WITHIN]
+        kept = [at for at in self._reverts.get(name, ()) if now - at < REVERTS_WITHIN]
         self._reverts[name] = kept
-        return len(kept)
+        return tuple(kept)
 
     def _tell_conflict(self, name: str, found: Mapping[str, Any], refusal: FloorRefused) -> None:
         """Put the event of a conflict on the object: once, not at every attempt."""

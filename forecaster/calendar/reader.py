@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from collector.calendar_block import CalendarSource, read_entries_file
+from collector.catalog.calendar import CalendarSource, read_entries_file
 from collector.checked_yaml import CatalogError
 from collector.record.store import Marker
 from forecaster.calendar.sources import entry_events, holiday_events, icalendar_events, marker_events, zone_of

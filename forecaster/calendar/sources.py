@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from collector.calendar_block import CalendarEntry
+from collector.catalog.calendar import CalendarEntry
 from collector.record.store import Marker
 from forecaster.calendar.types import CalendarError, Event
 

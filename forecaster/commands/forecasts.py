@@ -117,7 +117,9 @@ def forecast(
             catalog, settings = edge.configuration()
             known = catalog.service(service or "")
             with edge.world(settings) as world:
-                answer = answer_from_record(world.client, known, question, clock=world.clock, settings=settings)
+                answer = answer_from_record(
+                    world.client, known, question, clock=world.clock, settings=settings, catalog=catalog
+                )
     with edge.told():
         if chart is not None:
             write_chart(chart, answer_svg(answer))

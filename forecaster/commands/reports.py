@@ -81,7 +81,7 @@ def report_sla(
     """Answer `tidegauge report sla`."""
     from forecaster.report.formats import parse_format
     from forecaster.report.requests import ReportRequest, report_of
-    from forecaster.report.sla_report import parse_month
+    from forecaster.report.sla_inputs import parse_month
 
     with edge.told():
         asked = ReportRequest(

@@ -1,8 +1,8 @@
-"""Gradient boosting over all horizons at once: what does demand become, so far after an origin that looks like this?
+"""Gradient boosting over all horizons at once: what does demand become beside its usual, so far after such an origin?
 
-A row is an origin and a horizon; the target is the logarithm of demand over the level at the origin. Three forests are
-grown, each without a third of the weeks: their mean is the forecast, and what each says of the weeks it has not seen is
-an honest error, from which `ensemble` learns how far to trust it. What the rows are made of is in `booster_inputs`.
+A row is an origin and a horizon; the target is the logarithm of demand over its usual of the hour (`deviations`). Three
+forests are grown, each without a third of the weeks: their mean is the forecast, and what each says of the weeks it has
+not seen is an honest error, from which `ensemble` learns how far to trust it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.forecast.booster_inputs import DECIMALS, Rows, inputs
+from forecaster.forecast.deviations import inputs
 from forecaster.forecast.interface import Past
 from forecaster.forecast.learning import offset_of
+from forecaster.forecast.rows import SEED, rows_of
 from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS
 from forecaster.forecast.windows import Array, Windows
 
 FOLDS = 3
 LEAST_SECONDS = 3 * DAY_SECONDS  # of known demand: with less there is no other day to learn a day from
 LEAST_ROWS = 300
-MOST_ROWS = 20_000
-ORIGIN_EVERY_SECONDS = 1200
-GROUPS, PER_ORIGIN = 12, 8  # horizons drawn for an origin; origins of one group share them
-SEED = 1
+MOST_ROWS = 12_000
+SETTINGS = {
+    "loss": "absolute_error",  # the median is what is asked for, and no spike bends it
+    "max_iter": 60,
+    "learning_rate": 0.08,
+    "max_leaf_nodes": 16,
+    "min_samples_leaf": 40,
+    "l2_regularization": 1.0,
+    "max_features": 0.5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,61 +50,45 @@ class Booster:
         return _folds(instants, self.trained_until, self.block_seconds)
 
 
-def rows_of(past: Past) -> tuple[Rows, float] | None:
-    """Return what is to be learnt from `past`, and the offset of its logarithms; None where it is too short."""
+def train(past: Past) -> Booster | None:
+    """Grow the forests on `past`; None where it is too short. Deterministic."""
     known = int(np.isfinite(past.values).sum()) * past.step_seconds
     day = max(1, round(DAY_SECONDS / past.step_seconds))
     if known < LEAST_SECONDS or day < 2:
         return None
-    windows = past.windows()
-    offset = offset_of(windows)
-    return _rows(windows, past.start, offset, day), offset
-
-
-def train(past: Past, learnt_from: tuple[Rows, float] | None = None) -> Booster | None:
-    """Grow the forests on `past`; None where it is too short. Deterministic. learnt_from: its rows, where known."""
-    learnt_from = learnt_from or rows_of(past)
-    if learnt_from is None:
-        return None
-    rows, offset = learnt_from
+    offset = offset_of(past.windows())
+    rows = rows_of(past, offset, inputs, most=MOST_ROWS)
     span = len(past.values) * past.step_seconds
     block = int(np.clip(span // (2 * FOLDS), DAY_SECONDS, WEEK_SECONDS))
     fold = _folds(rows.instants, past.end, block)
     if min((fold != blind).sum() for blind in range(FOLDS)) < LEAST_ROWS:
         return None
     with one_thread():
-        forests = tuple(_forest(rows.inputs[fold != blind], rows.target[fold != blind]) for blind in range(FOLDS))
-    return Booster(forests, offset, block, past.end, max(1, round(DAY_SECONDS / past.step_seconds)))
+        forests = tuple(forest(rows.inputs[fold != k], rows.target[fold != k], **SETTINGS) for k in range(FOLDS))
+    return Booster(forests, offset, block, past.end, day)
 
 
 def centre(booster: Booster, windows: Windows, start: int, horizons: Array) -> Array:
     """Return (horizons up to its reach) of log(demand + offset) from the end of `windows`: the mean of the forests."""
     near = horizons[horizons < booster.reach]
-    rows, level = inputs(windows, start, np.array([windows.length]), near, booster.offset)
-    middle: Array = answers(booster, rows[0]) + level[0]
-    return middle
-
-
-def answers(booster: Booster, rows: Array) -> Array:
-    """Return (rows), relative to the level: the mean of the forests."""
+    rows, usual = inputs(windows, start, np.array([windows.length]), near, booster.offset)
     with one_thread():
-        found = [forest.predict(rows) for forest in booster.forests] if len(rows) else [np.zeros(0)]
-    mean: Array = np.mean(found, axis=0)
-    return mean
+        found = [grown.predict(rows[0]) for grown in booster.forests] if len(near) else [np.zeros(0)]
+    middle: Array = np.mean(found, axis=0) + usual[0]
+    return middle
 
 
 def unseen(booster: Booster, windows: Windows, start: int, origins: Array, horizons: Array) -> Array:
     """Return (origins, horizons) of log(demand + offset), each by a forest that has not seen the target's week."""
-    rows, level = inputs(windows, start, origins, horizons, booster.offset)
-    instants = start + (origins[:, None] + horizons[None, :]) * windows.step_seconds
-    fold = booster.fold_of(instants)
+    rows, usual = inputs(windows, start, origins, horizons, booster.offset)
+    fold = booster.fold_of(start + (origins[:, None] + horizons[None, :]) * windows.step_seconds)
     found = np.zeros(fold.shape)
     with one_thread():
-        for which, forest in enumerate(booster.forests):
+        for which, grown in enumerate(booster.forests):
             mine = (fold == which) | (fold == FOLDS)
             if mine.any():
-                found[mine] += forest.predict(rows[mine]) / np.where(fold[mine] == FOLDS, FOLDS, 1)
-    return level[:, None] + found
+                found[mine] += grown.predict(rows[mine]) / np.where(fold[mine] == FOLDS, FOLDS, 1)
+    return usual + found
 
 
 def _folds(instants: Array, until: int, block_seconds: int) -> Array:
@@ -106,44 +97,13 @@ def _folds(instants: Array, until: int, block_seconds: int) -> Array:
     return fold
 
 
-def _rows(windows: Windows, start: int, offset: float, day: int) -> Rows:
-    """Return rows, targets and the targets' instants: short horizons are drawn as often as long ones."""
-    newest, oldest = windows.length - 1, max(1, min(day, windows.length // 4))
-    origins = np.arange(newest, oldest, -max(1, ORIGIN_EVERY_SECONDS // windows.step_seconds))
-    if len(origins) * PER_ORIGIN > MOST_ROWS:
-        origins = origins[np.unique(np.linspace(0, len(origins) - 1, MOST_ROWS // PER_ORIGIN).astype(int))]
-    random = np.random.default_rng(SEED)
-    parts = []
-    for group in range(GROUPS):
-        drawn = (np.arange(PER_ORIGIN) + random.random(PER_ORIGIN)) / PER_ORIGIN
-        spaced = np.where(np.arange(PER_ORIGIN) % 2 == 0, np.exp(drawn * np.log(day + 1)) - 1, drawn * day)
-        horizons = np.unique(np.clip(spaced.astype(int), 0, day - 1))
-        chosen = origins[group::GROUPS]
-        if len(chosen):
-            rows, level = inputs(windows, start, chosen, horizons, offset)
-            at = chosen[:, None] + horizons[None, :]
-            target = windows.log_mean(at, at + 1, offset) - level[:, None]
-            known = np.isfinite(target) & (at < windows.length)
-            parts.append((rows[known], np.round(target[known], DECIMALS), (start + at * windows.step_seconds)[known]))
-    rows, target, instants = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Rows(rows, target, instants)
-
-
-def _forest(rows: Array, target: Array) -> Any:
+def forest(rows: Array, target: Array, **settings: Any) -> Any:
+    """Return trees grown on rows (rows, inputs), by settings of scikit-learn's HistGradientBoostingRegressor."""
     from sklearn.ensemble import HistGradientBoostingRegressor  # a second and 100 MB: only where one is grown
 
-    forest = HistGradientBoostingRegressor(
-        max_iter=100,
-        learning_rate=0.07,
-        max_leaf_nodes=24,
-        min_samples_leaf=40,
-        l2_regularization=1.0,
-        max_features=0.5,
-        early_stopping=False,
-        random_state=SEED,
-    )
     blank = ~np.isfinite(rows).any(axis=0)  # a column that is never known would be refused
-    return forest.fit(np.where(blank, 0.0, rows), target)
+    grown = HistGradientBoostingRegressor(early_stopping=False, random_state=SEED, **settings)
+    return grown.fit(np.where(blank, 0.0, rows), target)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Ours: seasonal copies, weeks by their height, booster, lines and short lead, each trusted as far as it was right.
+"""Ours: copies, weeks by their height, booster, lines, short lead and steps, each trusted as far as it was right.
 
 What each member says of earlier origins it has not learnt from gives its weight per horizon bucket (`trust`) and the
 residuals of their mix, from which `calibration` makes the quantiles, with a width that follows `width`'s facts. Two
@@ -12,82 +12,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.forecast import baselines, booster, guards, learning, linear, shortlead, trust, weekly
+from forecaster.forecast import baselines, booster, guards, learning, linear, shortlead, stepwise, trust, weekly
 from forecaster.forecast.booster import Booster
-from forecaster.forecast.booster_inputs import inputs
 from forecaster.forecast.calibration import Residuals, Scale, fit_scale, quantiles_of, residuals_of, scales
 from forecaster.forecast.interface import Past, Refusal
+from forecaster.forecast.line_inputs import inputs
 from forecaster.forecast.linear import Linear
+from forecaster.forecast.rows import rows_of
 from forecaster.forecast.seasonal import DAY_SECONDS
+from forecaster.forecast.stepwise import Stepwise
 from forecaster.forecast.width import facts_of, restlessness
 from forecaster.forecast.windows import Array, Windows
 
-NAME = "ensemble-3"
+NAME = "ensemble-4"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
-# In the copies, the booster, the short lead, the lines (quick to slow), the weeks (stiff to loose); 0: does not answer.
-BELIEF = (0.2, 0.8, 1.1, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
-HOURLY_BELIEF = (0.2, 0.8, 1.1, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines from
+# In the copies, the booster, the short lead, the steps, the lines (quick to slow), the weeks (stiff to loose); 0: none.
+BELIEF = (0.2, 1.6, 1.1, 4.0, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
+HOURLY_BELIEF = (0.2, 1.6, 1.1, 4.0, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines
 SKILL_DAYS, SPREAD_DAYS = 7, 7  # an error counts half as much after so long, for trust and for the band
+LINE_ROWS = 20_000
 NEIGHBOURS = 2  # horizons on either side that lend their errors
-MEDIAN_SHARE = 0.5  # how far the median follows the median error, half of which is luck
+MEDIAN_SHARE, NEAR_MEDIAN_SHARE = 0.75, 0.25  # how far the median follows the median error: up to an hour it is luck
 NEAR_SECONDS = 7200  # apart in the time of day, that earlier origins still tell much of now
 HOUR_SECONDS, NEAR_BUCKETS = 3600, 2
-SEASONAL, BOOSTED, SHORT, FIRST_LINE = range(4)
+SEASONAL, BOOSTED, SHORT, STEPWISE, FIRST_LINE = range(5)
 PROFILE = len(BELIEF)
 FIRST_WEEK = PROFILE - weekly.MEMBERS
-DISAGREEING = (SEASONAL, BOOSTED, *range(FIRST_LINE, FIRST_WEEK))
-
-
-@dataclass(frozen=True, slots=True)
-class EnsembleFit:
-    """weights: (buckets, members); the profile's is 1 where it replaces the others. notes: what to know of it."""
-
-    seasonal: learning.Fit
-    booster: Booster | None
-    short: shortlead.ShortLead | None
-    lines: Linear | None
-    weights: Array
-    residuals: Residuals
-    scale: Scale | None
-    notes: tuple[str, ...]
-
-    def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
-        """Return (horizons, quantiles) of demand; see `interface.Fitted`."""
-        windows = past.windows()
-        if self.booster is None or self.short is None or self.lines is None or self.scale is None:
-            return learning.predict(self.seasonal, windows, horizons, quantiles)
-        spread = quantiles_of(self.residuals, quantiles)
-        if isinstance(spread, Refusal):
-            return spread
-        copied, level = learning.centre(self.seasonal, windows, horizons)
-        members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
-        members[:, SEASONAL] = copied
-        near = horizons[horizons < self.booster.reach]
-        now_at = np.array([windows.length])
-        rows, now = inputs(windows, past.start, now_at, near, self.booster.offset)
-        members[: len(near), BOOSTED] = now[0] + booster.answers(self.booster, rows[0])
-        members[: len(near), FIRST_LINE:FIRST_WEEK] = now[0] + self.lines.answers(rows[0])
-        soon = shortlead.centre(self.short, windows, horizons, self.seasonal.offset)
-        members[: len(soon), SHORT] = soon
-        if self.weights[:, PROFILE].any():
-            members[:, PROFILE] = _profile(past, now_at, horizons, self.seasonal.offset)[0]
-        weeks = weekly.seen(windows, now_at, horizons, self.seasonal.offset)
-        members[:, FIRST_WEEK:PROFILE] = weeks.heights[0]
-        said = members[:, DISAGREEING]
-        members[:, :PROFILE] = np.where(np.isfinite(members[:, :PROFILE]), members[:, :PROFILE], copied[:, None])
-        middle = _mixed(members, self.weights[_bucket_of(horizons, past.step_seconds)])
-        facts = facts_of(
-            said[None],
-            middle[None],
-            np.array([level]),
-            horizons * past.step_seconds,
-            apart=weeks.apart,
-            restless=restlessness(past.values, past.step_seconds, now_at, self.seasonal.offset),
-        )[0]
-        spread = spread * np.where(np.isclose(quantiles, 0.5), MEDIAN_SHARE, 1.0)
-        position = np.interp(horizons, self.seasonal.nodes, np.arange(len(self.seasonal.nodes)))
-        log_demand = middle[:, None] + learning.between(spread, position) * scales(self.scale, facts)[:, None]
-        return learning.finished(self.seasonal, log_demand)
+DISAGREEING = (SEASONAL, *range(FIRST_LINE, FIRST_WEEK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +47,75 @@ class Trained:
 
     booster: Booster
     short: shortlead.ShortLead
+    steps: Stepwise
     lines: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesFit:
+    """The copies of other days alone: what a history answers by that is too short for the others."""
+
+    seasonal: learning.Fit
+    notes: tuple[str, ...] = ()
+
+    def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
+        """Return (horizons, quantiles) of demand; see `interface.Fitted`."""
+        return learning.predict(self.seasonal, past.windows(), horizons, quantiles)
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleFit:
+    """weights: (buckets, members); the profile's is 1 where it replaces the others. notes: what to know of it."""
+
+    seasonal: learning.Fit
+    trained: Trained
+    weights: Array
+    residuals: Residuals
+    scale: Scale
+    notes: tuple[str, ...]
+
+    def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
+        """Return (horizons, quantiles) of demand; see `interface.Fitted`."""
+        spread = quantiles_of(self.residuals, quantiles)
+        if isinstance(spread, Refusal):
+            return spread
+        windows, at = past.windows(), np.array([len(past.values)])
+        weeks = weekly.seen(windows, at, horizons, self.seasonal.offset)
+        members, level = self._members(past, windows, horizons, weeks)
+        said = members[:, DISAGREEING]
+        members[:, :PROFILE] = np.where(np.isfinite(members[:, :PROFILE]), members[:, :PROFILE], members[:, [SEASONAL]])
+        middle = _mixed(members, self.weights[_bucket_of(horizons, past.step_seconds)])
+        facts = facts_of(
+            said[None],
+            middle[None],
+            np.array([level]),
+            horizons * past.step_seconds,
+            apart=weeks.apart,
+            restless=restlessness(past.values, past.step_seconds, at, self.seasonal.offset),
+        )[0]
+        soon = self.seasonal.nodes * past.step_seconds < HOUR_SECONDS
+        followed = np.where(soon, NEAR_MEDIAN_SHARE, MEDIAN_SHARE)[:, None]
+        spread = spread * np.where(np.isclose(quantiles, 0.5), followed, 1.0)
+        position = np.interp(horizons, self.seasonal.nodes, np.arange(len(self.seasonal.nodes)))
+        log_demand = middle[:, None] + learning.between(spread, position) * scales(self.scale, facts)[:, None]
+        return learning.finished(self.seasonal, log_demand)
+
+    def _members(self, past: Past, windows: Windows, horizons: Array, weeks: weekly.Weeks) -> tuple[Array, float]:
+        """Return (horizons, members) of log demand, NaN: does not answer; and the level's logarithm now."""
+        at, offset = np.array([windows.length]), self.seasonal.offset
+        members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
+        members[:, SEASONAL], level = learning.centre(self.seasonal, windows, horizons)
+        near = horizons[horizons < self.trained.booster.reach]
+        rows, now = inputs(windows, past.start, at, near, offset)
+        members[: len(near), FIRST_LINE:FIRST_WEEK] = now[0] + self.trained.lines.answers(rows[0])
+        members[: len(near), BOOSTED] = booster.centre(self.trained.booster, windows, past.start, horizons)
+        soon = shortlead.centre(self.trained.short, windows, horizons, offset)
+        members[: len(soon), SHORT] = soon
+        members[: len(soon), STEPWISE] = stepwise.centre(self.trained.steps, past, horizons)
+        members[:, FIRST_WEEK:PROFILE] = weeks.heights[0]
+        if self.weights[:, PROFILE].any():
+            members[:, PROFILE] = _profile(past, at, horizons, offset)[0]
+        return members, level
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +125,23 @@ class Ensemble:
     name: str = NAME
 
     def train(self, past: Past) -> Trained | None:
-        """Grow the booster and learn the short lead: a second or two, good for half a day."""
-        learnt_from = booster.rows_of(past)
-        grown = booster.train(past, learnt_from)
-        if learnt_from is None or grown is None:
+        """Grow the forests and learn the short lead and the lines: a second or two, good for half a day."""
+        grown = booster.train(past)
+        if grown is None:
             return None
         with booster.one_thread():
             short = shortlead.fit(grown, past.windows(), past.start)
-            return Trained(grown, short, linear.fit(learnt_from[0], past.end))
+            lines = linear.fit(rows_of(past, grown.offset, inputs, most=LINE_ROWS), past.end)
+            return Trained(grown, short, stepwise.fit(grown, past), lines)
 
-    def fit(self, past: Past, trained: Trained | None) -> EnsembleFit:
+    def fit(self, past: Past, trained: Trained | None) -> EnsembleFit | CopiesFit:
         """Learn the seasonal weights, the trust and the residuals: a fraction of a second, hourly."""
         windows = past.windows()
         offset = trained.booster.offset if trained is not None else learning.offset_of(windows)
         taught = learning.lessons(windows, offset)
         seasonal = learning.fit(past.values, taught)
         if trained is None:
-            return EnsembleFit(seasonal, None, None, None, np.zeros((0, 0)), seasonal.residuals, None, ())
+            return CopiesFit(seasonal)
         weeks = weekly.seen(windows, taught.origins, taught.nodes, offset)
         members = _unseen(trained, taught, windows, past, weeks)
         actual = np.where(taught.known, taught.actual + taught.level[:, None], np.nan)
@@ -140,28 +159,30 @@ class Ensemble:
         )
         weight = known * _nearness(taught, past, SPREAD_DAYS)[:, None]
         if not known.any():
-            return EnsembleFit(seasonal, None, None, None, weights, seasonal.residuals, None, ())
+            return CopiesFit(seasonal)
         scale = fit_scale(facts[known], residual[known], weight[known])
         standard = np.where(known, residual / np.where(known, scales(scale, np.nan_to_num(facts)), 1.0), 0.0)
         drift = guards.drift_of(residual, known, (windows.length - taught.origins) * past.step_seconds)
         told = (*notes, *drift)
         spread = residuals_of(standard, weight, neighbours=NEIGHBOURS)
         seasonal = replace(seasonal, residuals=spread)  # its own are not needed any more, and large
-        return EnsembleFit(seasonal, trained.booster, trained.short, trained.lines, weights, spread, scale, told)
+        return EnsembleFit(seasonal, trained, weights, spread, scale, told)
 
 
 def _unseen(trained: Trained, taught: learning.Lessons, windows: Windows, past: Past, weeks: weekly.Weeks) -> Array:
     """Return (origins, nodes, members) of log demand, each from what its member had not learnt from."""
-    grown, short, span = trained.booster, trained.short, (taught.origins, taught.nodes)
-    at = taught.origins[:, None] + taught.nodes[None, :]
-    fold = grown.fold_of(past.start + at * past.step_seconds)
-    lines = linear.unseen(trained.lines, windows, past.start, *span, taught.offset)
+    grown, span = trained.booster, (taught.origins, taught.nodes)
+    instants = past.start + taught.origins * past.step_seconds
+    fold = grown.fold_of(instants[:, None] + taught.nodes[None, :] * past.step_seconds)
+    rows, level = inputs(windows, past.start, *span, taught.offset)
     copied = taught.level[:, None] + learning.unseen(taught, fold)
+    lines = level[:, None, None] + linear.unseen(trained.lines, rows, instants)
     return np.stack(
         [
             copied,
             booster.unseen(grown, windows, past.start, *span),
-            shortlead.unseen(short, grown, windows, past.start, *span),
+            shortlead.unseen(trained.short, windows, fold, *span, taught.offset),
+            stepwise.unseen(trained.steps, past, fold, *span),
             *np.moveaxis(lines, -1, 0),
             *np.moveaxis(np.where(np.isfinite(weeks.heights), weeks.heights, copied[..., None]), -1, 0),
             _profile(past, *span, taught.offset),
@@ -211,10 +232,10 @@ def _trust(errors: Array, taught: learning.Lessons, past: Past) -> tuple[Array, 
 
 
 def _answering(bucket: int, step_seconds: int) -> list[int]:
-    """Return who answers in a bucket: up to an hour the short lead; the weeks where no finer step tells more."""
+    """Return who answers in a bucket: up to an hour not the booster; the weeks where no finer step tells more."""
     soon = bucket < NEAR_BUCKETS
     weeks = range(FIRST_WEEK, PROFILE) if not soon or step_seconds >= HOUR_SECONDS else ()
-    return [SEASONAL, BOOSTED, *([SHORT] if soon else []), *range(FIRST_LINE, FIRST_WEEK), *weeks]
+    return [SEASONAL, *([SHORT, STEPWISE] if soon else [BOOSTED]), *range(FIRST_LINE, FIRST_WEEK), *weeks]
 
 
 def _mixed(members: Array, weights: Array) -> Array:

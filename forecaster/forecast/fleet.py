@@ -1,4 +1,4 @@
-"""A day's shape borrowed from other services, for one that has not seen a day yet.
+"""A day's shape borrowed from other services, for one that has not seen two days yet.
 
 Pure: whose profiles are taken is the caller's choice (services of one team, one country, one time zone).
 """
@@ -19,6 +19,7 @@ from forecaster.forecast.windows import Array
 
 HOURS_OF_WEEK = 168
 LEAST_DAYS = 7  # a shape is lent by services that have seen a week
+BORROWS_UNDER_SECONDS = 2 * DAY_SECONDS  # one day alone may have been an odd one
 LEVEL_SECONDS = 3600
 LEAST_SHARE = 0.01  # of the mean: a lent hour is never nothing at all
 OUT_AFTER_SECONDS = DAY_SECONDS  # a borrowed hour's doubt grows up to so far ahead
@@ -55,6 +56,19 @@ def borrowed(profiles: Sequence[FleetProfile]) -> FleetProfile | None:
         return None
     middle = np.median(np.array([profile.by_hour for profile in profiles]), axis=0)
     return FleetProfile(tuple(middle / middle.mean()), sum(profile.services for profile in profiles))
+
+
+def borrowed_by(past: Past, profile: FleetProfile, horizons: Array, quantiles: Array) -> Array | None:
+    """Return (horizons, quantiles) by the borrowed shape, None for a history that is long enough to go without."""
+    if past.known_seconds >= BORROWS_UNDER_SECONDS:
+        return None
+    return predict_borrowed(profile, past, horizons, quantiles)
+
+
+def halfway(own: Array, lent: Array, offset: float) -> Array:
+    """Return the geometric mean of two answers, each raised by `offset`, so that a zero of one does not decide."""
+    middle: Array = np.exp((np.log(own + offset) + np.log(lent + offset)) / 2) - offset
+    return np.maximum(middle, 0.0)
 
 
 def predict_borrowed(profile: FleetProfile, past: Past, horizons: Array, quantiles: Array) -> Array:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from forecaster.forecast.windows import Array, Windows, windows_of
 
 
@@ -25,6 +27,11 @@ class Past:
     def end(self) -> int:
         """Return the epoch of the first instant not seen: the origin."""
         return self.start + len(self.values) * self.step_seconds
+
+    @property
+    def known_seconds(self) -> int:
+        """Return how long ago the first known step began; at least one is expected."""
+        return (len(self.values) - int(np.flatnonzero(np.isfinite(self.values))[0])) * self.step_seconds
 
     def windows(self) -> Windows:
         """Return the running sums of the values."""

@@ -1,4 +1,4 @@
-"""Straight lines through what the booster is shown, each forgetting at its own pace: what follows a change of regime.
+"""Straight lines through what `line_inputs` shows, each forgetting at its own pace: what follows a change of regime.
 
 Ridge regression per horizon (lines at knots, between them in proportion), over all hours of the day at once. Three
 paces are learnt; which of them is right is left to `ensemble`, from honest errors: for every one of the last days there
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.forecast.booster_inputs import Rows, inputs
 from forecaster.forecast.learning import between
+from forecaster.forecast.rows import Rows
 from forecaster.forecast.seasonal import DAY_SECONDS
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import Array
 
 HALF_LIVES = (3.0, 10.0, 40.0)  # days after which a row counts half as much
 KNOTS = (0.0, 0.7, 1.4, 2.6, 3.6, 4.6, 5.7)  # of log(1 + horizon in 5 minutes)
@@ -84,19 +84,17 @@ def fit(rows: Rows, until: int) -> Linear:
     return Linear(lines, reached, mean, deviation, used, until)
 
 
-def unseen(model: Linear, windows: Windows, start: int, origins: Array, horizons: Array, offset: float) -> Array:
-    """Return (origins, horizons, half lives) of log(demand + offset), by lines learnt up to each origin; NaN: too far.
+def unseen(model: Linear, rows: Array, instants: Array) -> Array:
+    """Return (origins, horizons, half lives) relative to the level, by lines learnt up to each origin; NaN: too far.
 
-    An origin from before the kept days is answered by none.
+    rows: (origins, horizons, inputs); instants: (origins), epoch. An origin from before the kept days has no answer.
     """
-    rows, level = inputs(windows, start, origins, horizons, offset)
-    ago = model.until - (start + origins * windows.step_seconds)
-    back = np.maximum(-(-ago // DAY_SECONDS), 0)
+    back = np.maximum(-(-(model.until - instants) // DAY_SECONDS), 0)
     found = np.full((*rows.shape[:2], len(HALF_LIVES)), np.nan)
     for days in np.unique(back[back <= PAST_DAYS]):
         of_day = back == days
         flat = model.answers(rows[of_day].reshape(-1, rows.shape[-1]), int(days))
-        found[of_day] = flat.reshape(*rows[of_day].shape[:2], -1) + level[of_day, None, None]
+        found[of_day] = flat.reshape(*rows[of_day].shape[:2], -1)
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from forecaster.forecast import baselines, booster, learning
 from forecaster.forecast.booster import Booster
-from forecaster.forecast.ensemble import Ensemble
+from forecaster.forecast.ensemble import CopiesFit, Ensemble
 from forecaster.forecast.interface import Model, Past, Refusal
 from forecaster.forecast.prophet_adapter import prophet_models
 from forecaster.forecast.rivals import RIVALS
@@ -46,27 +46,24 @@ class Pointwise:
 
 
 @dataclass(frozen=True, slots=True)
-class SeasonalFit:
-    """What the copies of other days taught; the middle is the booster's where there is one."""
+class BoosterFit:
+    """The booster's middle, in the band of the copies of other days."""
 
     seasonal: learning.Fit
-    booster: Booster | None
+    booster: Booster
     notes: tuple[str, ...] = ()
 
     def predict(self, past: Past, horizons: Array, quantiles: Array) -> Array | Refusal:
         """Return (horizons, quantiles); see `interface.Fitted`."""
         windows = past.windows()
         answer = learning.predict(self.seasonal, windows, horizons, quantiles)
-        if self.booster is None or isinstance(answer, Refusal):
+        if isinstance(answer, Refusal):
             return answer
         copied = learning.centre(self.seasonal, windows, horizons)[0]
         moved = np.zeros(len(horizons))  # beyond its reach
         grown = booster.centre(self.booster, windows, past.start, horizons)
         moved[: len(grown)] = grown - copied[: len(grown)]
-        offset = self.seasonal.offset
-        shifted = np.exp(np.minimum(np.log(answer + offset) + moved[:, None], np.log(self.seasonal.highest + offset)))
-        moved_answer: Array = np.maximum(shifted - offset, 0.0)
-        return moved_answer
+        return learning.finished(self.seasonal, np.log(answer + self.seasonal.offset) + moved[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +77,12 @@ class Seasonal:
         """Grow the booster where one is wanted."""
         return booster.train(past) if self.boosted else None
 
-    def fit(self, past: Past, trained: Booster | None) -> SeasonalFit:
+    def fit(self, past: Past, trained: Booster | None) -> CopiesFit | BoosterFit:
         """Learn how far each copy is to be believed."""
         windows = past.windows()
         offset = trained.offset if trained is not None else learning.offset_of(windows)
-        return SeasonalFit(learning.fit(past.values, learning.lessons(windows, offset)), trained)
+        copies = learning.fit(past.values, learning.lessons(windows, offset))
+        return CopiesFit(copies) if trained is None else BoosterFit(copies, trained)
 
 
 def _named(name: str, points: Points) -> Callable[[], Model]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecaster.forecast.ensemble import Ensemble
-from forecaster.forecast.fleet import FleetProfile, predict_borrowed
+from forecaster.forecast.fleet import FleetProfile, borrowed_by, halfway
 from forecaster.forecast.interface import Fitted, Model, Past, Refusal
+from forecaster.forecast.learning import offset_of
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.forecast.wall_clock import LARGEST_CHANGE, ask_ahead, back_from, on_the_wall
 
@@ -62,7 +63,7 @@ def forecast_demand(
 ) -> Forecast | NoForecast:
     """Return demand from `origin` (floored to the series' steps) over `horizon`, in the series' unit.
 
-    fleet: a shape to borrow while the history is shorter than a day.
+    fleet: a shape to borrow while the history is shorter than two days; from the second on by half.
 
     A series with a zone is seen on its users' wall clock (`wall_clock`).
 
@@ -79,41 +80,65 @@ def forecast_demand(
             learnt=learnt, model=model, fleet=fleet,
         )  # fmt: skip
         return back_from(there, series, origin=origin, horizon=horizon)
-    step = int(series.step.total_seconds())
-    first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
-    seen = math.floor((origin.timestamp() - first) / step)
-    if len(series.frame) == 0 or seen <= 0:
+    seen = _steps_before(series, origin)
+    if seen <= 0:
         return NoForecast(series.name, origin, "no rows before the origin")
-    values = _seen(series, seen)
-    if not np.isfinite(values).any():
+    past = _past(series, seen)
+    if not np.isfinite(past.values).any():
         days = history_for(series.step).days
         return NoForecast(series.name, origin, f"every row of the last {days} days before the origin is a gap")
     horizons = np.arange(math.ceil(horizon / series.step))
-    told: tuple[str, ...]
-    if fleet is not None and _known_for(values, step) < LEAST_TO_LEARN.total_seconds():
-        answer: npt.NDArray[Any] | Refusal = predict_borrowed(fleet, _past(series, seen), horizons, np.array(levels))
-        told = (f"the day's shape is borrowed from {fleet.services} services",)
-    else:
-        fit = _fit(series, seen, model, learnt)
-        answer, told = fit.predict(_past(series, seen), horizons, np.array(levels)), fit.notes
+    answer, told = _answered(past, lambda: _fit(series, seen, model, learnt), horizons, np.array(levels), fleet)
     if isinstance(answer, Refusal):
         return NoForecast(series.name, origin, answer.reason)
     if not np.isfinite(answer).all():
         return NoForecast(series.name, origin, f"model {model.name} answered with numbers that are none")
-    start = first + seen * step
+    return _forecast(series, past, model=model.name, levels=levels, answer=answer, notes=(_ground(past), *told))
+
+
+def _answered(
+    past: Past,
+    fit: Callable[[], Fitted],
+    horizons: npt.NDArray[Any],
+    levels: npt.NDArray[Any],
+    fleet: FleetProfile | None,
+) -> tuple[npt.NDArray[Any] | Refusal, tuple[str, ...]]:
+    """Return (horizons, levels), by what was learnt, by the fleet's shape, or by both; and what to know of it."""
+    lent = borrowed_by(past, fleet, horizons, levels) if fleet is not None else None
+    told = (f"the day's shape is borrowed from {fleet.services} services",) if fleet is not None else ()
+    if lent is not None and past.known_seconds < LEAST_TO_LEARN.total_seconds():
+        return lent, told
+    found = fit()
+    answer = found.predict(past, horizons, levels)
+    if lent is None or isinstance(answer, Refusal):
+        return answer, found.notes
+    return halfway(answer, lent, offset_of(past.windows())), (*told, *found.notes)
+
+
+def _forecast(
+    series: DemandSeries,
+    past: Past,
+    *,
+    model: str,
+    levels: tuple[float, ...],
+    answer: npt.NDArray[Any],
+    notes: tuple[str, ...],
+) -> Forecast:
+    """Return an answer (horizons, levels) from the end of `past` as a forecast."""
+    step = past.step_seconds
     frame = pd.DataFrame(answer, columns=[column_of(level) for level in levels])
-    frame.insert(0, "ds", pd.to_datetime(start + step * horizons, unit="s", utc=True))
-    newest = seen - len(values) + int(np.flatnonzero(np.isfinite(values))[-1]) + 1
+    frame.insert(0, "ds", pd.to_datetime(past.end + step * np.arange(len(answer)), unit="s", utc=True))
+    newest = int(np.flatnonzero(np.isfinite(past.values))[-1]) + 1
     return Forecast(
         name=series.name,
-        origin=datetime.fromtimestamp(start, UTC),
-        model=model.name,
+        origin=datetime.fromtimestamp(past.end, UTC),
+        model=model,
         step=series.step,
         quantiles=levels,
         frame=frame,
-        history_from=datetime.fromtimestamp(first + (seen - len(values)) * step, UTC),
-        watermark=datetime.fromtimestamp(first + newest * step, UTC),
-        notes=(_ground(values, step), *told),
+        history_from=datetime.fromtimestamp(past.start, UTC),
+        watermark=datetime.fromtimestamp(past.start + newest * step, UTC),
+        notes=notes,
     )
 
 
@@ -123,9 +148,8 @@ def learn(series: DemandSeries, *, origin: datetime, learnt: LearntHours, model:
     For a scheduler that staggers the slow part over its services. Without known demand before the origin: nothing.
     """
     series, origin = _as_seen(series, origin)
-    first = int(series.frame["ds"].iloc[0].timestamp()) if len(series.frame) else 0
-    seen = math.floor((origin.timestamp() - first) / series.step.total_seconds())
-    if len(series.frame) and seen > 0 and np.isfinite(_seen(series, seen)).any():
+    seen = _steps_before(series, origin)
+    if seen > 0 and np.isfinite(_seen(series, seen)).any():
         _fit(series, seen, model, learnt)
 
 
@@ -186,6 +210,14 @@ def history_to_read(step: timedelta) -> timedelta:
     return history_for(step) + before + LARGEST_CHANGE
 
 
+def _steps_before(series: DemandSeries, origin: datetime) -> int:
+    """Return how many steps of a series have begun before an origin; none of a series without rows."""
+    if not len(series.frame):
+        return 0
+    first = float(series.frame["ds"].iloc[0].timestamp())
+    return math.floor((origin.timestamp() - first) / series.step.total_seconds())
+
+
 def _seen(series: DemandSeries, seen: int) -> npt.NDArray[Any]:
     """Return the newest part of the first `seen` steps; steps after the series' end are gaps."""
     longest = max(1, history_for(series.step) // series.step)
@@ -238,14 +270,9 @@ def _forget(kept: dict[tuple[str, int], Any], most: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _known_for(values: npt.NDArray[Any], step: int) -> int:
-    """Return how many seconds ago the first known step began."""
-    return (len(values) - int(np.flatnonzero(np.isfinite(values))[0])) * step
-
-
-def _ground(values: npt.NDArray[Any], step: int) -> str:
+def _ground(past: Past) -> str:
     """Say how much history a forecast rests on, and what that allows."""
-    days = _known_for(values, step) / 86_400
+    days = past.known_seconds / 86_400
     if days < 1:
         return f"rests on {days * 24:.1f} h of history: the last level, no day to compare with"
     kind = "days are compared, no week yet" if days < 7 else "days and weeks are compared"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from forecaster.forecast.baselines import DAY_SECONDS, WEEK_SECONDS, Points
+from forecaster.forecast.booster import one_thread
 from forecaster.forecast.windows import Array
 
 WAVES = 50  # the strongest that are kept
@@ -75,15 +76,11 @@ def _told(lagged: Array, at: Array, day: int, week: int) -> Array:
 def _grown(rows: Array, target: Array) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor  # a second and 100 MB: only where one is grown
 
-    from forecaster.forecast.booster import one_thread
-
     with one_thread():
         return HistGradientBoostingRegressor(max_iter=100, early_stopping=False, random_state=1).fit(rows, target)
 
 
 def _gone_on(trees: Any, values: Array, ends: Array, lags: Array, steps: int, day: int, week: int) -> Array:
-    from forecaster.forecast.booster import one_thread
-
     known = np.stack([values[end - lags[-1] : end] for end in ends])
     with one_thread():
         for step in range(steps):

@@ -71,15 +71,14 @@ def centre(model: ShortLead, windows: Windows, horizons: Array, offset: float) -
     return answer
 
 
-def unseen(model: ShortLead, booster: Booster, windows: Windows, start: int, origins: Array, horizons: Array) -> Array:
+def unseen(model: ShortLead, windows: Windows, fold: Array, origins: Array, horizons: Array, offset: float) -> Array:
     """Return (origins, horizons) of log(demand + offset), each blind to its target's fold; NaN beyond its reach."""
     near = horizons[horizons < model.reach]
     found = np.full((len(origins), len(horizons)), np.nan)
-    rows, level = inputs(windows, origins, near, booster.offset)
-    fold = booster.fold_of(start + (origins[:, None] + near[None, :]) * windows.step_seconds)
+    rows, level = inputs(windows, origins, near, offset)
     for which in range(FOLDS + 1):
         answer = level[:, None] + np.einsum("ohf,hf->oh", rows, model.weights[which][near])
-        found[:, : len(near)] = np.where(fold == which, answer, found[:, : len(near)])
+        found[:, : len(near)] = np.where(fold[:, : len(near)] == which, answer, found[:, : len(near)])
     return found
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from collector.catalog import Service
 from collector.clickhouse import Client
-from forecaster.answers import read_csv
+from forecaster.csv_file import read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.judging.check import (
     BacktestRequest,

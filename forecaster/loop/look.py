@@ -22,6 +22,7 @@ from collector.slo.objectives import SloStatus
 from collector.slo.store import read_slo_statuses
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable
+from forecaster.actuators.reverts import with_reverts_before
 from forecaster.forecast.types import NoForecast
 from forecaster.loop.world import Memory, World, scaling_of
 from forecaster.orders import Order, OrdersUnreadableError, Standing, mode_in_force
@@ -58,13 +59,15 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     """Return everything that a decision may look at, now. Raises StoreError."""
     scaling = scaling_of(service)
     client, now, speed = world.client, world.clock.now(), world.clock.speed_now()
-    known = record.read_demand_span(client, service.name)
+    known = record.read_demand_extent(client, service.name)
     backtest = store.read_latest_backtest(client, service.name)
     running = running_version(client, service.name, now=now, speed=speed)
     measured = record.read_capacities(client, service.name, limit=CAPACITIES_LOOKED_AT)
     memory.capacity = capacity_in_use(scaling, measured, running=running, speed=speed, now=now)
     memory.slos = _unless_refused("the objectives", lambda: tuple(read_slo_statuses(client, service, now=now)), ())
     hpa = read_hpa(world.actuator, scaling.address)
+    if hpa is not None:
+        hpa = with_reverts_before(hpa, memory.reverts, now=world.real(now))
     ordered, standing = read_orders_of(world, service.name)
     memory.planned_at = memory.planned_at or now  # a process that has just begun holds the floor from its beginning
     return Situation(
@@ -75,7 +78,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         forecast=memory.forecast or NoForecast(service.name, now, "no forecast has been made yet"),
         capacity=memory.capacity,
         hpa=hpa,
-        metric_at=min(known[1], now) if known else None,
+        metric_at=min(known.end, now) if known else None,
         last_lowered_at=memory.changes.lowered_at,
         last_raised_at=memory.changes.raised_at,
         backtest_passed=(backtest is not None and backtest.passed)
@@ -90,7 +93,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         most_useful=most_useful(measured, running=running, now=now),
         callers=_callers(world, service.name, now=now),
         planned_at=memory.planned_at,
-        pace=read_pace(client, scaling, memory.last, memory.capacity, now=now),
+        pace=read_pace(client, scaling, memory.last, memory.capacity, known=known, now=now),
         demand_now=read_demand_now(client, service.name, now=now, settle=world.settings.settle * speed),
         planned_floor=memory.newest.decision.planned_floor if memory.newest is not None else None,
     )

@@ -111,9 +111,10 @@ def _follow_decisions(world: World, service: Service, now: datetime) -> int:
     refresh, settled = world.settings.refresh, world.settings.settle * world.clock.speed_now()
     open_ones = read_unjudged(world.client, service.name, since=now - LOOKED_BACK, until=now)
     due = [one for one in open_ones if _span(one, refresh)[1] + settled <= now]
-    step = record.read_demand_step(world.client, service.name) if due else None
-    if not due or step is None:
+    known = record.read_demand_extent(world.client, service.name) if due else None
+    if known is None:
         return 0
+    step = known.step
     since, until = _span(due[0], refresh)[0] - step, max(_span(one, refresh)[1] for one in due) + step
     demand = record.read_demand(world.client, service.name, since=since, until=until, step=step)
     states = store.read_replica_states(world.client, service.name, since=since - _SEEN_AT_LEAST_EVERY, until=until)

@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from collector.catalog import Scaling, Service
+from collector.catalog import Service
 from collector.clickhouse import StoreUnavailableError
 from collector.record import store as record
 from forecaster import store
 from forecaster.actuators.contract import Actuator, ActuatorUnavailable, FloorRefused
+from forecaster.actuators.reverts import reverts_in
 from forecaster.audit import BY_ITSELF, By, is_worth_storing, patch_of, rows_before, save, stored_of
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import calendar_of
@@ -35,14 +36,14 @@ from forecaster.present import read_demand_now
 from forecaster.scaling.capacity import declared_capacity
 from forecaster.scaling.plan import decide
 from forecaster.scaling.present import overtaken
-from forecaster.scaling.rolling import LEVELS
 from forecaster.scaling.types import Decision, HpaState, Situation
-from forecaster.scores.adapting import Asked, asked_levels, known_by, looked_at_from
-from forecaster.scores.score_store import read_scores
-from forecaster.settings import Settings
+from forecaster.scores.adapting import Asked, known_by
+from forecaster.scores.levels import quantiles_for, read_asked
 from forecaster.store.instants import floored
 from forecaster.store.orders import settle_orders
+from forecaster.store.outcomes import read_patches
 
+_PATCHES_LOOKED_AT = 50  # for reverts: of half an hour, in which floors are changed a few times
 _STATE_AT_LEAST_EVERY = timedelta(minutes=1)
 _log = structlog.get_logger("forecaster")
 
@@ -98,7 +99,8 @@ def _refresh(world: World, service: Service, memory: Memory) -> Forecast | NoFor
     if isinstance(last, Forecast) and timedelta(0) <= origin - last.origin < world.settings.refresh:
         return last
     since = origin - max(world.settings.history, history_to_read(known.step))
-    rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step)
+    markers = record.read_markers(world.client, service.name, since=since, until=now)
+    rows = memory.history.read(world.client, service.name, since=since, until=origin, step=known.step, markers=markers)
     if rows.empty:
         memory.forecast = NoForecast(service.name, origin, known.why_none(origin, settle=settle))
         return memory.forecast
@@ -110,7 +112,7 @@ def _refresh(world: World, service: Service, memory: Memory) -> Forecast | NoFor
         origin=origin,
         horizon=world.settings.horizon,
         quantiles=levels,
-        calendar=_calendar(world, service, since=since, until=origin + world.settings.horizon),
+        calendar=_calendar(world, service, markers, since=since, until=origin + world.settings.horizon),
         learnt=memory.learnt,
         remembered=memory.remembered,
         asked=_asked(world, service, memory, origin=origin, levels=levels),
@@ -125,12 +127,10 @@ def _refresh(world: World, service: Service, memory: Memory) -> Forecast | NoFor
 
 def _asked(world: World, service: Service, memory: Memory, *, origin: datetime, levels: Sequence[float]) -> Asked:
     """Return what the stored scores ask for: looked at once an hour, for what they say changes no faster."""
-    if not world.settings.adapt:
-        return Asked()
     known = known_by(origin)
     if memory.asked is None or memory.asked[0] != known:
-        scores = read_scores(world.client, service.name, since=looked_at_from(origin), until=known)
-        memory.asked = known, asked_levels(scores, origin=origin, levels=levels)
+        asked = read_asked(world.client, service.name, origin=origin, levels=levels, settings=world.settings)
+        memory.asked = known, asked
     return memory.asked[1]
 
 
@@ -143,10 +143,11 @@ def train_once(memory: Memory) -> None:
         train_ahead(memory.series, origin=memory.forecast.origin, learnt=memory.learnt)
 
 
-def _calendar(world: World, service: Service, *, since: datetime, until: datetime) -> Calendar | None:
+def _calendar(
+    world: World, service: Service, markers: Sequence[record.Marker], *, since: datetime, until: datetime
+) -> Calendar | None:
     if world.feeds is None:
         return None
-    markers = record.read_markers(world.client, service.name, since=since, until=world.clock.now())
     calendar, amiss = calendar_of(
         service.calendar, timezone=service.timezone, since=since, until=until, feeds=world.feeds, markers=markers
     )
@@ -266,14 +267,11 @@ def load(world: World, service: Service, memory: Memory) -> None:
         forecast = store.read_latest_forecast(world.client, service.name, at=now)
         decisions = store.read_decisions(world.client, service.name, until=now, limit=1)
         memory.changes = store.read_last_changes(world.client, service.name, until=now)
+        patches = read_patches(world.client, service.name, until=now, limit=_PATCHES_LOOKED_AT)
+        memory.reverts = reverts_in(patches, real=world.real)
         memory.forecast = memory.forecast or forecast
         memory.last = decisions[0] if decisions else None
         memory.loaded = True
-
-
-def quantiles_for(settings: Settings, scaling: Scaling | None) -> tuple[float, ...]:
-    """Return the levels to forecast: those asked for and, of a service that is scaled, those its backtest judges."""
-    return tuple(sorted({*settings.quantiles, *((*LEVELS, scaling.quantile) if scaling else ())}))
 
 
 def _changed(changes: store.LastChanges, decision: Decision) -> store.LastChanges:

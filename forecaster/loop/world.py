@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from collector.catalog import Catalog, Scaling, Service
 from collector.clickhouse import Client
 from collector.slo.objectives import SloStatus
 from forecaster import store
 from forecaster.actuators.contract import Actuator
+from forecaster.actuators.reverts import Revert
 from forecaster.calendar.reader import FeedTexts
 from forecaster.calendar.wrapper import Remembered
 from forecaster.forecast.models import LearntHours
@@ -40,6 +41,10 @@ class World:
     catalog: Catalog | None = None  # of all services, for who calls whom; None: nobody calls anybody
     lenders: Lenders | None = None  # of a day's shape; None: who has not seen a day knows its level alone
 
+    def real(self, at: datetime) -> datetime:
+        """Return the real time at which the clock in use shows an instant."""
+        return datetime.fromtimestamp(self.clock.real_at(at.timestamp()), UTC)
+
 
 @dataclass(slots=True)
 class Memory:
@@ -59,6 +64,7 @@ class Memory:
     unsaved: list[store.StoredDecision | Patch] = field(default_factory=list)
     state: store.ReplicaState | None = None
     capacity: Capacity | None = None
+    reverts: tuple[Revert, ...] = ()  # of our floors, as patches of earlier lives tell of them
     planned_at: datetime | None = None  # when a decision last had grounds, else this process's first look
     slos: tuple[SloStatus, ...] = ()  # as they stood at the last look
     asked: tuple[datetime, Asked] | None = None  # until when scores were looked at, and what they ask for

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from collector.catalog import Service
 from collector.clickhouse import Client
-from forecaster.answers import read_csv
 from forecaster.calendar.sources import zone_of
+from forecaster.csv_file import read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.history import NOTHING_KNOWN
 from forecaster.outlook.outlook import NoOutlook, Outlook, outlook_of

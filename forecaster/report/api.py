@@ -12,7 +12,7 @@ from forecaster.loop.world import World
 from forecaster.outlook.outlook import OutlookError
 from forecaster.report.formats import parse_format
 from forecaster.report.requests import ReportError, ReportRequest, parse_horizon, report_of
-from forecaster.report.sla_report import MonthError, parse_month
+from forecaster.report.sla_inputs import MonthError, parse_month
 
 _AMISS = (ReportError, MonthError, OutlookError, CalendarError)
 

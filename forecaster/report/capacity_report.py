@@ -33,6 +33,7 @@ from forecaster.report.running_sections import (
     scaling_section,
     slo_section,
 )
+from forecaster.scaling.wording import counted
 
 _PEAKS_ON_FIRST_PAGE = 5
 
@@ -85,7 +86,7 @@ def _verdict(inputs: CapacityInputs, found: Findings) -> str:
     if found.carried is None or scaling is None or found.outlook.passing is None:
         return f"Demand of {span} is forecast; what can be served is not known, for there is no scaling target."
     passing = found.outlook.passing
-    most = f"the configured maximum of {scaling.max_replicas} replicas"
+    most = f"the configured maximum of {counted(scaling.max_replicas, 'replica')}"
     if passing.probability < 0.1:
         chance = _chance(passing.probability)
         return f"{_sentence(most)} carries {span}: the chance that the busiest hour passes it is {chance}."
@@ -123,7 +124,9 @@ def _key_figures(inputs: CapacityInputs, found: Findings) -> tuple[KeyFigure, ..
     if found.carried is not None and inputs.service.scaling is not None:
         figures.append(
             KeyFigure(
-                "Carried by max", number(found.carried, unit="req/s"), f"{inputs.service.scaling.max_replicas} replicas"
+                "Carried by max",
+                number(found.carried, unit="req/s"),
+                counted(inputs.service.scaling.max_replicas, "replica"),
             )
         )
     top = _top(found)
@@ -207,16 +210,18 @@ def _replica_advice(inputs: CapacityInputs, found: Findings) -> list[str]:
     said = []
     for name, now, wanted in (("max", scaling.max_replicas, advice.most), ("min", scaling.min_replicas, advice.least)):
         if wanted == now:
-            said.append(f"Keep {name} at {now} replicas.")
+            said.append(f"Keep {name} at {counted(now, 'replica')}.")
         elif name == "max" and wanted < now:
-            said.append(f"Keep max at {now} replicas; {wanted} would carry the highest p99 ahead.")
+            said.append(f"Keep max at {counted(now, 'replica')}; {wanted} would carry the highest p99 ahead.")
         elif name == "max":
             on = f"{day(advice.peak_day).text}{_factor_words(found)}"
             why = f"{on} may ask for {advice.peak_rps:,.4g} requests/s (p99)"
-            said.append(f"Raise max from {now} to {wanted} replicas: {why}.")
+            said.append(f"Raise max from {now} to {counted(wanted, 'replica')}: {why}.")
         else:
             verb = "Raise" if wanted > now else "Lower"
-            said.append(f"{verb} min from {now} to {wanted} replicas: the floor of the quietest hour of the week.")
+            said.append(
+                f"{verb} min from {now} to {counted(wanted, 'replica')}: the floor of the quietest hour of the week."
+            )
     return said
 
 

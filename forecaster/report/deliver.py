@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from collector.alerts.bodies import Message
 from collector.alerts.outbox import Answer, Outbox
-from collector.catalog_reports import ReportSettings
+from collector.catalog.reports import ReportSettings
 from forecaster.report.formats import Rendered
 from forecaster.store.instants import text_of
 

@@ -30,6 +30,7 @@ from forecaster.report.findings import Findings, Peak
 from forecaster.report.gather import CapacityInputs
 from forecaster.report.measures import Season, hour_seasons
 from forecaster.report.replicas import column_of
+from forecaster.scaling.wording import counted
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _PAST_DAYS = 90
@@ -210,7 +211,11 @@ def capacity_section(inputs: CapacityInputs, found: Findings) -> Section:
     now = found.busiest[1] if found.busiest else None
     rows = [
         (plain("One replica"), number(capacity.low_rps), plain(f"to {capacity.high_rps:.4g}; {capacity.source}")),
-        (plain(f"max = {scaling.max_replicas} replicas"), number(found.carried), plain("counted at the low end")),
+        (
+            plain(f"max = {counted(scaling.max_replicas, 'replica')}"),
+            number(found.carried),
+            plain("counted at the low end"),
+        ),
         (
             plain("Headroom over the busiest hour of the last 30 days"),
             percent(1 - now / found.carried) if now is not None else percent(None),

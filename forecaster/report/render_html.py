@@ -26,7 +26,7 @@ body{font:10.5pt/1.45 "DejaVu Sans","Segoe UI",Roboto,Helvetica,Arial,sans-serif
 max-width:190mm;margin:8mm auto;padding:0 6mm}
 h1{font-size:19pt;margin:0;color:#12395b}
 h2{font-size:13pt;margin:9mm 0 2mm;color:#12395b;border-bottom:1.5px solid #12395b}
-header p{margin:1mm 0 4mm;color:#566}.strong{font-weight:600;font-size:11.5pt}
+header p{margin:1mm 0 4mm;color:#566}.strong{font-weight:600;font-size:11.5pt;overflow-wrap:anywhere}
 .figures{display:grid;grid-template-columns:repeat(5,minmax(0,1fr));gap:2.5mm;margin:4mm 0}
 .figure{border:1px solid #d5dde4;border-top:2.5px solid #0072b2;padding:2mm;break-inside:avoid}
 .figure b{display:block;font-size:10.5pt;line-height:1.35;white-space:nowrap}
@@ -45,6 +45,8 @@ td:first-child,th:first-child,td.words,th.words{text-align:left}tr{break-inside:
 .sign{display:flex;gap:10mm;margin-top:8mm;break-inside:avoid}
 .sign div{flex:1;border-top:1px solid #333;padding-top:1mm;font-size:8.5pt}
 footer{margin-top:8mm;border-top:1px solid #d5dde4;font-size:7.5pt;color:#566;overflow-wrap:anywhere}
+@media screen and (max-width:190mm){table{display:block;overflow-x:auto}ul{padding-left:6mm}
+.figures{grid-template-columns:repeat(auto-fill,minmax(32mm,1fr))}.figure b{white-space:normal}}
 @media print{body{margin:0;padding:0;max-width:none;font-size:8.8pt}section.first{break-after:page}h1{font-size:17pt}
 table{font-size:7.8pt;break-inside:avoid}.strong{font-size:10.5pt}figure{margin:2mm 0}header p{margin-bottom:2mm}
 ul{margin:1mm 0}

@@ -17,7 +17,8 @@ from forecaster.calendar.sources import zone_of
 from forecaster.report.capacity_report import capacity_report
 from forecaster.report.formats import Format, Rendered, render
 from forecaster.report.gather import read_capacity_inputs
-from forecaster.report.sla_report import read_sla_inputs, sla_report
+from forecaster.report.sla_inputs import read_sla_inputs
+from forecaster.report.sla_report import sla_report
 from forecaster.settings import Settings
 from tidegauge.clock import Clock
 

@@ -27,6 +27,7 @@ from forecaster.report.document import (
 )
 from forecaster.report.findings import COST_LEVELS, Findings
 from forecaster.report.gather import LAST, CapacityInputs
+from forecaster.scaling.wording import counted
 from forecaster.store import StoredBacktest, StoredDecision
 
 _CHANGES_SHOWN = 12
@@ -171,9 +172,9 @@ def _saved(inputs: CapacityInputs, found: Findings) -> tuple[Block, ...]:
         worth = f", {money(spared * cost.replica_hour, cost.currency).text}" if cost else ""
         blocks.append(
             Paragraph(
-                f"Against {seen.highest} replicas all the time, the most that ran at once, {spared:,.0f} replica-hours"
-                f" were saved{worth} ({spared / fixed:.0%} of {fixed:,.0f}), in the {seen.coverage:.0%} of the last"
-                f" {LAST.days} days that were looked at."
+                f"Against {counted(seen.highest, 'replica')} all the time, the most that ran at once, {spared:,.0f}"
+                f" replica-hours were saved{worth} ({spared / fixed:.0%} of {fixed:,.0f}), in {seen.coverage:.0%} of"
+                f" the last {LAST.days} days that were looked at."
             )
         )
     compared = _with_and_without(inputs) if inputs.days else _without_us(inputs.backtest)

@@ -25,7 +25,7 @@ from collector.alerts.outbox import Outbox
 from collector.alerts.receivers import Receiver, resolve_receivers
 from collector.alerts.webhooks import post
 from collector.catalog import Catalog
-from collector.catalog_reports import ReportSettings
+from collector.catalog.reports import ReportSettings
 from collector.clickhouse import StoreError
 from forecaster.calendar.sources import zone_of
 from forecaster.loop.world import World

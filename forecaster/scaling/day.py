@@ -15,7 +15,7 @@ from forecaster.scaling.policy import startable
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed
 from forecaster.scaling.types import PlannedFloor, PlanWarning, Situation
 from forecaster.scaling.windows import bounds_between
-from forecaster.scaling.wording import chance, clock
+from forecaster.scaling.wording import chance, clock, counted, rate
 
 PLAN_BLOCK = timedelta(minutes=30)
 PLAN_SPAN = timedelta(hours=24)
@@ -35,7 +35,7 @@ def day_plan(
         bounded = _bounded(situation, start, until, wanted)
         if bounded != planned[-1].floor:
             rps, at = ahead.peak(start, until, rates)
-            reason = f"up to {rps:.4g} rps at {clock(at)} with probability {1 - risk:.4g}"
+            reason = f"up to {rate(rps)} at {clock(at)} with probability {1 - risk:.4g}"
             reason += "" if bounded == wanted else f"; {wanted} within bounds is {bounded}"
             planned.append(PlannedFloor(start, bounded, reason))
         start += PLAN_BLOCK
@@ -52,11 +52,11 @@ def _bounded(situation: Situation, start: datetime, end: datetime, floor: int) -
 def day_warnings(situation: Situation, grounds: Grounds, ahead: DemandAhead, risk: float) -> tuple[PlanWarning, ...]:
     """Say when in the next day, and how likely, demand passes what the ceiling, the cluster or a bottleneck lets be."""
     hpa, room = grounds.hpa, startable(situation)
-    limits = [("ceiling_breach", hpa.ceiling, f"the {hpa.ceiling} replicas of the ceiling")]
+    limits = [("ceiling_breach", hpa.ceiling, f"the {counted(hpa.ceiling, 'replica')} of the ceiling")]
     if room is not None and room < hpa.ceiling:
-        limits.append(("no_room", max(room, 0), f"the {room} replicas that the cluster can start"))
+        limits.append(("no_room", max(room, 0), f"the {counted(room, 'replica')} that the cluster can start"))
     if situation.most_useful is not None and situation.most_useful < hpa.ceiling:
-        limits.append(("bottleneck", situation.most_useful, f"the {situation.most_useful} replicas that are of use"))
+        limits.append(("bottleneck", situation.most_useful, f"the {counted(situation.most_useful, 'replica')} of use"))
     warned = []
     for kind, replicas, words in limits:
         found = _passing(situation, grounds, ahead, replicas, risk)

@@ -31,7 +31,7 @@ from forecaster.scaling.policy import (
 from forecaster.scaling.present import PRESENT
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
 from forecaster.scaling.types import Decision, PlannedFloor, PlanWarning, Situation
-from forecaster.scaling.wording import chance, clock
+from forecaster.scaling.wording import chance, clock, counted, rate
 
 __all__ = ["PLAN_SPAN", "decide", "looked_at"]
 
@@ -161,12 +161,11 @@ def _why(
     needs: tuple[int, int, int],
 ) -> tuple[str, ...]:
     (taken, source), (rps, at), (planned, present, ramped) = risk, peak, needs
-    low, high = grounds.capacity.low_rps, grounds.capacity.high_rps
-    each = f"{low:.4g} rps" if low == high else f"{low:.4g} to {high:.4g} rps"
+    each = rate(grounds.capacity.low_rps, grounds.capacity.high_rps)
     covered = situation.now + lead_of(situation) + situation.refresh
     text = (
-        f"demand stays under {rps:.4g} rps (at {clock(max(at, situation.now))}) until {clock(covered)} "
-        f"with probability {1 - taken:.4g}: {planned} replicas at {each}"
+        f"demand stays under {rate(rps)} (at {clock(max(at, situation.now))}) until {clock(covered)} "
+        f"with probability {1 - taken:.4g}: {counted(planned, 'replica')} at {each}"
     )
     if present > planned:
         text += f"; the {situation.demand_now:.4g} rps of the last {PRESENT.total_seconds():g} s need {present} at once"

@@ -14,7 +14,7 @@ from datetime import timedelta
 from forecaster.scaling.grounds import SCORED_STEPS, NoGrounds, lead_of
 from forecaster.scaling.types import HpaState, PlanWarning, Situation
 from forecaster.scaling.windows import bounds_between
-from forecaster.scaling.wording import clock, span
+from forecaster.scaling.wording import clock, counted, span
 
 HOLD_BLIND = timedelta(hours=1)  # how long the floor is held without grounds for a plan before it decays
 LARGEST_LOWERING = 0.2  # share of the floor that one lowering may take away
@@ -146,7 +146,9 @@ def within_room(situation: Situation, draft: Draft) -> Draft:
     room = startable(situation)
     if room is None or draft.floor <= max(room, draft.before):
         return draft
-    why = f"{draft.floor} replicas are wanted, and the cluster can start no more than {room}{_pending(situation)}"
+    why = (
+        f"{counted(draft.floor, 'replica')} wanted, and the cluster can start no more than {room}{_pending(situation)}"
+    )
     return draft.changed(max(room, draft.before), why).warned(PlanWarning("no_room", why))
 
 
@@ -160,7 +162,7 @@ def startable(situation: Situation) -> int | None:
 
 def _pending(situation: Situation) -> str:
     waiting = situation.hpa.pending if situation.hpa is not None else 0
-    return f" ({waiting} wait for room already)" if waiting else ""
+    return f" ({waiting} waiting for room already)" if waiting else ""
 
 
 def stepped_up(situation: Situation, draft: Draft) -> Draft:
@@ -220,7 +222,7 @@ def within_change_budget(situation: Situation, draft: Draft) -> Draft:
     budget = situation.scaling.change_budget
     if situation.changes_today < budget or draft.floor == draft.before:
         return draft
-    why = f"all {budget} changes of the day are made"
+    why = f"the day's {counted(budget, 'change')} made"
     draft = draft.warned(PlanWarning("change_budget", f"{why}: only raises needed within the lead follow"))
     floor = max(draft.before, min(draft.floor, draft.needs.urgent))
     if floor == draft.floor:

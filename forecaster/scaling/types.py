@@ -26,7 +26,8 @@ class HpaState:
     """The autoscaler as read from the cluster. operator_floor is the floor the operator set; floor is in force now.
 
     room: replicas that the cluster could still start beside the current ones, pending: those that wait for room.
-    reverts: how often another field manager has set our floor back, in a row (Kubernetes: in the last half hour).
+    reverts: how often another field manager has set our floor back, in a row (Kubernetes: in the last half hour);
+    reverted_at: when (real time) as far as the actuator saw it, None where it sees no such thing.
     paused: who stopped all changes there (a label, an annotation) and why; blocked: why no floor can be written there.
     """
 
@@ -39,6 +40,7 @@ class HpaState:
     room: int | None = None  # None = nobody can say
     pending: int = 0
     reverts: int = 0
+    reverted_at: tuple[datetime, ...] | None = None
     resource_version: str | None = None
     paused: str | None = None
     blocked: str | None = None

@@ -1,4 +1,4 @@
-"""How a decision's reasons write instants, spans and probabilities, so that all of them do it alike."""
+"""How a decision's reasons write instants, spans, rates, counts and probabilities, so that all of them do it alike."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ def clock(instant: datetime) -> str:
 def span(length: timedelta) -> str:
     """Return a span in minutes."""
     return f"{length.total_seconds() / 60:.3g} min"
+
+
+def rate(rps: float, high_rps: float | None = None) -> str:
+    """Return a rate of demand, or the interval that ends at another, with its unit."""
+    low = f"{rps:.4g}"
+    high = low if high_rps is None else f"{high_rps:.4g}"
+    return f"{low} requests/s" if low == high else f"{low} to {high} requests/s"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: 1 replica, 2 replicas."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def chance(probability: float) -> str:

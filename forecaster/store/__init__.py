@@ -29,7 +29,7 @@ from forecaster.store.decisions import (
     write_decision,
 )
 from forecaster.store.forecasts import read_forecast_as_known, read_forecasts, read_latest_forecast, write_forecast
-from forecaster.store.instants import between, epoch_milliseconds, epoch_seconds, utc
+from forecaster.store.instants import between, epoch_milliseconds, epoch_seconds, rows_between, utc
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 SCHEMA_OWNER = "forecaster"
@@ -104,9 +104,7 @@ def read_replica_states(
     holds until the next one; there is one at least every clock minute, so a longer silence means that nobody looked.
     """
     newest_first = client.query_frame(
-        "SELECT ts, operator_floor, floor, ceiling, desired, current, ready, capacity_rps FROM replica_states"
-        " WHERE service = {service:String} AND ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        f"SELECT {', '.join(_STATE_COLUMNS)} FROM replica_states WHERE {rows_between('ts')}"  # noqa: S608 (constants)
         " ORDER BY ts DESC LIMIT 1 BY intDiv(toUnixTimestamp64Milli(ts), {step:Int64})",
         {"service": service, "step": _milliseconds(step), **between(since, until)},
     )

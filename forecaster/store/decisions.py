@@ -16,7 +16,7 @@ from typing import Any
 from collector.clickhouse import Client
 from forecaster.loop.journal import Row
 from forecaster.scaling.types import Capacity, Decision, PlannedFloor, PlanWarning
-from forecaster.store.instants import between, epoch_milliseconds, epoch_seconds, utc
+from forecaster.store.instants import between, epoch_milliseconds, epoch_seconds, rows_between, utc
 
 OURSELVES = "tidegauge"
 _COLUMNS = (
@@ -119,9 +119,7 @@ def read_decisions(
     """
     changed = " AND floor_after != floor_before" if changes_only else ""
     rows = client.query_rows(
-        f"SELECT {_COLUMNS} FROM decisions WHERE service = {{service:String}}"  # noqa: S608 (a constant)
-        " AND decided_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        f"SELECT {_COLUMNS} FROM decisions WHERE {rows_between('decided_at')}"  # noqa: S608 (constants)
         f"{changed} ORDER BY decided_at DESC, id LIMIT {{limit:UInt32}}",
         {"service": service, "limit": limit, **between(since, until)},
     )
@@ -161,9 +159,8 @@ def read_last_changes(client: Client, service: str, *, until: datetime) -> LastC
 def read_change_instants(client: Client, service: str, *, since: datetime, until: datetime) -> list[datetime]:
     """Return when decisions with since <= decided_at < until changed the floor in force, oldest first."""
     rows = client.query_rows(
-        "SELECT decided_at FROM decisions WHERE service = {service:String} AND applied = 1"
-        " AND floor_after != floor_before AND decided_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC') ORDER BY decided_at",
+        f"SELECT decided_at FROM decisions WHERE {rows_between('decided_at')}"  # noqa: S608 (as above)
+        " AND applied = 1 AND floor_after != floor_before ORDER BY decided_at",
         {"service": service, **between(since, until)},
     )
     return [utc(row[0]) for row in rows]
@@ -172,9 +169,7 @@ def read_change_instants(client: Client, service: str, *, since: datetime, until
 def read_unjudged(client: Client, service: str, *, since: datetime, until: datetime) -> Sequence[StoredDecision]:
     """Return the decisions with since <= decided_at < until whose outcome is not written yet, oldest first."""
     rows = client.query_rows(
-        f"SELECT {_COLUMNS} FROM decisions WHERE service = {{service:String}}"  # noqa: S608 (a constant)
-        " AND decided_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        f"SELECT {_COLUMNS} FROM decisions WHERE {rows_between('decided_at')}"  # noqa: S608 (as above)
         " AND id NOT IN (SELECT decision_id FROM decision_outcomes WHERE service = {service:String}"
         " AND decided_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC'))"
         " ORDER BY decided_at, id LIMIT 500",

@@ -37,6 +37,14 @@ def text_of(value: datetime) -> str:
     return utc(value).isoformat(timespec="milliseconds" if value.microsecond >= 1000 else "seconds")[:-6] + "Z"
 
 
+def rows_between(column: str) -> str:
+    """Return the condition of a service's rows with since <= column < until; parameters: `service`, `between`."""
+    return (
+        f"service = {{service:String}} AND {column} >= fromUnixTimestamp64Milli({{since:Int64}}, 'UTC')"
+        f" AND {column} < fromUnixTimestamp64Milli({{until:Int64}}, 'UTC')"
+    )
+
+
 def between(since: datetime | None, until: datetime | None) -> dict[str, int]:
     """Return the parameters `since` and `until` of a query, in epoch milliseconds; None leaves that side open."""
     far_ahead = datetime(2200, 1, 1, tzinfo=UTC)

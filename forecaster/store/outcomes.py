@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 from collector.clickhouse import Client
 from forecaster.loop.journal import Row
 from forecaster.store.decisions import OURSELVES
-from forecaster.store.instants import between, epoch_milliseconds, utc
+from forecaster.store.instants import between, epoch_milliseconds, rows_between, utc
 
 Action = Literal["apply", "release"]
 _PATCH_COLUMNS = (
@@ -120,10 +120,8 @@ def read_patches(
     """Return at most `limit` patches with since <= patched_at < until, newest first; of one decision if named."""
     of_one = " AND decision_id = {decision:String}" if decision_id is not None else ""
     rows = client.query_rows(
-        f"SELECT {_PATCH_COLUMNS} FROM floor_patches WHERE service = {{service:String}}"  # noqa: S608 (constants)
-        " AND patched_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        f" AND patched_at < fromUnixTimestamp64Milli({{until:Int64}}, 'UTC'){of_one}"
-        " ORDER BY patched_at DESC, id LIMIT {limit:UInt32}",
+        f"SELECT {_PATCH_COLUMNS} FROM floor_patches WHERE {rows_between('patched_at')}"  # noqa: S608 (constants)
+        f"{of_one} ORDER BY patched_at DESC, id LIMIT {{limit:UInt32}}",
         {"service": service, "limit": limit, "decision": decision_id or "", **between(since, until)},
     )
     return [_patch(row) for row in rows]
@@ -146,9 +144,7 @@ def write_leads(client: Client, service: str, leads: Sequence[Lead], *, now: dat
 def read_leads(client: Client, service: str, *, since: datetime, until: datetime, limit: int = 1000) -> list[Lead]:
     """Return how long raises with since <= patched_at < until took, newest first."""
     rows = client.query_rows(
-        "SELECT patch_id, patched_at, ready_at FROM patch_leads FINAL WHERE service = {service:String}"
-        " AND patched_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND patched_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        f"SELECT patch_id, patched_at, ready_at FROM patch_leads FINAL WHERE {rows_between('patched_at')}"  # noqa: S608 (as above)
         " ORDER BY patched_at DESC LIMIT {limit:UInt32}",
         {"service": service, "limit": limit, **between(since, until)},
     )
@@ -178,9 +174,7 @@ def read_outcomes(
 ) -> dict[str, Outcome]:
     """Return what came of the decisions with since <= decided_at < until, by the decision's id."""
     rows = client.query_rows(
-        f"SELECT {_OUTCOME_COLUMNS} FROM decision_outcomes FINAL WHERE service = {{service:String}}"  # noqa: S608 (as above)
-        " AND decided_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND decided_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')",
+        f"SELECT {_OUTCOME_COLUMNS} FROM decision_outcomes FINAL WHERE {rows_between('decided_at')}",  # noqa: S608 (as above)
         {"service": service, **between(since, until)},
     )
     return {str(row[0]): _outcome(row) for row in rows}

@@ -177,7 +177,7 @@ def ready_replicas(stack: Stack) -> list[dict[str, Any]]:
 def sender_of(stack: Stack) -> int:
     """Return the pid of the process that sends; 0 while there is none."""
     pid = stack.part("load")["pid"]
-    return child_of(pid, "loadgen.worker") if pid else 0
+    return child_of(pid, "loadgen.sending.worker") if pid else 0
 
 
 def child_of(pid: int, word: str) -> int:

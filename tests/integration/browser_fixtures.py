@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ FIGURES = {
     "Alerts": 0,
 }  # fmt: skip
 UNSETTLED = "[data-stale=true], [data-test-script-state=running], [data-test-script-state=initial]"
-FIGURE = "[data-testid=stVegaLiteChart] svg.marks"
+FIGURE = "[data-testid=stVegaLiteChart] .marks"
 ERRORS = "[data-testid=stException], [data-testid=stAlertContentError]"
 # Streamlit asks for these beside a page's own address first, and finds them at the root; Vega says the other of layers
 # that have no row yet.
@@ -146,6 +146,30 @@ class Viewer:
             return True
         return False
 
+    def choose(self, key: str, begins: str) -> None:
+        """Open the list of a key, and click on the first entry that begins so."""
+        css = f".st-key-{key} [data-testid=stSelectbox] [role=combobox], .st-key-{key} [data-testid=stSelectbox] input"
+        self.until(lambda: self._clicked(css, ""), why=f"there is a list {key}")
+        self.until(lambda: self._clicked("[role=option]", begins), why=f"{key} offers {begins}")
+
+    def _clicked(self, css: str, begins: str) -> bool:
+        with suppress(ElementNotInteractableException):
+            for found in self.driver.find_elements(By.CSS_SELECTOR, css):
+                if found.text.strip().startswith(begins):
+                    found.click()
+                    return True
+        return False
+
+    def row_of_words(self, begins: str) -> list[str]:
+        """The cells of the first row of a table of text whose first cell begins so."""
+        script = """
+            const rows = [...document.querySelectorAll('[data-testid=stTable] tbody tr')];
+            const cells = rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.textContent.trim()));
+            return cells.find(row => row[0] && row[0].startsWith(arguments[0])) || [];"""
+        self.until(lambda: self.driver.execute_script(script, begins), why=f"a row begins with {begins}")
+        found: list[str] = self.driver.execute_script(script, begins)
+        return found
+
     def row(self, key: str, first: str) -> dict[str, str]:
         """The row of a table in which any cell says `first`, by the names of its columns."""
         self.until(lambda: self._cells(key, first), why=f"{key} has a row of {first}")
@@ -191,18 +215,26 @@ def running_dashboard(log: Path, *, port: int | None = None, **settings: str) ->
     port = port or free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGAUGE_", "STREAMLIT_"))}
     environment = {**kept, "TIDEGAUGE_DASHBOARD_PORT": str(port), **settings}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dashboard"], env=environment, stdout=out, stderr=out, cwd=ROOT
-        )
     url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "dashboard"]
+    with running_server(command, url + "/_stcore/health", log, environment=environment):
+        yield url
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str], answers_at: str, log: Path, *, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run a server from the root until the block ends; it begins when the server answers at an address."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=ROOT)
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while not _answers(url + "/_stcore/health"):
+        while not _answers(answers_at):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)  # polling with a deadline
-        yield url
+        yield
     finally:
         process.terminate()
         try:

@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from collector.backup import PARTS, BackupError, check_files, make_backup, read_manifest, restore_backup
-from collector.backup_commands import backup_statement
 from collector.clickhouse import ClickHouseSettings, connect, migrate
 from collector.commands import mount
+from collector.commands.backup import backup_statement
 from collector.record.store import SCHEMA_FOLDER, SCHEMA_OWNER
 from collector.sources.spool import Spool
 from tests.integration.store_fixtures import running_store

@@ -25,12 +25,12 @@ from collector.clickhouse import (
 from collector.record.store import (
     SCHEMA_FOLDER,
     SCHEMA_OWNER,
+    DemandExtent,
     Marker,
     bucket_of,
     quantile_from_histogram,
     read_demand,
-    read_demand_span,
-    read_demand_step,
+    read_demand_extent,
     read_ingest_counts,
     read_load_runs,
     read_markers,
@@ -137,7 +137,7 @@ def test_coarser_rows_are_left_out_rather_than_spread(client: Client) -> None:
     write_imported_demand(client, "shop", frame, step=timedelta(hours=1), source="f", content_id="h", imported_at=NOW)
     assert demand(client, MINUTE) == {}
     assert demand(client, timedelta(hours=1)) == {NOW: pytest.approx(1.0)}
-    assert read_demand_step(client, "shop") == timedelta(hours=1)
+    assert read_demand_extent(client, "shop") == DemandExtent(NOW, NOW + timedelta(hours=1), timedelta(hours=1))
 
 
 def test_a_later_import_replaces_the_same_instants_and_a_repeated_one_changes_nothing(client: Client) -> None:
@@ -152,10 +152,10 @@ def test_a_later_import_replaces_the_same_instants_and_a_repeated_one_changes_no
 
 def test_the_watermark_is_the_end_of_the_newest_recorded_minute(client: Client) -> None:
     assert read_watermark(client, "shop") is None
-    assert read_demand_span(client, "shop") is None
+    assert read_demand_extent(client, "shop") is None
     store_requests(client, [NOW + timedelta(seconds=90)], token="a")
     assert read_watermark(client, "shop") == NOW + 2 * MINUTE
-    assert read_demand_span(client, "shop") == (NOW + MINUTE, NOW + 2 * MINUTE)
+    assert read_demand_extent(client, "shop") == DemandExtent(NOW + MINUTE, NOW + 2 * MINUTE, MINUTE)
 
 
 def test_red_counts_by_dimension_and_reads_quantiles_from_buckets(client: Client) -> None:

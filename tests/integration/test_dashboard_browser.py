@@ -122,6 +122,17 @@ def test_is_booking_healthy_is_answered_in_one_click(viewer: Viewer, client: Cli
         " WHERE service = 'reference-app' AND route = '/api/bookings'"
         " AND minute < toStartOfMinute(now()) AND minute >= now() - INTERVAL 1 DAY"
     )
+    # The promise of the whole service: maintenance counts for nothing.
+    ((valid, bad),) = client.query_rows(
+        "SELECT sum(requests), sumIf(requests, status >= 500) FROM red_1m WHERE service = 'reference-app'"
+        " AND minute < toStartOfMinute(now()) AND NOT arrayExists(span -> minute >= span.1 AND minute < span.2,"
+        " (SELECT groupArray((starts_at, ends_at)) FROM markers WHERE service = 'reference-app' AND excludes_slo))"
+    )
+    slo = viewer.row("slos", "availability")
+    left = 1 - bad / (valid * 0.001)
+    assert slo["state"] == ("● kept" if left >= 0 else "◆ spent")
+    assert float(slo["measured"].removesuffix(" %")) == pytest.approx((1 - bad / valid) * 100, abs=0.002)
+    assert float(slo["budget left"].removesuffix(" %")) == pytest.approx(left * 100, abs=2)
     row = viewer.row("classic", "/api/bookings")
     assert row["state"] == ("● kept" if failed / requests <= 0.1 and mean_us <= 2e6 else row["state"])
     assert row["state"] == "● kept"
@@ -130,18 +141,26 @@ def test_is_booking_healthy_is_answered_in_one_click(viewer: Viewer, client: Cli
     assert float(row["errors"].removesuffix(" %")) == pytest.approx(failed / requests * 100, abs=0.02)
 
 
-def test_why_we_scaled_is_answered_in_one_click(viewer: Viewer, client: Client) -> None:
+def test_why_we_scaled_is_answered_in_three_clicks(viewer: Viewer, client: Client) -> None:
     viewer.open_overview()
     viewer.go("Scaling")
 
-    decided, before, after, reasons = client.query_rows(
-        "SELECT decided_at, floor_before, floor_after, reasons FROM decisions WHERE service = 'reference-app'"
-        " AND floor_before != floor_after AND decided_at > now() - INTERVAL 8 HOUR ORDER BY decided_at LIMIT 1"
-    )[0]
-    text = " ".join(viewer.text().split())
-    assert f"{decided:%d %b %H:%M} UTC" in text
-    assert f"{before} → {after}" in text
-    assert reasons[0][1:].split(":")[0] in text
+    # A change that is neither the first nor the newest: it has to be chosen, as the one of 14:20 has to be.
+    changes = client.query_rows(
+        "SELECT decided_at, floor_before, floor_after, reasons, model, quantile, capacity_low_rps, forecast_origin"
+        " FROM decisions WHERE service = 'reference-app' AND floor_before != floor_after"
+        " AND decided_at > now() - INTERVAL 8 HOUR ORDER BY decided_at"
+    )
+    decided, before, after, reasons, model, quantile, capacity, origin = changes[1]
+    assert viewer.row_of_words(f"{decided:%d %b %H:%M} UTC")[1].endswith(f"{before} → {after}")
+    viewer.choose("explained", f"{decided:%d %b %H:%M} UTC")
+    head = f"{before} → {after} (decided {decided:%d %b %H:%M} UTC"
+    viewer.until(lambda: head in viewer.text(), why="the chosen change is explained")
+    explained = " ".join(viewer.text().split()).partition(head)[2]
+    assert f"on the forecast of {origin:%d %b %H:%M} UTC" in explained
+    assert f"model {model}, quantile {quantile:g}, a replica carrying {capacity:.2f} requests/s" in explained
+    for number in re.findall(r"(?<![\d:.])\d+(?:\.\d+)?(?![\d:.])", " ".join(reasons)):
+        assert number in explained, f"{number} of {reasons}"
 
 
 def test_whether_we_survive_friday_is_answered_in_one_click(viewer: Viewer, client: Client) -> None:

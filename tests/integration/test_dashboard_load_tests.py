@@ -18,10 +18,10 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from collector.clickhouse import ClickHouseSettings, connect
 from collector.record.store import LoadRun, write_load_run
-from loadgen.api import create_app
-from loadgen.desk import Desk
 from loadgen.safety import Limits
-from loadgen.schedules import Schedule, Schedules
+from loadgen.server.api import create_app
+from loadgen.server.desk import Desk
+from loadgen.server.schedules import Schedule, Schedules
 from tests.integration.dashboard_fixtures import create_tables
 from tests.integration.store_fixtures import free_port, shared_store_url
 from tests.unit.test_loadgen_desk import PretendedPlay

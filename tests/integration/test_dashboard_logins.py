@@ -10,14 +10,10 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,12 +26,12 @@ from tests.integration.browser_fixtures import (
     Viewer,
     running_browser,
     running_dashboard,
+    running_server,
 )
 from tests.integration.dashboard_fixtures import FILLED, ROOT
 from tests.integration.store_fixtures import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.browser]
-READY_SECONDS = 30.0
 OPERATOR = {"sub": "1", "email": "ana@example.com", "email_verified": True}
 VIEWER = {"sub": "2", "email": "bo@example.com", "email_verified": True}
 STRANGER = {"sub": "3", "email": "cy@elsewhere.org", "email_verified": True}
@@ -67,25 +63,9 @@ def running_provider(log: Path) -> Iterator[str]:
     port = free_port()
     people = [word for each in (OPERATOR, VIEWER, STRANGER) for word in ("--user-claims", json.dumps(each))]
     command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port), *people]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{url}/.well-known/openid-configuration", process, log)
+    with running_server(command, f"{url}/.well-known/openid-configuration", log):
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError):  # not up yet, or too busy to answer in time
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        time.sleep(0.05)  # polling with a deadline
-    raise AssertionError(f"{url} does not answer: {log.read_text()}")
 
 
 def test_people_log_in_at_an_oidc_provider_and_get_the_role_that_they_have(
@@ -153,19 +133,12 @@ def running_door(dashboard: str) -> Iterator[str]:
         "DOOR_PORT": str(port), "DASHBOARD": dashboard.removeprefix("http://"), "DASHBOARD_PASSWORD": PASSWORD,
         "DASHBOARD_PROXY_SECRET": PROXY_SECRET, "RUN": str(folder),
     }  # fmt: skip
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            ["bash", "-c", start.replace("/door.conf.template", str(template))],
-            env={**os.environ, **told},
-            stdout=out,
-            stderr=out,
-        )
+    command = ["bash", "-c", start.replace("/door.conf.template", str(template))]
+    environment = {**os.environ, **told}
     try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", process, log)
-        yield f"http://operator:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}"
+        with running_server(command, f"http://127.0.0.1:{port}/_stcore/health", log, environment=environment):
+            yield f"http://operator:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(10)
         shutil.rmtree(folder)
 
 

@@ -20,7 +20,7 @@ from forecaster.lenders import Lenders
 from forecaster.loop.tick import Memory, World, refresh_once
 from forecaster.resources import read_demand_frame
 from forecaster.settings import Settings
-from loadgen.summary import RunFacts
+from loadgen.runs.summary import RunFacts
 from tests.integration.store_fixtures import shared_store_url
 from tests.unit.forecaster_fakes import HPA, SERVICE
 from tidegauge.clock import Clock

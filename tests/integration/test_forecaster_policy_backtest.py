@@ -127,14 +127,15 @@ def test_the_pace_is_read_from_the_last_decision_and_what_was_recorded_since(cli
     seen = [ReplicaState("shop", decided_at + index * MINUTE, replace(HPA, ready=2), 12.0) for index in range(20)]
     store.write_replica_states(client, seen)
     last = a_stored(a_decision(2, at=decided_at, quantile=0.8))
+    known = record.read_demand_extent(client, "shop")
     paced = replace(SCALING, paced=True)
 
-    pace = read_pace(client, paced, last, capacity, now=now)
+    pace = read_pace(client, paced, last, capacity, known=known, now=now)
     assert pace is not None
     assert (pace.risk, pace.short, pace.span) == (pytest.approx(0.2), pytest.approx(0.25), 20 * MINUTE)
-    just_now = read_pace(client, paced, last, capacity, now=decided_at + timedelta(seconds=30))
+    just_now = read_pace(client, paced, last, capacity, known=known, now=decided_at + timedelta(seconds=30))
     assert just_now == Pace(pace.risk, 0.0, timedelta(0))
-    assert read_pace(client, SCALING, last, capacity, now=now) is None
-    assert read_pace(client, paced, None, capacity, now=now) is None
+    assert read_pace(client, SCALING, last, capacity, known=known, now=now) is None
+    assert read_pace(client, paced, None, capacity, known=known, now=now) is None
     unplanned = a_stored(a_decision(2, at=decided_at, quantile=None))
-    assert read_pace(client, paced, unplanned, capacity, now=now) is None
+    assert read_pace(client, paced, unplanned, capacity, known=known, now=now) is None

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,19 +13,20 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from collector.calendar_block import CalendarEntry, CalendarSource
+from collector.catalog.calendar import CalendarEntry, CalendarSource
 from collector.clickhouse import ClickHouseSettings, Client, connect, migrate
 from collector.record import store as record
 from collector.record.runs import Marker
 from collector.sources.files import import_series, parse_csv
 from forecaster import store
 from forecaster.actuators.memory import MemoryCluster
+from forecaster.answers import Question, answer_from_record
 from forecaster.calendar.demand import forecast_with_calendar
 from forecaster.calendar.reader import FeedTexts
 from forecaster.commands import mount
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.models import LearntHours, forecast_demand
-from forecaster.forecast.types import Forecast
+from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.history import read_history
 from forecaster.loop.drift_alert import AlertsUnavailableError, DriftAlert
 from forecaster.loop.leadership import Lease
@@ -45,6 +47,23 @@ pytestmark = pytest.mark.server
 STEP = timedelta(minutes=5)
 NOW = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) - timedelta(days=3)
 SETTINGS = Settings(horizon=timedelta(hours=3))
+CONFIG = """\
+version: 1
+services:
+  shop:
+    source: import
+    scaling:
+      target: {kind: local, name: app}
+      mode: act
+      min_replicas: 2
+      max_replicas: 20
+      capacity_rps: [12, 14]
+      quantile: 0.95
+      lead: 15m
+      largest_step: 4
+      cool_down: 5m
+      reactive: {target_rps_per_replica: 10}
+"""
 
 
 @pytest.fixture
@@ -165,18 +184,21 @@ def test_truths_that_change_later_are_scored_again_and_then_there_is_nothing_lef
     assert again() == 0
 
 
-def test_coverage_that_was_too_low_in_the_record_widens_the_next_stored_forecast(client: Client) -> None:
-    import_noise(client, until=NOW, days=2)
-    # For three days two truths of twelve were above the 0.95 quantile; nobody scored the other buckets.
-    low = [
+def too_low() -> list[Score]:
+    """For three days two truths of twelve were above the 0.95 quantile; nobody scored the other buckets."""
+    return [
         Score(
             service="shop", bucket="1h", origin=NOW - timedelta(hours=3 + hours), model="m", naive="naive_day",
             step=STEP, points=12, demand=1.0, absolute_error=1.0, naive_absolute_error=1.0, quantiles=(0.5, 0.95),
             pinball=(1.0, 1.0), naive_pinball=(1.0, 1.0), covered=(6, 10),
         )
-        for hours in range(72)
+        for hours in reversed(range(72))
     ]  # fmt: skip
-    write_scores(client, low[::-1], scored_at=NOW)
+
+
+def test_coverage_that_was_too_low_in_the_record_widens_the_next_stored_forecast(client: Client) -> None:
+    import_noise(client, until=NOW, days=2)
+    write_scores(client, too_low(), scored_at=NOW)
     forecast = refresh_once(world_at(client, NOW), SERVICE, Memory())
     read = store.read_latest_forecast(client, "shop", at=NOW)
     plain_world = replace(world_at(client, NOW), settings=replace(SETTINGS, adapt=False))
@@ -202,6 +224,51 @@ def test_coverage_that_was_too_low_in_the_record_widens_the_next_stored_forecast
         assert (
             one.frame.drop(columns="ds").to_numpy().tobytes() == forecast.frame.drop(columns="ds").to_numpy().tobytes()
         )
+
+
+def bits(forecast: Forecast | NoForecast) -> dict[str, bytes]:
+    """The values of the levels that both the command prints and the loop stores, to the bit."""
+    assert isinstance(forecast, Forecast)
+    names = [f"q{level:g}" for level in SETTINGS.quantiles]
+    return {name: forecast.frame[name].to_numpy(dtype=float).tobytes() for name in names}
+
+
+def test_the_forecast_command_says_what_the_running_forecaster_stores(
+    client: Client, shared_store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import_noise(client, until=NOW, days=2)
+    write_scores(client, too_low(), scored_at=NOW)
+    world = world_at(client, NOW + timedelta(minutes=2))
+    refresh_once(world, SERVICE, Memory())
+    stored = store.read_latest_forecast(client, "shop", at=NOW)
+    assert stored is not None
+    assert "is answered by" in stored.notes[-1]
+
+    question = Question(SETTINGS.horizon, SETTINGS.quantiles)
+    [asked] = answer_from_record(client, SERVICE, question, clock=world.clock, settings=SETTINGS).forecasts
+    assert (asked.origin, bits(asked)) == (NOW, bits(stored))
+    assert isinstance(asked, Forecast)
+    assert (asked.notes, asked.quantiles) == (stored.notes, SETTINGS.quantiles)
+    other = replace(question, quantiles=(0.5, 0.97))
+    [more] = answer_from_record(client, SERVICE, other, clock=world.clock, settings=SETTINGS).forecasts
+    assert isinstance(more, Forecast)
+    assert more.frame["q0.5"].equals(asked.frame["q0.5"])
+    assert (more.frame["q0.97"] >= asked.frame["q0.95"]).all()
+
+    config = tmp_path / "tidegauge.yaml"
+    config.write_text(CONFIG)
+    monkeypatch.setenv("TIDEGAUGE_CONFIG", str(config))
+    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_URL", shared_store_url)
+    monkeypatch.setenv("TIDEGAUGE_CLICKHOUSE_DATABASE", client.database)
+    app = typer.Typer()
+    mount(app)
+    said = ["forecast", "shop", "--as-of", NOW.isoformat(), "--horizon", "3h", "--json"]
+    result = CliRunner().invoke(app, said)
+    assert result.exit_code == 0, result.output
+    [printed] = json.loads(result.stdout)["forecasts"]
+    for level in SETTINGS.quantiles:
+        values = [point["q"][f"{level:g}"] for point in printed["points"]]
+        assert values == stored.frame[f"q{level:g}"].tolist()
 
 
 def test_the_live_forecast_looks_at_the_calendar_and_its_notes_are_stored(client: Client) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from loadgen.machines import Machines
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.run import RunPlan, RunResult, play
+from loadgen.sending.machines import Machines
 from tests.integration.loadgen_fixtures import always_ok, serving
 from tests.integration.store_fixtures import free_port
 
@@ -28,7 +28,7 @@ scenarios:
 
 
 async def joined(port: int) -> Any:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "loadgen.join", "127.0.0.1", str(port))
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "loadgen.sending.join", "127.0.0.1", str(port))
 
 
 async def run_on_two(tiny_port: int, duration: str, *, kill_one_at: float | None = None) -> tuple[RunResult, list[int]]:

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from loadgen.child import Child, ChildProcess
 from loadgen.safety import Limits, Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.run import RunPlan, RunResult, play
+from loadgen.sending.child import Child, ChildProcess
 from tests.integration.loadgen_fixtures import TinyServer, always_ok, serving
 from tests.integration.store_fixtures import free_port
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from collector.api_models import LoadRunIn
-from loadgen.recorded_run import play_recorded
+from collector.api.models import LoadRunIn
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.recorded_run import play_recorded
+from loadgen.scenario.run import RunPlan, RunResult, play
 from tests.integration.loadgen_fixtures import TinyServer, always_ok, serving
 
 pytestmark = pytest.mark.server

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from loadgen.safety import Limits, check_target
-from loadgen.scenario_file import SHIPPED, parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario.file import SHIPPED, parse_scenario
+from loadgen.scenario.run import RunPlan, RunResult, play
 from reference_app.prepare import SeedTerms, prepare
 from tests.integration.database_fixtures import Cluster, cluster, wait_until
 from tests.integration.reference_app_fixtures import app_process

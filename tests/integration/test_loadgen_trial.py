@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadgen.child import ChildProcess
 from loadgen.results import Histogram, buckets_of
 from loadgen.safety import Target
+from loadgen.sending.child import ChildProcess
 from loadgen.trial import NoTargetError, Trial, TrialPlan, run_trial
 from tests.integration.loadgen_fixtures import TinyServer, always_ok, serving
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.scenario_run import RunPlan, RunResult, play
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.run import RunPlan, RunResult, play
 from tests.integration.loadgen_fixtures import TinyServer, always_ok, serving
 
 pytestmark = pytest.mark.server

@@ -23,6 +23,7 @@ from tests.kubernetes.cluster import ADMIN_TOKEN, FORECASTER, FORECASTER_TOKEN, 
 from tests.kubernetes.json_server import JsonHandler, serving
 from tests.kubernetes.memory_controllers import sync_autoscalers, sync_pods
 from tests.kubernetes.memory_fields import Refusal, applied, changed_by
+from tests.kubernetes.memory_patches import merged, stepped
 
 USERS = {ADMIN_TOKEN: "admin", OPERATOR_TOKEN: "admin", FORECASTER_TOKEN: FORECASTER}
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -90,7 +91,7 @@ class MemoryApi:
             found = self._found(at)
             wanted = body
             if method == "PATCH":
-                wanted = _stepped(found, body) if "json-patch" in how else _merged(found, body)
+                wanted = stepped(found, body) if "json-patch" in how else merged(found, body)
             if at.sub == "status":
                 wanted = {**copy.deepcopy(found), "status": wanted.get("status")}
             asked = wanted["metadata"].get("resourceVersion")
@@ -240,34 +241,6 @@ def memory_kubernetes(folder: Path) -> Iterator[tuple[Cluster, MemoryApi]]:
                 yield cluster, server.api
             finally:
                 cluster.close()
-
-
-def _merged(found: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(found) if isinstance(found, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _merged(result.get(key), value)
-    return result
-
-
-def _stepped(found: Any, steps: list[dict[str, Any]]) -> Any:
-    """RFC 6902, as far as tests and removals."""
-    result = copy.deepcopy(found)
-    for step in steps:
-        *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:])
-        at = result
-        for part in parents:
-            at = at[int(part) if isinstance(at, list) else part]
-        if step["op"] == "remove":
-            del at[last]
-        elif at[last] != step["value"]:
-            raise Refusal(422, "Invalid", f"testing path {step['path']} failed")
-    return result
 
 
 def _selected(found: dict[str, Any], query: dict[str, str]) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from collector.alerts.outbox import Outbox
-from collector.api import CollectorParts, create_app
+from collector.api.app import CollectorParts, create_app
 from collector.catalog import parse_catalog
 from collector.clickhouse import ClickHouseSettings
 from collector.instrument import Event

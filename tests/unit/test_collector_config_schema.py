@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import collector
 from collector.catalog import CatalogError, parse_catalog
+from collector.catalog.schema import config_schema
 from collector.commands import mount
-from collector.config_schema import config_schema
 
 WHOLE = """\
 version: 1
@@ -200,9 +200,9 @@ def test_the_shipped_file_is_accepted() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "catalog.py",
-        "catalog_scaling.py",
-        "catalog_slo.py",
+        "catalog/__init__.py",
+        "catalog/scaling.py",
+        "catalog/slo.py",
         "alerts/settings.py",
         "alerts/receivers.py",
         "exporters/settings.py",

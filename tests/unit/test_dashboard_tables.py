@@ -9,8 +9,8 @@ import pytest
 from collector.catalog import ClassicRule, Cost, Slo
 from collector.slo.objectives import BURN_WINDOWS, Counts, RouteTotals, SloStatus, classic_status, status_of
 from dashboard import words
-from dashboard.parts import time_line
-from dashboard.tables.scaling import decision_table, plan_table, planned, planned_until, verdict_table
+from dashboard.parts import time_line, told_in_figures
+from dashboard.tables.scaling import decision_table, plan_table, planned, planned_until, reasons, verdict_table
 from dashboard.tables.slo import burn_table, classic_table, promise, slo_table, state, worst_first
 from dashboard.tables.traffic import totals_table
 from forecaster.forecast.types import Forecast
@@ -121,7 +121,7 @@ def test_a_plan_holds_each_floor_until_the_next_and_ends_where_it_is_cut():
 
     # What was planned before now holds from now on.
     assert list(zip(ahead["ds"], ahead["replicas"], strict=True)) == [(NOW, 2), (NOW + hour, 5), (NOW + 2 * hour, 5)]
-    assert plan_table(stored)["because"].tolist() == ["Decided now", "Up to 50 rps"]
+    assert plan_table(stored)["because"].tolist() == ["Decided now", "Up to 50 requests/s"]
 
 
 def test_a_plan_is_drawn_no_further_than_a_lead_before_its_forecast_ends():
@@ -210,3 +210,35 @@ def test_a_bare_time_of_day_in_a_reason_is_told_in_utc_and_at_the_viewers():
 
 def test_what_is_covered_a_little_is_not_told_as_nothing():
     assert [words.share_of(share) for share in (None, 0.0, 0.0001, 0.5)] == ["–", "0.0 %", "under 0.1 %", "50.0 %"]
+
+
+def test_columns_of_figures_are_told_from_those_of_words():
+    frame = pd.DataFrame({
+        "errors": ["0.1 %", "–"], "bad": ["1,204", "3"], "cost": ["4.33 USD", "1.80 USD"], "change": ["+130.0%", "–"],
+        "spent in": ["18 d 1 h", "3 min"], "build": ["0.1.0", "0.1.1"], "replicas": ["7 of 7", "–"],
+        "nothing": ["–", "–"], "count": [1, 2],
+    })  # fmt: skip
+
+    assert told_in_figures(frame) == ["errors", "bad", "cost", "change"]
+
+
+def test_a_reason_names_its_guardrail_and_its_unit_in_words():
+    reasons_of = replace(a_decision(5), reasons=("kept_at_less_risk: 5 kept at 1.3 rps", "demand stays: low"))
+
+    assert reasons(a_stored(reasons_of)) == ["Kept at less risk: 5 kept at 1.3 requests/s", "Demand stays: low"]
+
+
+def test_why_a_connection_failed_is_told_in_the_systems_words():
+    long = (
+        "Error HTTPConnectionPool(host='x', port=9): Max retries (Caused by New(\"x: [Errno 111] Connection refused\"))"
+    )
+
+    assert words.cause_of(long) == "Connection refused"
+    assert words.cause_of("the store is full\nmore") == "the store is full"
+
+
+def test_a_time_of_day_leaves_out_both_days():
+    late = datetime(2026, 11, 23, 0, 2, tzinfo=UTC)
+
+    assert words.time_of_day(late, "America/St_Johns") == "00:02 UTC · 20:32 NST"
+    assert words.time_of_day(late) == "00:02 UTC"

@@ -1,5 +1,6 @@
 """Data tier, alerts, marks, standings and the newer figures, on values."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -127,7 +128,17 @@ def test_the_worst_service_comes_first_and_nothing_unknown_is_a_zero():
     assert table["state"].tolist() == ["▲ 1 of 1 burning", "◆ 1 of 1 spent", "● healthy", "○ no data"]
     assert table["requests/s"].tolist() == ["–", "–", "3.00", "–"]
     assert fine.sentence().startswith("fine is healthy: 1 of 1 SLOs kept")
+    assert replace(fine, alerts=2).sentence().endswith("; 2 alerts fire.")
     assert silent.sentence() == "How silent stands nobody can say: none of its SLOs has data."
+
+
+def test_a_service_that_fell_silent_is_not_called_healthy_and_comes_before_those_that_are():
+    fine = Standing("fine", (a_status(AVAILABLE, Counts(10_000, 9_999)),))
+    silent = replace(fine, service="silent", silent_for=13 * MINUTE)
+
+    assert silent.state() == "○ silent for 13 min"
+    assert silent.sentence().startswith("No request of silent is recorded for 13 min; before: 1 of 1 SLOs kept")
+    assert worst_first([fine, silent]) == [silent, fine]
 
 
 def test_the_fan_is_nested_bands_and_is_averaged_over_wider_steps():

@@ -10,7 +10,7 @@ import pytest
 
 from collector.alerts.webhooks import signature
 from collector.catalog import read_catalog
-from loadgen.scenario_file import parse_scenario
+from loadgen.scenario.file import parse_scenario
 from tidegauge.reference import FOLDER, command_tree, pages, whole_command
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from collector.calendar_block import CalendarSource, read_entries_file
 from collector.catalog import CatalogError, parse_catalog
+from collector.catalog.calendar import CalendarSource, read_entries_file
 from collector.record.store import Marker
 from forecaster.calendar.effects import Effect, applied, bins_of, learn, observe, prove
 from forecaster.calendar.reader import FETCH_EVERY_SECONDS, FeedTexts, calendar_of

@@ -105,6 +105,22 @@ def test_a_borrowed_day_shapes_the_first_hours_of_a_new_service() -> None:
     assert alone.frame["q0.5"].iloc[7] == pytest.approx(3.0, rel=0.05)
 
 
+def test_on_the_second_day_the_borrowed_shape_and_the_first_day_have_an_equal_say() -> None:
+    shape = np.where((np.arange(24) >= 8) & (np.arange(24) < 20), 100.0, 20.0)
+    fleet = profile_of(hourly(np.tile(shape, 14)))
+    assert fleet is not None
+    for hours, by_half in ((30, True), (50, False)):
+        young = hourly(np.full(hours, 3.0))  # its own days have no shape
+        asked = {"origin": START + hours * HOUR, "horizon": 12 * HOUR, "quantiles": [0.5]}
+        found, alone = forecast_demand(young, **asked, fleet=fleet), forecast_demand(young, **asked)
+        assert isinstance(found, Forecast)
+        assert isinstance(alone, Forecast)
+        assert ("borrowed from 1 services" in " ".join(found.notes)) == by_half
+        # Ten hours on it is day, five times the night in which it was asked: between 3 and 15 lies 3 x 5 ** 0.5.
+        assert alone.frame["q0.5"].iloc[10] == pytest.approx(3.0, rel=0.05)
+        assert found.frame["q0.5"].iloc[10] == pytest.approx(3 * 5**0.5 if by_half else 3.0, rel=0.05)
+
+
 def test_a_service_that_has_not_seen_a_week_lends_no_shape() -> None:
     assert profile_of(hourly(np.ones(100))) is None
     assert profile_of(hourly(np.zeros(400))) is None

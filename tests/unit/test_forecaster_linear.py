@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from forecaster.forecast import linear
-from forecaster.forecast.booster_inputs import Rows, inputs
-from forecaster.forecast.windows import Windows, windows_of
+from forecaster.forecast.line_inputs import inputs
+from forecaster.forecast.rows import Rows
+from forecaster.forecast.windows import Array, Windows, windows_of
 
 HOUR, DAY = 3600, 86_400
 DAYS = 20
@@ -34,6 +35,11 @@ def rows(windows: Windows) -> Rows:
     return Rows(shown[known], target[known], instants[known])
 
 
+def shown_at(windows: Windows, origins: Array) -> Array:
+    """Return what the lines are shown of origins, at two horizons."""
+    return inputs(windows, 0, origins, np.array([0, 5]), 1.0)[0]
+
+
 def test_the_shorter_a_pace_the_sooner_it_follows_a_change_of_regime() -> None:
     windows = history()
     learnt_from = rows(windows)
@@ -52,7 +58,7 @@ def test_what_is_said_of_a_past_origin_was_learnt_from_nothing_after_it() -> Non
     before, on_the_last_day = np.array([(DAYS - 2) * 24 - 5]), np.array([DAYS * 24 - 5])
     for origins, same in ((before, True), (on_the_last_day, False)):
         said = [
-            linear.unseen(linear.fit(taught, END), windows, 0, origins, np.array([0, 5]), 1.0)
+            linear.unseen(linear.fit(taught, END), shown_at(windows, origins), origins * HOUR)
             for taught in (learnt_from, other)
         ]
         assert np.isfinite(said[0]).all()
@@ -63,5 +69,6 @@ def test_an_origin_before_enough_was_learnt_is_answered_by_none() -> None:
     windows = history()
     model = linear.fit(rows(windows), END)
     # The rows begin on the fourth day, 24 origins and 5 horizons a day: on the fifth there are 120, not 500.
-    found = linear.unseen(model, windows, 0, np.array([4 * 24]), np.array([0, 5]), 1.0)
+    origins = np.array([4 * 24])
+    found = linear.unseen(model, shown_at(windows, origins), origins * HOUR)
     assert np.isnan(found).all()

@@ -31,7 +31,16 @@ def test_the_floor_carries_the_quantile_until_the_next_decision_is_ready() -> No
     decision = decide(situation([30.0] * 36))
     assert (decision.outcome, decision.floor_wanted, decision.floor_after, decision.apply) == ("raise", 3, 3, True)
     assert decision.needed_at == NOW
-    assert "30 rps" in said(decision)
+    assert "30 requests/s" in said(decision)
+
+
+def test_of_one_thing_the_reasons_speak_in_the_singular() -> None:
+    # 10 requests/s / 12 = 0.83: 1 replica; nothing speaks of "rps".
+    decision = decide(situation([10.0] * 36))
+    assert said(decision).startswith("demand stays under 10 requests/s (at ")
+    assert ": 1 replica at 12 requests/s" in said(decision)
+    assert "1 replicas" not in said(decision)
+    assert {step.reason.split(" at ")[0] for step in decision.plan} <= {"decided now", "up to 10 requests/s"}
 
 
 def test_a_ramp_is_begun_early_enough_for_raises_of_the_largest_step() -> None:
@@ -147,7 +156,7 @@ def test_a_quantile_between_two_known_ones_lies_between_them_by_the_logarithm_of
     forecast = forecast_of([24.0] * 36, levels=(0.8, 0.99), spread=1.0)
     decision = decide(situation([], forecast=forecast))
     assert decision.floor_after == 3
-    assert "under 35.11 rps" in said(decision)
+    assert "under 35.11 requests/s" in said(decision)
 
 
 def test_needed_at_is_the_first_step_that_passes_what_the_floor_carries() -> None:

@@ -88,7 +88,7 @@ class CountingStore(FakeStore):
     def query_rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         if "FROM request_events" in sql and "version" not in sql:
             self.asked.append(parameters)
-            return [(self.requests,)]
+            return [(self.requests,)] if self.requests else []
         return super().query_rows(sql, parameters)
 
 

@@ -20,7 +20,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from collector.catalog import Catalog, CatalogError, parse_catalog
-from collector.catalog_reports import ReportSettings
+from collector.catalog.reports import ReportSettings
 from collector.clickhouse import StoreUnavailableError
 from forecaster.report.deliver import (
     MailSettings,

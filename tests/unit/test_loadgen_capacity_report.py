@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from loadgen.capacity_command import _counts, _read_previous, capacity_lines, capacity_report, is_below
-from loadgen.capacity_run import CapacityFound, CapacityPlan
-from loadgen.capacity_search import Found, Trial, goal_of, is_lost, upper_end
-from loadgen.cross_check import LiveCost, cross_check, read_live_cost
-from loadgen.fleet import ClusterReplicas, CommandReplicas, ReplicasError, measure_fleet
+from loadgen.capacity.cross_check import LiveCost, cross_check, read_live_cost
+from loadgen.capacity.fleet import ClusterReplicas, CommandReplicas, ReplicasError, measure_fleet
+from loadgen.capacity.run import CapacityFound, CapacityPlan
+from loadgen.capacity.search import Found, Trial, goal_of, is_lost, upper_end
+from loadgen.commands.capacity import _counts, _read_previous, capacity_lines, capacity_report, is_below
 from loadgen.safety import Target
-from loadgen.scenario_file import parse_scenario
-from loadgen.thresholds import parse_slo
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.thresholds import parse_slo
 
 FOUND = CapacityFound(Found(20.0, 22.0, True, (), ()), 1.0, 40.0, (), None, 0.010, "cpu")
 NOTHING = cross_check(None, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from loadgen.capacity_search import (
+from loadgen.capacity.search import (
     Found,
     Settings,
     Step,
@@ -21,9 +21,9 @@ from loadgen.capacity_search import (
     search,
     wilson,
 )
+from loadgen.capacity.usl import fit_usl
 from loadgen.metrics import Measured
-from loadgen.thresholds import ThresholdError, parse_slo
-from loadgen.usl import fit_usl
+from loadgen.scenario.thresholds import ThresholdError, parse_slo
 
 SERVICE_SECONDS = 0.010
 LIMIT_SECONDS = 0.040

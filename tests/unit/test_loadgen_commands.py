@@ -14,7 +14,7 @@ from loadgen.__main__ import instant, parse_options
 from loadgen.commands import mount, span
 from loadgen.curve import read_curve
 from loadgen.results import Histogram, Tally
-from loadgen.summary import k6_lines
+from loadgen.runs.summary import k6_lines
 
 
 @pytest.fixture

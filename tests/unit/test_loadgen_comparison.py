@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from loadgen.commands import mount
-from loadgen.comparison import compare, two_proportions
+from loadgen.runs.comparison import compare, two_proportions
 
 
 def run_of(name: str, histogram: dict[str, int], failed: int = 0) -> dict[str, Any]:

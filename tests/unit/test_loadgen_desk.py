@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from loadgen.api import create_app
-from loadgen.desk import Desk
 from loadgen.metrics import Measured
 from loadgen.safety import Limits
-from loadgen.scenario_run import Progress, RunPlan, RunResult
-from loadgen.schedules import Schedule, ScheduleError, Schedules
-from loadgen.thresholds import Verdict
+from loadgen.scenario.run import Progress, RunPlan, RunResult
+from loadgen.scenario.thresholds import Verdict
+from loadgen.server.api import create_app
+from loadgen.server.desk import Desk
+from loadgen.server.schedules import Schedule, ScheduleError, Schedules
 
 
 class PretendedPlay:

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from loadgen.files import RunFiles, RunFilesError
 from loadgen.generator import Health
-from loadgen.reporting import Reporter
 from loadgen.results import Histogram, Second, Tally, Totals
-from loadgen.summary import RunFacts, load_summary, reasons_invalid
+from loadgen.runs.files import RunFiles, RunFilesError
+from loadgen.runs.reporting import Reporter
+from loadgen.runs.summary import RunFacts, load_summary, reasons_invalid
 from loadgen.supervised import first_second_to_plan
 
 HEALTH = Health(child_ready=True, restarts=0, cpu_seconds=1.0, outstanding=0, in_flight=0)

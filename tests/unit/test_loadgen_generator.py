@@ -11,9 +11,9 @@ import pytest
 
 from loadgen.arrivals import RateCurve, Schedule
 from loadgen.generator import ChildFailedError, Generator
-from loadgen.journeys_file import as_journeys, single_path
-from loadgen.protocol import Outcome, Rows
 from loadgen.results import Second, Totals
+from loadgen.scenario.journeys_file import as_journeys, single_path
+from loadgen.sending.protocol import Outcome, Rows
 from loadgen.supervised import iterations_of
 from tidegauge.clock import Clock
 

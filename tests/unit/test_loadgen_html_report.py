@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.html_report import _pieces, _round_up, html_report
+from loadgen.runs.html_report import _pieces, _round_up, html_report
 
 TIMES = {"p50": 10.0, "p95": 20.0, "p99": None}
 RUN: dict[str, Any] = {

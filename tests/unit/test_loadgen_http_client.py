@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.http_client import LeanClient, NoAnswerError, NoConnectionError
-from loadgen.wire import encode, encode_head
+from loadgen.sending.http_client import LeanClient, NoAnswerError, NoConnectionError
+from loadgen.sending.wire import encode, encode_head
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 GET = encode(encode_head("GET", "/x", "127.0.0.1:1", (("x-region", "eu-west"),)))

@@ -6,8 +6,8 @@ import json
 from datetime import date
 from random import Random
 
-from loadgen.iterations import MISSING, Iterations, iterations_from_plan, look_up
-from loadgen.scenario_file import parse_scenario
+from loadgen.scenario.file import parse_scenario
+from loadgen.sending.iterations import MISSING, Iterations, iterations_from_plan, look_up
 
 TODAY = date(2026, 11, 22)
 TEXT = """version: 1

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from loadgen.iterations import Iterations, iterations_from_plan
-from loadgen.journeys_file import JourneysError, as_journeys, read_journeys, single_path
+from loadgen.scenario.journeys_file import JourneysError, as_journeys, read_journeys, single_path
+from loadgen.sending.iterations import Iterations, iterations_from_plan
 
 TODAY = date(2026, 11, 22)
 MINUTE = 29_922_000 << 24  # the number of a minute's first arrival

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.ledger import LOST, Due, Ledger
-from loadgen.protocol import Outcome, Rows
 from loadgen.results import Second
+from loadgen.sending.protocol import Outcome, Rows
 
 
 def a_ledger() -> Ledger:

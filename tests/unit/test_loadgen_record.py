@@ -13,10 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 from loadgen.commands import mount
-from loadgen.executors import Rate
-from loadgen.recorded_run import read_demand_over_http
-from loadgen.scenario_file import parse_scenario
-from loadgen.stored_runs import read_stored_run, read_stored_runs
+from loadgen.runs.stored_runs import read_stored_run, read_stored_runs
+from loadgen.scenario.executors import Rate
+from loadgen.scenario.file import parse_scenario
+from loadgen.scenario.recorded_run import read_demand_over_http
 
 Answer = TypeVar("Answer")
 app = typer.Typer()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadgen.protocol import Outcome, Rows
-from loadgen.request_log import RequestLog, request_columns
+from loadgen.runs.request_log import RequestLog, request_columns
+from loadgen.sending.protocol import Outcome, Rows
 
 ROWS = Rows.of(
     [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.protocol import Outcome, Row, Rows, parse_frame, status_frame
-from loadgen.scenario_book import Book, Planned, second_of
+from loadgen.scenario.book import Book, Planned, second_of
+from loadgen.sending.protocol import Outcome, Row, Rows, parse_frame, status_frame
 
 ROUTES = ("search", "flight")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.executors import Rate, Users
-from loadgen.scenario_file import Scenario, find_scenario, json_schema, parse_scenario, read_scenario
-from loadgen.yaml_lines import ScenarioError
+from loadgen.scenario.executors import Rate, Users
+from loadgen.scenario.file import Scenario, find_scenario, json_schema, parse_scenario, read_scenario
+from loadgen.scenario.yaml_lines import ScenarioError
 
 HEAD = """version: 1
 name: t

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loadgen.metrics import Measured, Trend
 from loadgen.results import Histogram
-from loadgen.thresholds import (
+from loadgen.scenario.thresholds import (
     Threshold,
     ThresholdError,
     WindowWatch,

@@ -54,6 +54,14 @@ def test_a_missing_configuration_is_one_line_and_misuse(run, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_wrong_configuration_is_told_before_anything_is_started(run, tmp_path):
+    config, data = tmp_path / "tidegauge.yaml", tmp_path / "data"
+    config.write_text("version: 2\nservices: {}\n")
+    result = run("up", "--config", str(config), "--data", str(data))
+    assert (result.exit_code, data.exists()) == (2, False)
+    assert result.stderr.startswith(f"tidegauge: {config}:1: version: expected 1")
+
+
 def test_a_bad_clock_is_misuse(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TIDEGAUGE_CLOCK", "soon")
     result = run("up", "--data", str(tmp_path))

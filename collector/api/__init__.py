@@ -1,0 +1,1 @@
+"""The collector over HTTP: one module per subject, put together in `app`."""

@@ -1,0 +1,18 @@
+"""What holds for all tests.
+
+A test of real servers shares its machine with them, and a machine may stand still for seconds: such a test that fails
+runs once more, and the run counts and names it. Unit tests get no second chance.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+_OF_REAL_SERVERS = ("server", "browser", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test of real servers a second run."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _OF_REAL_SERVERS):
+            item.add_marker(pytest.mark.flaky(reruns=1))

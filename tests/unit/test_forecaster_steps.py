@@ -1,0 +1,72 @@
+"""The members that are grown: what they say of a past origin rests on nothing they should not have seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from forecaster.forecast import booster, deviations, stepwise
+from forecaster.forecast.interface import Past
+from forecaster.forecast.windows import Array, windows_of
+
+HOUR, DAY = 3600, 86_400
+HOURS = 24 * 30
+TEN_MINUTES = 600
+
+
+def wavy(count: int) -> Array:
+    """Return hours that go up and down by the day, with noise."""
+    noise = np.random.default_rng(7).lognormal(0, 0.1, count)
+    return (100 + 50 * np.sin(np.arange(count) / 24 * 2 * np.pi)) * noise
+
+
+def grown_on(past: Past) -> tuple[booster.Booster, stepwise.Stepwise]:
+    """Return both, grown on one history."""
+    grown = booster.train(past)
+    assert grown is not None
+    return grown, stepwise.fit(grown, past)
+
+
+def test_the_forest_that_is_blind_to_the_newest_weeks_says_the_same_whatever_they_held() -> None:
+    values = wavy(HOURS)
+    grown, steps = grown_on(Past(values, HOUR, 0))
+    block = grown.block_seconds // HOUR  # 30 days over twice three folds: five days
+    assert block == 5 * 24
+    other = values.copy()  # but for the last day, whose level is the unit of both
+    other[-block:-24] = np.random.default_rng(8).permutation(other[-block:-24])
+    _, altered = grown_on(Past(other, HOUR, 0))
+    earlier = Past(values[: -2 * block], HOUR, 0)
+    at = np.array([len(earlier.values) - 30, len(earlier.values) - 3])
+    for fold, same in ((0, True), (1, False)):
+        folds = np.full((2, 1), fold)
+        said = [stepwise.unseen(one, earlier, folds, at, np.array([0])) for one in (steps, altered)]
+        assert np.isfinite(said[0]).all()
+        assert np.array_equal(*said) == same
+
+
+def test_steps_go_on_with_what_the_last_values_do() -> None:
+    # Ten minutes high, ten low, and every day begins at random: no other day tells, the value before the last one does.
+    random = np.random.default_rng(9)
+    phases = random.integers(0, 2, 12).repeat(DAY // TEN_MINUTES)
+    index = np.arange(len(phases))
+    values = np.where((index + phases) % 2 == 0, 100.0, 200.0) * random.lognormal(0, 0.02, len(index))
+    past = Past(values[:-6], TEN_MINUTES, 0)
+    grown, steps = grown_on(past)
+    found = np.exp(stepwise.centre(steps, past, np.arange(8))) - grown.offset
+    assert len(found) == 6  # an hour
+    assert found == pytest.approx(values[-6:], rel=0.15)
+
+
+def test_the_booster_is_shown_nothing_after_the_origin() -> None:
+    values = wavy(20 * DAY // 300)
+    origin = 18 * DAY // 300 + 7
+    other = values.copy()
+    other[origin:] *= 1000
+    horizons = np.array([0, 100, 285, 286, 287])  # around yesterday's would reach beyond the origin
+    shown = [
+        deviations.inputs(windows_of(series, 300), 0, np.array([origin]), horizons, 1.0)
+        for series in (values, other, values[:origin])
+    ]
+    for rows, usual in shown[1:]:
+        assert np.array_equal(rows, shown[0][0], equal_nan=True)
+        assert np.array_equal(usual, shown[0][1])
