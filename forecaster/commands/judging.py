@@ -85,7 +85,7 @@ def backtest_policy(
     if as_json:
         edge.print_json(contest_json(contest))
     else:
-        show_contest(edge.console(), contest, played.price)
+        show_contest(edge.console(), contest, played.ground.capacity, played.price)
         show_apart(edge.console(), played.apart)
     if played.verdict is not None:
         show_verdict(edge.console() if not as_json else edge.aside(), played.verdict)

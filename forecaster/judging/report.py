@@ -17,7 +17,15 @@ from collector.catalog import Service
 from collector.clickhouse import Client
 from forecaster.csv_file import read_csv
 from forecaster.forecast.demand import clean_series
-from forecaster.judging.check import BacktestRequest, history_of, met_in, scaling_for_peak, window_of
+from forecaster.judging.check import (
+    BacktestRequest,
+    capacity_of,
+    history_of,
+    is_watched,
+    met_in,
+    scaling_for_peak,
+    window_of,
+)
 from forecaster.loop.tick import scaling_of
 from forecaster.scaling.backtest import horizons_for, levels_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
@@ -85,12 +93,13 @@ def field_from_record(client: Client, service: Service, *, now: datetime, reques
         met=met_in(client, service, window),
         window=window,
         scaling=scaling,
-        capacity=declared_capacity(scaling, speed=request.speed),
+        capacity=capacity_of(client, service, now=now, request=request),
         spec=spec,
         start_delay=request.start_delay,
         refresh=request.settings.refresh,
         data_delay=request.data_delay,
         net=Net((0.0,), (spec.target_per_replica,)),
+        watched=is_watched(client, service),
     )
 
 
@@ -104,7 +113,7 @@ def apart_from_record(client: Client, service: Service, *, now: datetime, reques
     return weeks_apart(
         met_in(client, service, (floors[0].at, now)),
         floors,
-        capacity=declared_capacity(scaling, speed=request.speed),
+        capacity=capacity_of(client, service, now=now, request=request),
         spec=reactive_spec(scaling, speed=request.speed),
         start_delay=request.start_delay,
     )

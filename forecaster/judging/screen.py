@@ -11,6 +11,7 @@ from collector.catalog import Cost
 from forecaster.scaling.backtest import PolicyBacktest
 from forecaster.scaling.contest import REACTIVE, Contest, Entry
 from forecaster.scaling.counterfactual import WeekApart
+from forecaster.scaling.types import Capacity
 from forecaster.store.instants import text_of
 
 _HEADINGS = (
@@ -25,7 +26,7 @@ _LEGEND = (
 )
 
 
-def show_contest(console: Console, contest: Contest, price: Cost | None) -> None:
+def show_contest(console: Console, contest: Contest, capacity: Capacity, price: Cost | None) -> None:
     """Print every setting of every policy. price: of a replica, for the costs; None: they are left out."""
     oracle = contest.of("oracle")
     least = oracle[0].toll.replica_hours if oracle else None
@@ -39,6 +40,7 @@ def show_contest(console: Console, contest: Contest, price: Cost | None) -> None
         last = entry.name
     console.print(table)
     console.print(_LEGEND)
+    console.print(f"One replica carries {capacity.low_rps:.4g} rps ({capacity.source}).")
     console.print(f"forecasts {contest.fit_seconds:.1f} s (0: stored ones), play {contest.play_seconds:.1f} s")
 
 

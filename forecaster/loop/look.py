@@ -27,6 +27,7 @@ from forecaster.forecast.types import NoForecast
 from forecaster.loop.world import Memory, World, scaling_of
 from forecaster.orders import Order, OrdersUnreadableError, Standing, mode_in_force
 from forecaster.pace import read_pace
+from forecaster.present import read_demand_now
 from forecaster.scaling.capacity import capacity_in_use
 from forecaster.scaling.lead import measured_lead
 from forecaster.scaling.types import Caller, HpaState, Situation, Skill
@@ -37,7 +38,7 @@ from forecaster.scores.score_store import read_scores
 from forecaster.store.decisions import read_change_instants
 from forecaster.store.outcomes import read_leads
 
-_CAPACITIES_LOOKED_AT = 50
+CAPACITIES_LOOKED_AT = 50
 _CAPACITY_HOLDS = timedelta(days=30)
 _NEWEST = timedelta(minutes=10)
 _LEADS_HOLD = timedelta(days=30)
@@ -61,7 +62,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     known = record.read_demand_extent(client, service.name)
     backtest = store.read_latest_backtest(client, service.name)
     running = running_version(client, service.name, now=now, speed=speed)
-    measured = record.read_capacities(client, service.name, limit=_CAPACITIES_LOOKED_AT)
+    measured = record.read_capacities(client, service.name, limit=CAPACITIES_LOOKED_AT)
     memory.capacity = capacity_in_use(scaling, measured, running=running, speed=speed, now=now)
     memory.slos = _unless_refused("the objectives", lambda: tuple(read_slo_statuses(client, service, now=now)), ())
     hpa = read_hpa(world.actuator, scaling.address)
@@ -93,6 +94,8 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         callers=_callers(world, service.name, now=now),
         planned_at=memory.planned_at,
         pace=read_pace(client, scaling, memory.last, memory.capacity, known=known, now=now),
+        demand_now=read_demand_now(client, service.name, now=now, settle=world.settings.settle * speed),
+        planned_floor=memory.newest.decision.planned_floor if memory.newest is not None else None,
     )
 
 

@@ -29,10 +29,19 @@ from forecaster.loop.drift_alert import AlertsUnavailableError
 from forecaster.loop.leadership import Alone, Leads
 from forecaster.loop.notices import Notice, conditions_of
 from forecaster.loop.outcomes import follow_once
-from forecaster.loop.tick import Decided, decide_once, decision_is_due, observe_once, refresh_once, train_once
+from forecaster.loop.tick import (
+    Decided,
+    decide_once,
+    decision_is_due,
+    observe_once,
+    overtaken_now,
+    refresh_once,
+    train_once,
+)
 from forecaster.loop.world import Memory, World
 from forecaster.metrics import ForecasterMetrics
 from forecaster.savings import weigh_once
+from forecaster.scaling.present import PRESENT
 from forecaster.scores.drift import Drift
 from forecaster.scores.scoring import judge, rescore_once, score_once
 from tidegauge.clock import Clock
@@ -190,6 +199,7 @@ class Ticker:
         return (
             # Asked more often than it is due, since it is due when the record has a new step, not when a timer says.
             Tick("plan", settings.decide, 0.5, self._plan),
+            Tick("watch", PRESENT, 0.5, self._watch),
             Tick("train", settings.decide, 0.5, lambda _, memory: train_once(memory)),
             Tick("observe", settings.observe, 0.5, self._observe),
             Tick("score", settings.score, 5.0, self._score),
@@ -202,8 +212,15 @@ class Ticker:
         """Forecast, and decide at once on what is new: every second between the two is taken from the lead."""
         forecast = refresh_once(self._world, service, memory)
         self._tell_held("forecast", service, forecast.reason if isinstance(forecast, NoForecast) else None)
-        if service.scaling is None or not decision_is_due(self._world, memory):
-            return
+        if service.scaling is not None and decision_is_due(self._world, memory):
+            self._decide(service, memory)
+
+    def _watch(self, service: Service, memory: Memory) -> None:
+        """Decide between two forecasts, where what has just come does not wait for the next one."""
+        if service.scaling is not None and overtaken_now(self._world, service, memory):
+            self._decide(service, memory)
+
+    def _decide(self, service: Service, memory: Memory) -> None:
         decided = decide_once(self._world, service, memory)
         self._metrics.saw_decision(decided)
         self._tell_people(service, memory, decided)

@@ -32,8 +32,10 @@ from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import NOTHING_KNOWN, read_known
 from forecaster.loop.look import look, running_version
 from forecaster.loop.world import Memory, World, scaling_of
+from forecaster.present import read_demand_now
 from forecaster.scaling.capacity import declared_capacity
 from forecaster.scaling.plan import decide
+from forecaster.scaling.present import overtaken
 from forecaster.scaling.types import Decision, HpaState, Situation
 from forecaster.scores.adapting import Asked, known_by
 from forecaster.scores.levels import quantiles_for, read_asked
@@ -56,6 +58,7 @@ __all__ = [
     "load",
     "look",
     "observe_once",
+    "overtaken_now",
     "quantiles_for",
     "refresh_once",
     "running_version",
@@ -219,13 +222,23 @@ def _keep(
 def decision_is_due(world: World, memory: Memory) -> bool:
     """Say whether there is something to decide on: a new forecast, a failed change, or a refresh gone by without one.
 
-    One decision per forecast is what the policy backtest judges; deciding more often would be another policy.
+    Between two forecasts only what has just come is a reason to decide (`overtaken_now`), as in the policy backtest.
     """
     newest = memory.newest
     if newest is None or newest.error is not None:
         return True
     origin = memory.forecast.origin if isinstance(memory.forecast, Forecast) else None
     return origin != newest.forecast_origin or world.clock.now() - newest.decision.at >= world.settings.refresh
+
+
+def overtaken_now(world: World, service: Service, memory: Memory) -> bool:
+    """Say whether what has just come needs more replicas than the autoscaler has, as last seen. Raises StoreError."""
+    if memory.state is None or memory.capacity is None or memory.newest is None:
+        return False
+    now, settle = world.clock.now(), world.settings.settle * world.clock.speed_now()
+    came = read_demand_now(world.client, service.name, now=now, settle=settle)
+    hpa, decided = memory.state.hpa, memory.newest.decision.floor_after
+    return overtaken(came, memory.capacity, current=max(hpa.current, decided), ceiling=hpa.ceiling)
 
 
 def observe_once(world: World, service: Service, memory: Memory) -> store.ReplicaState | None:

@@ -74,6 +74,7 @@ def replay(
     refresh: timedelta = REFRESH,
     data_delay: timedelta = DATA_DELAY,
     demand: pd.DataFrame | None = None,
+    watched: bool = True,
     forecasts: RollingForecasts | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Replay:
@@ -81,7 +82,7 @@ def replay(
 
     data_delay: how long after its end a step of demand is known. demand: `ds`, `rps` inside the window, what the
     replicas meet where it is known more finely than the series that the forecasts see; the series when not given.
-    forecasts: from every decision of the window; made on the way when not given.
+    watched: of `LiveLanes`. forecasts: from every decision of the window; made on the way when not given.
 
     spec: the autoscaler, in the same rates as the series; its floor is not used, the operator's is
     scaling.min_replicas. progress is told the share played, 0..1. Raises BacktestError when the window holds no demand.
@@ -104,6 +105,7 @@ def replay(
         refresh=refresh,
         data_delay=data_delay,
         demand=demand_steps(demand),
+        watched=watched,
         told=None if progress is None else lambda now: progress((now - window[0]) / span),
     )
 
@@ -135,13 +137,14 @@ def backtest_policy(
     refresh: timedelta = REFRESH,
     data_delay: timedelta = DATA_DELAY,
     demand: pd.DataFrame | None = None,
+    watched: bool = True,
     allowed_extra_cost: float = 0.25,
     kept: Path | None = None,
     processes: int = 1,
     forecasts: RollingForecasts | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PolicyBacktest:
-    """Replay the policy over `window` (the last third) and judge it. demand: as of `replay`.
+    """Replay the policy over `window` (the last third) and judge it. demand, watched: as of `replay`.
 
     Passed: less under-provisioned time than the autoscaler alone (or none, where that had none either), for at most
     1 + allowed_extra_cost times its replica-seconds. forecasts: from every decision of the window; kept, processes: how
@@ -171,6 +174,7 @@ def backtest_policy(
         refresh=refresh,
         data_delay=data_delay,
         demand=demand,
+        watched=watched,
         forecasts=forecasts,
         progress=told(FORECASTS_SHARE, 1 - FORECASTS_SHARE),
     )

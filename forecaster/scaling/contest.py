@@ -20,7 +20,7 @@ import numpy.typing as npt
 from collector.catalog import Scaling
 from forecaster.scaling.course import FloorsAt, from_table, run_course
 from forecaster.scaling.field import ContestError, Field, Net, game_of
-from forecaster.scaling.net import learnt_net
+from forecaster.scaling.net import nets_of
 from forecaster.scaling.policies.fourier import fft
 from forecaster.scaling.policies.holt_winters import holt_winters
 from forecaster.scaling.policies.interface import Game, Policy
@@ -34,7 +34,7 @@ from forecaster.scaling.toll import Blocks, LaneToll, tolls
 
 Array = npt.NDArray[Any]
 OURS, REACTIVE = "tidegauge", "hpa"
-RISKS = (0.125, 0.1, 0.075, 0.05, 0.04, 0.03, 0.02, 0.01, 0.005, 0.001)
+RISKS = (0.2, 0.15, 0.125, 0.1, 0.075, 0.05, 0.04, 0.03, 0.02, 0.01, 0.005, 0.001)
 QUANTILES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.999)
 TARGETS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 SETTINGS: Mapping[str, tuple[float, ...]] = {
@@ -100,14 +100,14 @@ def hold(
     progress: Callable[[float], None] | None = None,
 ) -> Contest:
     """Play all policies side by side. forecasts: from every decision of the window. Raises ContestError."""
-    met, net = ground.met_inside, ground.net or learnt_net(ground)
+    met, nets = ground.met_inside, nets_of(ground)
     demand, game = demand_steps(met), game_of(ground)
     lanes = [(name, setting) for name in policies for setting in settings[name]]
-    ready = ground.first_replicas(met)
+    ready = ground.first_replicas(demand.rps)
     course = run_course(
         demand,
         spec=ground.spec,
-        targets=np.array([_target(ground, net, name, setting) for name, setting in lanes]),
+        targets=np.array([_target(ground, nets, name, setting) for name, setting in lanes]),
         ceilings=np.full(len(lanes), ground.scaling.max_replicas),
         start_delay=ground.start_delay,
         initial=np.full(len(lanes), ready),
@@ -128,12 +128,13 @@ def hold(
     )
 
 
-def _target(ground: Field, net: Net, name: str, setting: float) -> float:
+def _target(ground: Field, nets: tuple[Net, Net], name: str, setting: float) -> float:
     if name in NO_REACTIVE:
         return math.inf
     if name == REACTIVE:
         return ground.capacity.low_rps * setting
-    return net.at(setting if name == OURS else 1 - setting)
+    theirs, ours = nets
+    return ours.at(setting) if name == OURS else theirs.at(1 - setting)
 
 
 def _floors(
@@ -195,6 +196,7 @@ def _live(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) ->
         refresh=ground.refresh,
         data_delay=ground.data_delay,
         demand=demand_steps(ground.met_inside),
+        watched=ground.watched,
     )
 
 

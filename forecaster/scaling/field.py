@@ -46,7 +46,8 @@ class Field:
     """Where a contest is held. series: what forecasts see (requests/s); met: what the replicas meet, `ds` and `rps`.
 
     scaling: ours at its own setting; capacity: of one replica, and the low end is what the replicas carry; spec: the
-    autoscaler. net: its target under a floor; None: learnt from the demand before the window.
+    autoscaler. net: its target under a floor; None: learnt from the demand before the window. own_net: the same under
+    ours, which also follows what has just come; None: the net. watched: of `LiveLanes`.
     """
 
     series: DemandSeries
@@ -59,6 +60,8 @@ class Field:
     refresh: timedelta
     data_delay: timedelta = timedelta(0)
     net: Net | None = None
+    own_net: Net | None = None
+    watched: bool = True
 
     @property
     def met_inside(self) -> pd.DataFrame:
@@ -69,9 +72,9 @@ class Field:
             raise ContestError(f"series {self.series.name!r}: expected demand in {text}, got {len(met)} steps")
         return met
 
-    def first_replicas(self, met: pd.DataFrame) -> int:
-        """Return the replicas that a play of `met` begins with: what the autoscaler would have at its first demand."""
-        needed = math.ceil(float(met["rps"].dropna().iloc[0]) / self.spec.target_per_replica)
+    def first_replicas(self, rps: Array) -> int:
+        """Return the replicas that a play begins with: what the autoscaler would have at the first demand known."""
+        needed = math.ceil(float(rps[np.isfinite(rps)][0]) / self.spec.target_per_replica)
         return min(max(needed, self.scaling.min_replicas), self.scaling.max_replicas)
 
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 from forecaster.scaling.contest import OURS, SETTINGS, Contest, hold
 from forecaster.scaling.field import Field
-from forecaster.scaling.net import learnt_net
+from forecaster.scaling.net import nets_of
 from forecaster.scaling.rolling import RollingForecasts
 
 
@@ -25,7 +25,8 @@ def hold_shared(
 ) -> Contest:
     """Do what `hold` does on several cores: the lanes are dealt out, and every process plays its own."""
     began = time.perf_counter()
-    ground = replace(ground, net=ground.net or learnt_net(ground))  # once, for all
+    net, own_net = nets_of(ground)
+    ground = replace(ground, net=net, own_net=own_net)  # learnt once, for all hands
     hands = [hand for hand in dealt(policies, settings, processes) if hand]
     if len(hands) < 2:
         found = [hold(ground, forecasts, policies=policies, settings=settings, progress=progress)]

@@ -13,11 +13,22 @@ import numpy as np
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast
+from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.day import PLAN_SPAN, day_plan, day_warnings
 from forecaster.scaling.demand_ahead import Array, DemandAhead, demand_ahead
 from forecaster.scaling.grounds import Grounds, NoGrounds, grounds_of, lead_of
 from forecaster.scaling.pacing import at_half_the_odds, paced_risk
-from forecaster.scaling.policy import Draft, Needs, guarded, may_apply, reverted, without_grounds
+from forecaster.scaling.policy import (
+    Draft,
+    Needs,
+    guarded,
+    may_apply,
+    met_at_once,
+    planned_before,
+    reverted,
+    without_grounds,
+)
+from forecaster.scaling.present import PRESENT
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
 from forecaster.scaling.types import Decision, PlannedFloor, PlanWarning, Situation
 from forecaster.scaling.wording import chance, clock, counted, rate
@@ -37,33 +48,39 @@ def decide(situation: Situation) -> Decision:
     grounds = grounds_of(situation)
     if isinstance(grounds, NoGrounds):
         draft = guarded(situation, without_grounds(situation, grounds))
-        return _decision(situation, draft, wanted=draft.before, planned=False)
+        return _decision(situation, draft, wanted=draft.before, planned=None)
     risk, source = _risk(situation)
     ahead = demand_ahead(grounds.forecast, situation.callers)
     covered = situation.now + lead_of(situation) + situation.refresh  # a raise of the next decision is ready from here
     nearest, rates = ahead.highest(situation.now, covered), ahead.at_risk(risk)
-    urgent = replicas_needed(nearest, grounds.capacity, risk)
+    urgent, present = replicas_needed(nearest, grounds.capacity, risk), _present(situation, grounds)
     ramped = _ramped(situation, grounds, ahead, (risk, rates), urgent)
-    before, wanted = grounds.hpa.floor, max(urgent, ramped)
+    before, wanted = planned_before(situation, grounds.hpa), max(urgent, ramped)
     kept = urgent if wanted >= before else replicas_needed(nearest, grounds.capacity, at_half_the_odds(risk))
     peak = ahead.peak(situation.now, covered, rates)
-    why = _why(situation, grounds, peak, risk=(risk, source), needs=(urgent, ramped))
-    draft = guarded(situation, Draft(before, wanted, Needs(urgent, kept), (*why, *_unheard(situation))))
+    why = _why(situation, grounds, peak, risk=(risk, source), needs=(urgent, present, ramped))
+    planned = guarded(situation, Draft(before, wanted, Needs(urgent, kept), (*why, *_unheard(situation))))
+    draft = met_at_once(situation, planned, present)
     plan: tuple[PlannedFloor, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
     if situation.day_plan:
-        plan = day_plan(situation, grounds, ahead, risk, draft.floor)
+        plan = day_plan(situation, grounds, ahead, risk, planned.floor)
         warnings = day_warnings(situation, grounds, ahead, risk)
     return _decision(
         situation,
         draft,
-        wanted=wanted,
-        planned=True,
+        wanted=max(wanted, present),
+        planned=planned.floor,
         plan=plan,
         warnings=warnings,
         quantile=1 - risk,
         needed_at=_needed_at(situation, grounds, ahead, (risk, rates)),
     )
+
+
+def _present(situation: Situation, grounds: Grounds) -> int:
+    """Return what the newest demand needs already; 0 where nobody counts it so finely."""
+    return 0 if situation.demand_now is None else replicas_for(situation.demand_now, grounds.capacity)
 
 
 def _risk(situation: Situation) -> tuple[float, str]:
@@ -80,7 +97,7 @@ def _decision(
     draft: Draft,
     *,
     wanted: int,
-    planned: bool,
+    planned: int | None,
     plan: tuple[PlannedFloor, ...] = (),
     warnings: tuple[PlanWarning, ...] = (),
     quantile: float | None = None,
@@ -94,7 +111,7 @@ def _decision(
         at=situation.now,
         service=situation.service,
         mode=situation.mode,
-        outcome="no_plan" if outcome == "keep" and not planned else outcome,
+        outcome="no_plan" if outcome == "keep" and planned is None else outcome,
         floor_before=draft.before,
         floor_wanted=wanted,
         floor_after=draft.floor,
@@ -105,7 +122,8 @@ def _decision(
         warnings=tuple({warning.kind: warning for warning in reversed(told)}.values())[::-1],  # of a kind the first
         quantile=quantile,
         guardrails=draft.changed_by,
-        lead=lead_of(situation) if planned else None,
+        lead=None if planned is None else lead_of(situation),
+        planned_floor=planned,
     )
 
 
@@ -140,17 +158,19 @@ def _why(
     peak: tuple[float, datetime],
     *,
     risk: tuple[float, str],
-    needs: tuple[int, int],
+    needs: tuple[int, int, int],
 ) -> tuple[str, ...]:
-    (taken, source), (rps, at) = risk, peak
+    (taken, source), (rps, at), (planned, present, ramped) = risk, peak, needs
     each = rate(grounds.capacity.low_rps, grounds.capacity.high_rps)
     covered = situation.now + lead_of(situation) + situation.refresh
     text = (
         f"demand stays under {rate(rps)} (at {clock(max(at, situation.now))}) until {clock(covered)} "
-        f"with probability {1 - taken:.4g}: {counted(needs[0], 'replica')} at {each}"
+        f"with probability {1 - taken:.4g}: {counted(planned, 'replica')} at {each}"
     )
-    if needs[1] > needs[0]:
-        text += f", and {needs[1] - needs[0]} more for the ramp after it"
+    if present > planned:
+        text += f"; the {situation.demand_now:.4g} rps of the last {PRESENT.total_seconds():g} s need {present} at once"
+    if ramped > max(planned, present):
+        text += f", and {ramped - max(planned, present)} more for the ramp after it"
     return (text,) if source == "fixed" else (text, f"risk {chance(taken)}: {source}")
 
 

@@ -7,12 +7,12 @@ Pure: what they look at is in the Situation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from forecaster.scaling.grounds import SCORED_STEPS, NoGrounds, lead_of
-from forecaster.scaling.types import PlanWarning, Situation
+from forecaster.scaling.types import HpaState, PlanWarning, Situation
 from forecaster.scaling.windows import bounds_between
 from forecaster.scaling.wording import clock, counted, span
 
@@ -54,14 +54,37 @@ class Draft:
         return replace(self, warnings=(*self.warnings, warning))
 
 
-def guarded(situation: Situation, draft: Draft) -> Draft:
+def guarded(
+    situation: Situation, draft: Draft, guardrails: Sequence[Callable[[Situation, Draft], Draft]] | None = None
+) -> Draft:
     """Take all guardrails in their order. What one of them says begins with its name."""
-    for guardrail in GUARDRAILS:
+    for guardrail in GUARDRAILS if guardrails is None else guardrails:
         passed = guardrail(situation, draft)
         said = tuple(f"{guardrail.__name__}: {why}" for why in passed.reasons[len(draft.reasons) :])
         acted = (guardrail.__name__,) if passed.floor != draft.floor else ()
         draft = replace(passed, reasons=(*draft.reasons, *said), changed_by=(*draft.changed_by, *acted))
     return draft
+
+
+def planned_before(situation: Situation, hpa: HpaState) -> int:
+    """Return the floor that plans have brought about: what the present added to it is released in one step."""
+    return hpa.floor if situation.planned_floor is None else min(situation.planned_floor, hpa.floor)
+
+
+def met_at_once(situation: Situation, planned: Draft, present: int) -> Draft:
+    """Return the planned draft, and at least what has come already; from the floor in force, which may hold more.
+
+    No step is too large for it and no cool-down holds it up: the autoscaler would follow too, minutes later, and its
+    window of recommendations has seen what came, so that letting go of it is no cliff.
+    """
+    hpa = situation.hpa
+    if hpa is None:
+        return planned
+    draft = planned
+    if present > planned.floor:
+        draft = guarded(situation, replace(planned, before=planned.floor, floor=present), AT_ONCE_GUARDRAILS)
+    draft = replace(draft, before=hpa.floor, floor=max(draft.floor, planned.floor))
+    return guarded(situation, draft, (kept_while_burning, within_bounds, unless_paused))
 
 
 def without_grounds(situation: Situation, lacking: NoGrounds) -> Draft:
@@ -228,6 +251,14 @@ GUARDRAILS: tuple[Callable[[Situation, Draft], Draft], ...] = (
     within_change_budget,
     within_bounds,  # again: no step above may leave the bounds, whatever the floor was before
     unless_paused,
+)
+
+
+AT_ONCE_GUARDRAILS: tuple[Callable[[Situation, Draft], Draft], ...] = (
+    within_windows,
+    within_bounds,
+    within_use,
+    within_room,
 )
 
 

@@ -114,14 +114,25 @@ class DemandSteps:
 
         It sees what has come of a step that has not ended, as an autoscaler does of the traffic inside it.
         """
-        known = np.isfinite(self.rps)
-        edges = np.append(self.starts, self.end)
-        lengths = np.diff(edges)
-        served = np.concatenate([[0.0], np.cumsum(np.where(known, self.rps, 0.0) * lengths)])
-        seen = np.concatenate([[0.0], np.cumsum(known * lengths)])
-        before = times - METRIC_WINDOW.total_seconds()
-        amount = np.interp(times, edges, served) - np.interp(before, edges, served)
-        seconds = np.interp(times, edges, seen) - np.interp(before, edges, seen)
+        return Came(self).mean_before(times, METRIC_WINDOW)
+
+
+class Came:
+    """What has come by any instant of known demand, a step under way included: means over spans that end there."""
+
+    def __init__(self, demand: DemandSteps) -> None:
+        """Sum it up once."""
+        known = np.isfinite(demand.rps)
+        self._edges = np.append(demand.starts, demand.end)
+        lengths = np.diff(self._edges)
+        self._served = np.concatenate([[0.0], np.cumsum(np.where(known, demand.rps, 0.0) * lengths)])
+        self._seen = np.concatenate([[0.0], np.cumsum(known * lengths)])
+
+    def mean_before(self, times: Array, span: timedelta) -> Array:
+        """Return the mean demand of the span before each time; NaN where nothing of it is known."""
+        before = times - span.total_seconds()
+        amount = np.interp(times, self._edges, self._served) - np.interp(before, self._edges, self._served)
+        seconds = np.interp(times, self._edges, self._seen) - np.interp(before, self._edges, self._seen)
         enough = seconds > _UNDER_TOLERANCE
         means: Array = np.divide(np.maximum(amount, 0.0), seconds, out=np.full_like(amount, np.nan), where=enough)
         return means

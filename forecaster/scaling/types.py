@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -79,7 +79,8 @@ class Situation:
     most_useful: replicas beyond which a shared bottleneck makes more of them useless, by the measured scaling law;
     planned_at: when a decision last had grounds for a plan, None where nobody remembers; day_plan: false leaves out the
     plan and the warnings of the day ahead, which no floor depends on (a replay reads neither). pace: what the last plan
-    took and what came of it, None before any; read only where scaling.paced.
+    took and what came of it, None before any; read only where scaling.paced. demand_now: requests/s of the newest
+    PRESENT, None where nobody counts so finely; planned_floor: the last decision's, None where nobody remembers.
     """
 
     now: datetime
@@ -105,6 +106,8 @@ class Situation:
     planned_at: datetime | None = None
     day_plan: bool = True
     pace: Pace | None = None
+    demand_now: float | None = None
+    planned_floor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +168,5 @@ class Decision:
     quantile: float | None = None  # at which it was planned, after costs and budget; None without a plan
     guardrails: tuple[str, ...] = ()  # the names of those that changed the floor, in their order
     lead: timedelta | None = None  # that was planned with; None without a plan
+    # floor_after without what the present demand added; None without a plan. The process remembers it, no store does.
+    planned_floor: int | None = field(default=None, compare=False)

@@ -102,9 +102,13 @@ def test_a_service_is_judged_played_and_told_what_its_floors_were_worth(
     assert 3 * 2 <= short_without <= 3 * 6
     assert hours > hours_without
 
+    assert "One replica carries 12 rps (declared)" in shown.stdout
+
+    record.write_capacity(client, record.Capacity("shop", END, "", "load-test", 15.0, 16.0, {}))
     told = CliRunner().invoke(app, [*asked, "--json"], env={"COLUMNS": "200"})  # its forecasts were kept
     answer = json.loads(told.stdout)
     assert answer["series"] == "shop"
+    assert answer["capacity_rps"] == 15.0  # what was measured goes before what was declared
     assert {one["name"] for one in answer["policies"]} == {"tidegauge", "hpa"}
     assert len(list((tmp_path / "forecasts").glob("*.npz"))) == 1
 

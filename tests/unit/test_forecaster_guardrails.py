@@ -192,6 +192,8 @@ def situations(draw: st.DrawFn) -> Situation:
         most_useful=draw(st.none() | st.integers(1, 40)),
         paused=draw(st.sampled_from([None, None, "by ada"])),
         day_plan=draw(st.sampled_from([False, False, True])),
+        demand_now=draw(st.none() | st.floats(0, 600)),
+        planned_floor=draw(st.none() | st.integers(1, 40)),
     )
 
 
@@ -208,14 +210,17 @@ def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(seen: Situati
     if before > seen.hpa.ceiling:
         assert after <= before
         return
-    assert before - after <= max(1, before // 5)
+    planned_before = before if seen.planned_floor is None else min(seen.planned_floor, before)
+    assert planned_before - after <= max(1, planned_before // 5)
     assert all(seen.hpa.operator_floor <= planned.floor <= seen.hpa.ceiling for planned in decision.plan)
     assert decision.reasons
     assert decision.apply <= (after != before and seen.mode == "act" and seen.backtest_passed and seen.hpa.reverts < 2)
     if decision.outcome in {"keep", "no_plan"}:
         assert after == before
-    if seen.burning or (seen.last_lowered_at is not None and NOW - seen.last_lowered_at < SCALING.cool_down):
+    if seen.burning:
         assert after >= before
+    if seen.last_lowered_at is not None and NOW - seen.last_lowered_at < SCALING.cool_down:
+        assert after >= planned_before
     if after > max(before, seen.hpa.operator_floor):
         if seen.most_useful is not None:
             assert after <= seen.most_useful
@@ -251,7 +256,8 @@ def test_the_floor_does_not_depend_on_the_unit_of_demand(seen: Situation, factor
     frame = seen.forecast.frame.copy()
     frame.iloc[:, 1:] *= factor
     capacity = Capacity(seen.capacity.low_rps * factor, seen.capacity.high_rps * factor, "x")
-    scaled = decide(replace(seen, forecast=replace(seen.forecast, frame=frame), capacity=capacity))
+    came = None if seen.demand_now is None else seen.demand_now * factor
+    scaled = decide(replace(seen, forecast=replace(seen.forecast, frame=frame), capacity=capacity, demand_now=came))
     assert abs(scaled.floor_after - decide(seen).floor_after) <= 0
 
 
@@ -266,6 +272,7 @@ def test_the_same_situation_is_decided_alike_and_what_was_done_is_not_done_again
             seen.hpa, floor=first.floor_after, current=max(seen.hpa.current, first.floor_after), room=None, pending=0
         ),
         last_lowered_at=NOW if first.outcome == "lower" else seen.last_lowered_at,
+        planned_floor=first.planned_floor,
         mode="act",
     )
     again = decide(done)

@@ -98,7 +98,7 @@ def test_a_replay_counts_the_time_in_which_its_replicas_were_too_few() -> None:
     pace = record.pace(0)
     assert pace is not None
     assert (pace.risk, pace.short, pace.span) == (pytest.approx(0.1), pytest.approx(1 / 3), minutes(3))
-    record.begin()
+    record.decided(0, quantile=0.9)
     assert record.pace(0) == Pace(pace.risk, 0.0, timedelta(0))
     record.decided(0, quantile=None)
     assert record.pace(0) is None

@@ -184,6 +184,7 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
     try:
         seconds = {
             "plan": 1.0,
+            "watch": 0.5,
             "train": 1.0,
             "observe": 0.5,
             "score": 15.0,
@@ -196,6 +197,7 @@ def test_when_the_demo_has_caught_up_the_timers_are_set_to_real_time() -> None:
         ticker.run_tick("observe")
         assert ticker.intervals() == {
             "plan": timedelta(minutes=1),
+            "watch": timedelta(seconds=15),
             "train": timedelta(minutes=1),
             "observe": timedelta(seconds=30),
             "score": timedelta(minutes=15),

@@ -27,7 +27,7 @@ class LaneRecord:
         self._starts, self._rps = demand.starts.tolist(), demand.rps.tolist()
         self._capacity_rps = capacity_rps * (1 + _ROUNDING)
         self._seen_at: float | None = None
-        self._known, self._short = 0.0, np.zeros(lanes)
+        self._known, self._short = np.zeros(lanes), np.zeros(lanes)
         self._risks: list[float | None] = [None] * lanes
         self._raised_to, self._raised_at = np.full(lanes, _NO_RAISE), np.zeros(lanes)
         self._raises: list[list[timedelta]] = [[] for _ in range(lanes)]
@@ -56,21 +56,22 @@ class LaneRecord:
         risk = self._risks[lane]
         if risk is None:
             return None
-        return Pace(risk, float(self._short[lane]) / max(self._known, _ROUNDING), timedelta(seconds=self._known))
+        known = float(self._known[lane])
+        return Pace(risk, float(self._short[lane]) / max(known, _ROUNDING), timedelta(seconds=known))
 
     def lead(self, lane: int) -> timedelta | None:
         """Return the lead as measured from a lane's own raises; None until enough of them are known."""
         return self._leads[lane]
 
     def decided(self, lane: int, *, quantile: float | None) -> None:
-        """Remember what a decision was planned with; None without a plan, after which the pace begins anew."""
+        """Remember what a decision was planned with, and forget what came before it.
+
+        None without a plan, after which the pace begins anew.
+        """
         self._risks[lane] = None if quantile is None else 1 - quantile
+        self._known[lane] = self._short[lane] = 0.0
 
     def changed(self, lane: int, at: float, *, floor: int, ready: int) -> None:
         """Wait for a raise that starts replicas; any other change ends the waiting."""
         self._raised_to[lane] = floor if floor > ready else _NO_RAISE
         self._raised_at[lane] = at
-
-    def begin(self) -> None:
-        """Forget what came before the decisions that have just been made."""
-        self._known, self._short = 0.0, np.zeros_like(self._short)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,13 +15,15 @@ from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.scaling.plan import decide
 from forecaster.scaling.policies.lane_record import LaneRecord
+from forecaster.scaling.present import PRESENT, overtaken
 from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulate import Came, DemandSteps
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 
 Array = npt.NDArray[Any]
 ForecastFrom = Callable[[datetime], Forecast | NoForecast]
 _DAY = timedelta(days=1)
+_NONE_YET = NoForecast("", datetime.fromtimestamp(0, UTC), "no forecast has been made yet")
 
 
 @dataclass(slots=True)
@@ -28,11 +31,13 @@ class _Remembered:
     """What the loop of one lane knows of itself."""
 
     floor: int
+    planned: int | None = None
     raised_at: datetime | None = None
     lowered_at: datetime | None = None
     changes: list[datetime] = field(default_factory=list)
 
     def apply(self, decision: Decision, now: datetime) -> None:
+        self.planned = decision.planned_floor
         if not decision.apply:
             return
         if decision.floor_after > self.floor:
@@ -43,8 +48,30 @@ class _Remembered:
         self.changes = [*(at for at in self.changes if now - at < _DAY), now]
 
 
+@dataclass(frozen=True, slots=True)
+class _HpaStates:
+    """Every lane's replicas as they are at an instant."""
+
+    ready: Array
+    current: Array
+    desired: Array
+
+    def of(self, lane: int, scaling: Scaling, *, floor: int) -> HpaState:
+        return HpaState(
+            operator_floor=scaling.min_replicas,
+            floor=floor,
+            ceiling=scaling.max_replicas,
+            desired=int(self.desired[lane]),
+            current=int(self.current[lane]),
+            ready=int(self.ready[lane]),
+        )
+
+
 class LiveLanes:
-    """The live loop of every lane. One decision per forecast: when a new step is known and a refresh is due."""
+    """The live loop of every lane: one decision per forecast, when a new step is known and a refresh is due.
+
+    Between two it decides where what has just come needs more replicas than there are.
+    """
 
     def __init__(
         self,
@@ -58,15 +85,19 @@ class LiveLanes:
         refresh: timedelta,
         data_delay: timedelta,
         demand: DemandSteps,
+        watched: bool = True,
         told: Callable[[datetime], None] | None = None,
     ) -> None:
         """Begin at the operator's floor. first: the start of a step of the series; later ones follow on its grid.
 
-        demand: what the replicas meet; a decision learns of it only whether it was too much for them, and afterwards.
+        demand: what the replicas meet; a decision learns of it what has come, and whether it was too much for them.
+        watched: requests are counted as they come; where demand is only imported, nobody knows the present.
         """
         self._service, self._scalings, self._capacity = service, tuple(scalings), capacity
         self._forecast_from, self._first, self._step = forecast_from, first, step
         self._refresh, self._data_delay, self._told = refresh, data_delay, told
+        self._came = Came(demand) if watched else None
+        self._forecast: Forecast | NoForecast = _NONE_YET
         self._origin: datetime | None = None
         self._due = 0.0
         self._record = LaneRecord(demand, capacity_rps=capacity.low_rps, lanes=len(scalings))
@@ -76,45 +107,63 @@ class LiveLanes:
 
     def floors_at(self, at: float, ready: Array, current: Array, desired: Array) -> Array:
         """Return the floors in force (lanes,), decided anew when that is due."""
-        if at >= self._due:
-            self._decide_if_new(at, ready, current, desired)
+        hpas = _HpaStates(ready, current, desired)
+        if not self._decide_if_new(at, hpas):
+            self._decide_if_overtaken(at, hpas)
         self._record.see(at, ready)
         return self.floors
 
-    def _decide_if_new(self, at: float, ready: Array, current: Array, desired: Array) -> None:
+    def _decide_if_new(self, at: float, hpas: _HpaStates) -> bool:
+        if at < self._due:
+            return False
         now = datetime.fromtimestamp(at, UTC)
         origin = self._first + (now - self._data_delay - self._first) // self._step * self._step
         if self._origin is not None and origin - self._origin < self._refresh:
-            return
+            return False
         self._origin = origin
         self._due = (origin + self._refresh + self._data_delay).timestamp()
-        forecast = self._forecast_from(origin)
-        for index, scaling in enumerate(self._scalings):
-            hpa = HpaState(
-                operator_floor=scaling.min_replicas,
-                floor=self._lanes[index].floor,
-                ceiling=scaling.max_replicas,
-                desired=int(desired[index]),
-                current=int(current[index]),
-                ready=int(ready[index]),
-            )
-            decision = decide(self._situation(now, index, hpa, forecast))
-            self.decisions[index].append(decision)
-            self._lanes[index].apply(decision, now)
-            self._record.decided(index, quantile=decision.quantile)
-            if decision.apply:
-                self._record.changed(index, at, floor=decision.floor_after, ready=hpa.ready)
-        self._record.begin()
-        self.floors = np.array([lane.floor for lane in self._lanes])
+        self._forecast = self._forecast_from(origin)
+        self._decide(at, hpas, range(len(self._scalings)), self._demand_now(at))
         if self._told is not None:
             self._told(now)
+        return True
+
+    def _decide_if_overtaken(self, at: float, hpas: _HpaStates) -> None:
+        present = self._demand_now(at)
+        ceilings = (scaling.max_replicas for scaling in self._scalings)
+        counts = zip(np.maximum(hpas.current, self.floors).tolist(), ceilings, strict=True)
+        lanes = [
+            lane
+            for lane, (current, ceiling) in enumerate(counts)
+            if overtaken(present, self._capacity, current=current, ceiling=ceiling)
+        ]
+        if lanes:
+            self._decide(at, hpas, lanes, present)
+
+    def _demand_now(self, at: float) -> float | None:
+        if self._came is None:
+            return None
+        mean = float(self._came.mean_before(np.array(at - self._data_delay.total_seconds()), PRESENT))
+        return mean if math.isfinite(mean) else None
+
+    def _decide(self, at: float, hpas: _HpaStates, lanes: Iterable[int], present: float | None) -> None:
+        now = datetime.fromtimestamp(at, UTC)
+        for lane in lanes:
+            hpa = hpas.of(lane, self._scalings[lane], floor=self._lanes[lane].floor)
+            decision = decide(self._situation(now, lane, hpa, present))
+            self.decisions[lane].append(decision)
+            self._lanes[lane].apply(decision, now)
+            self._record.decided(lane, quantile=decision.quantile)
+            if decision.apply:
+                self._record.changed(lane, at, floor=decision.floor_after, ready=hpa.ready)
+        self.floors = np.array([lane.floor for lane in self._lanes])
 
     def of(self, at: float, lanes: Lanes, chosen: slice) -> Array:
         """Return the floors in force for those of `lanes` that are ours."""
         return self.floors_at(at, lanes.ready[chosen], lanes.current[chosen], lanes.desired[chosen])
 
-    def _situation(self, now: datetime, index: int, hpa: HpaState, forecast: Forecast | NoForecast) -> Situation:
-        lane = self._lanes[index]
+    def _situation(self, now: datetime, index: int, hpa: HpaState, present: float | None) -> Situation:
+        lane, forecast = self._lanes[index], self._forecast
         return Situation(
             now=now,
             service=self._service,
@@ -132,4 +181,6 @@ class LiveLanes:
             pace=self._record.pace(index),
             changes_today=len(lane.changes),
             day_plan=False,
+            demand_now=present,
+            planned_floor=lane.planned,
         )

@@ -1,0 +1,33 @@
+"""The present: what has just come may need more replicas than any forecast said, and it does not wait for the next one.
+
+An autoscaler sees a burst in the mean of its metric's window, minutes after it began. What is counted as it comes is
+seen at once, so between two forecasts the loop looks at it again and again, and decides anew where it asks for more
+replicas than there are. Pure: who counts is left to the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from forecaster.scaling.capacity import replicas_for
+from forecaster.scaling.types import Capacity
+
+PRESENT = timedelta(seconds=15)  # what is counted; and how often is looked
+_DEVIATIONS = 2.0
+
+
+def overtaken(demand_now: float | None, capacity: Capacity, *, current: int, ceiling: int) -> bool:
+    """Say whether what has just come (requests/s) needs more replicas than there are to be.
+
+    current: those that exist, starting ones included, or the floor where that has just been raised above them.
+    """
+    return demand_now is not None and current < min(replicas_for(demand_now, capacity), ceiling)
+
+
+def surely_came(requests: int) -> float:
+    """Return how many requests are surely meant where so many were counted: two deviations of a Poisson count fewer.
+
+    A few that came together by chance are no burst. Of 1,000 it is 937, of 4 none.
+    """
+    return max(0.0, requests - _DEVIATIONS * math.sqrt(requests))
