@@ -168,7 +168,8 @@ def _why(
         f"with probability {1 - taken:.4g}: {counted(planned, 'replica')} at {each}"
     )
     if present > planned:
-        text += f"; the {situation.demand_now:.4g} rps of the last {PRESENT.total_seconds():g} s need {present} at once"
+        came = rate(situation.demand_now or 0.0)
+        text += f"; the {came} of the last {PRESENT.total_seconds():g} s need {present} at once"
     if ramped > max(planned, present):
         text += f", and {ramped - max(planned, present)} more for the ramp after it"
     return (text,) if source == "fixed" else (text, f"risk {chance(taken)}: {source}")

@@ -28,7 +28,7 @@ LOW = [12.0] * 36  # one replica, of 12 to 14 rps each; the operator's floor is 
 def test_what_has_just_come_is_met_at_once_whatever_the_largest_step() -> None:
     decision = decide(situation(LOW, demand_now=100.0))  # 100 / 12: nine replicas, seven more than two
     assert (decision.outcome, decision.floor_after, decision.planned_floor) == ("raise", 9, 2)
-    assert "the 100 rps of the last 15 s need 9 at once" in said(decision)
+    assert "the 100 requests/s of the last 15 s need 9 at once" in said(decision)
 
 
 def test_what_the_present_added_is_let_go_of_in_one_step_and_what_was_planned_is_not() -> None:
