@@ -37,10 +37,10 @@ install: .venv/.synced ## Make the environment in .venv
 up: .venv/.synced ## Start the embedded stack in real time, until Ctrl-C
 	@$(TIDEGAUGE) up --data '$(DATA)'
 
-# Tests wait more than they work, so they go side by side; whole stacks no more than two at a time.
+# Tests wait more than they work, so they go side by side; whole stacks no more than two at a time, the longest first.
 test: .venv/.synced ## Run all tests (those that need a missing program skip, and say so)
 	@.venv/bin/pytest -m 'not faults and not e2e' -n 3 --dist loadfile; failed=$$?; \
-	  .venv/bin/pytest -m e2e -n 2 --dist loadfile && exit $$failed
+	  .venv/bin/pytest -m e2e -n 2 --dist loadfile tests/kubernetes tests/e2e && exit $$failed
 
 unit: .venv/.synced ## Run the unit tests only: seconds, no network, no servers
 	@.venv/bin/pytest -n 2 --dist loadfile tests/unit
