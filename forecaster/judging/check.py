@@ -16,18 +16,17 @@ import pandas as pd
 
 from collector.catalog import Reactive, Scaling, Service
 from collector.clickhouse import Client
-from collector.record.store import read_capacities, read_watermark
+from collector.record.store import read_watermark
 from forecaster.api.shapes import plain_json
 from forecaster.forecast.demand import clean_series
 from forecaster.forecast.types import DemandSeries
 from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import read_history, read_known
-from forecaster.loop.look import CAPACITIES_LOOKED_AT
-from forecaster.loop.tick import running_version, scaling_of
+from forecaster.loop.look import read_capacity
+from forecaster.loop.tick import scaling_of
 from forecaster.scaling.backtest import START_DELAY, BacktestError, PolicyBacktest, backtest_policy, last_third
-from forecaster.scaling.capacity import capacity_in_use, reactive_spec
+from forecaster.scaling.capacity import reactive_spec
 from forecaster.scaling.rolling import RollingForecasts
-from forecaster.scaling.types import Capacity
 from forecaster.settings import Settings
 from forecaster.store import StoredBacktest, write_backtest
 from forecaster.store.instants import floored
@@ -78,7 +77,7 @@ def run_policy_backtest(
     verdict = backtest_policy(
         series,
         scaling=scaling,
-        capacity=capacity_of(client, service, now=now, request=request),
+        capacity=read_capacity(client, service, now=now, speed=request.speed)[0],
         spec=reactive_spec(scaling, speed=request.speed),
         window=window,
         start_delay=request.start_delay,
@@ -114,13 +113,6 @@ def window_of(series: DemandSeries, request: BacktestRequest) -> tuple[datetime,
     if start >= end:
         raise BacktestError(f"series {series.name!r}: expected more than one step of history, got less")
     return start, end
-
-
-def capacity_of(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> Capacity:
-    """Return what one replica carries as the live decision would take it now. Raises StoreError."""
-    running = running_version(client, service.name, now=now, speed=request.speed)
-    measured = read_capacities(client, service.name, limit=CAPACITIES_LOOKED_AT)
-    return capacity_in_use(scaling_of(service), measured, running=running, speed=request.speed, now=now)
 
 
 def is_watched(client: Client, service: Service) -> bool:

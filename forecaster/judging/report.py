@@ -19,13 +19,13 @@ from forecaster.csv_file import read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.judging.check import (
     BacktestRequest,
-    capacity_of,
     history_of,
     is_watched,
     met_in,
     scaling_for_peak,
     window_of,
 )
+from forecaster.loop.look import read_capacity
 from forecaster.loop.tick import scaling_of
 from forecaster.scaling.backtest import horizons_for, levels_for
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
@@ -93,7 +93,7 @@ def field_from_record(client: Client, service: Service, *, now: datetime, reques
         met=met_in(client, service, window),
         window=window,
         scaling=scaling,
-        capacity=capacity_of(client, service, now=now, request=request),
+        capacity=read_capacity(client, service, now=now, speed=request.speed)[0],
         spec=spec,
         start_delay=request.start_delay,
         refresh=request.settings.refresh,
@@ -113,7 +113,7 @@ def apart_from_record(client: Client, service: Service, *, now: datetime, reques
     return weeks_apart(
         met_in(client, service, (floors[0].at, now)),
         floors,
-        capacity=capacity_of(client, service, now=now, request=request),
+        capacity=read_capacity(client, service, now=now, speed=request.speed)[0],
         spec=reactive_spec(scaling, speed=request.speed),
         start_delay=request.start_delay,
     )

@@ -30,7 +30,7 @@ from forecaster.pace import read_pace
 from forecaster.present import read_demand_now
 from forecaster.scaling.capacity import capacity_in_use
 from forecaster.scaling.lead import measured_lead
-from forecaster.scaling.types import Caller, HpaState, Situation, Skill
+from forecaster.scaling.types import Caller, Capacity, HpaState, Situation, Skill
 from forecaster.scaling_law import most_useful_replicas
 from forecaster.scores.drift import RECENT, came_between
 from forecaster.scores.score import BUCKETS, Score
@@ -38,7 +38,7 @@ from forecaster.scores.score_store import read_scores
 from forecaster.store.decisions import read_change_instants
 from forecaster.store.outcomes import read_leads
 
-CAPACITIES_LOOKED_AT = 50
+_CAPACITIES_LOOKED_AT = 50
 _CAPACITY_HOLDS = timedelta(days=30)
 _NEWEST = timedelta(minutes=10)
 _LEADS_HOLD = timedelta(days=30)
@@ -61,9 +61,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
     client, now, speed = world.client, world.clock.now(), world.clock.speed_now()
     known = record.read_demand_extent(client, service.name)
     backtest = store.read_latest_backtest(client, service.name)
-    running = running_version(client, service.name, now=now, speed=speed)
-    measured = record.read_capacities(client, service.name, limit=CAPACITIES_LOOKED_AT)
-    memory.capacity = capacity_in_use(scaling, measured, running=running, speed=speed, now=now)
+    memory.capacity, useful = read_capacity(client, service, now=now, speed=speed)
     memory.slos = _unless_refused("the objectives", lambda: tuple(read_slo_statuses(client, service, now=now)), ())
     hpa = read_hpa(world.actuator, scaling.address)
     if hpa is not None:
@@ -90,13 +88,21 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
         lead=_measured_lead(client, service.name, now=now),
         skill=read_skill(client, service.name, scaling, now=now),
         changes_today=len(read_change_instants(client, service.name, since=start_of_day(service, now), until=now)),
-        most_useful=most_useful(measured, running=running, now=now),
+        most_useful=useful,
         callers=_callers(world, service.name, now=now),
         planned_at=memory.planned_at,
         pace=read_pace(client, scaling, memory.last, memory.capacity, known=known, now=now),
         demand_now=read_demand_now(client, service.name, now=now, settle=world.settings.settle * speed),
         planned_floor=memory.newest.decision.planned_floor if memory.newest is not None else None,
     )
+
+
+def read_capacity(client: Client, service: Service, *, now: datetime, speed: float) -> tuple[Capacity, int | None]:
+    """Return what one replica carries, and beyond how many more are useless, None = unknown. Raises StoreError."""
+    running = running_version(client, service.name, now=now, speed=speed)
+    measured = record.read_capacities(client, service.name, limit=_CAPACITIES_LOOKED_AT)
+    capacity = capacity_in_use(scaling_of(service), measured, running=running, speed=speed, now=now)
+    return capacity, most_useful(measured, running=running, now=now)
 
 
 def _measured_lead(client: Client, service: str, *, now: datetime) -> timedelta | None:
