@@ -88,9 +88,7 @@ def _gone_on(model: Stepwise, grown: Any, past: Past, origins: Array, horizons: 
             rows, newest = _rows(lagged, past.start + (origins + ahead * stride) * step, offset)
             gone[:, ahead] = newest + grown.predict(rows)
     middles = np.concatenate([before, gone], axis=1).T
-    position = (
-        horizons + 0.5
-    ) / stride + 0.5  # among the middles, of which the first is half a stride before the origin
+    position = (horizons + 0.5) / stride + 0.5  # among middles; the first is half a stride before the origin
     return between(middles, np.minimum(position, len(middles) - 1)).T
 
 
