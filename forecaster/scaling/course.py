@@ -87,11 +87,6 @@ def run_course(
     return Course(ticks, end, demand.at(ticks), ready, current)
 
 
-def steady(floors: Array) -> FloorsAt:
-    """Return floors that never change."""
-    return lambda _at, _lanes: floors
-
-
 def from_table(times: Array, floors: Array) -> FloorsAt:
     """Return the row of `floors` (times, lanes) that is in force: the newest whose time has come, the first before."""
     edges, position = [*times.tolist(), math.inf], 0

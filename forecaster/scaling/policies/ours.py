@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -94,6 +93,7 @@ class LiveLanes:
         watched: requests are counted as they come; where demand is only imported, nobody knows the present.
         """
         self._service, self._scalings, self._capacity = service, tuple(scalings), capacity
+        self._ceilings = tuple(scaling.max_replicas for scaling in scalings)
         self._forecast_from, self._first, self._step = forecast_from, first, step
         self._refresh, self._data_delay, self._told = refresh, data_delay, told
         self._came = Came(demand) if watched else None
@@ -129,12 +129,12 @@ class LiveLanes:
         return True
 
     def _decide_if_overtaken(self, at: float, hpas: _HpaStates) -> None:
-        present = self._demand_now(at)
-        ceilings = (scaling.max_replicas for scaling in self._scalings)
-        counts = zip(np.maximum(hpas.current, self.floors).tolist(), ceilings, strict=True)
+        present, counts = self._demand_now(at), np.maximum(hpas.current, self.floors).tolist()
+        if not overtaken(present, self._capacity, current=min(counts), ceiling=max(self._ceilings)):
+            return  # not the worst placed lane, so none
         lanes = [
             lane
-            for lane, (current, ceiling) in enumerate(counts)
+            for lane, (current, ceiling) in enumerate(zip(counts, self._ceilings, strict=True))
             if overtaken(present, self._capacity, current=current, ceiling=ceiling)
         ]
         if lanes:
@@ -143,8 +143,7 @@ class LiveLanes:
     def _demand_now(self, at: float) -> float | None:
         if self._came is None:
             return None
-        mean = float(self._came.mean_before(np.array(at - self._data_delay.total_seconds()), PRESENT))
-        return mean if math.isfinite(mean) else None
+        return self._came.latest_mean(at - self._data_delay.total_seconds(), PRESENT)
 
     def _decide(self, at: float, hpas: _HpaStates, lanes: Iterable[int], present: float | None) -> None:
         now = datetime.fromtimestamp(at, UTC)
