@@ -81,10 +81,10 @@ def decisions_seconds(services: int) -> float:
     ground = field_of(series, (now, now + timedelta(hours=8)))
     forecasts = stored(ground, horizons=288)
     hpa = HpaState(1, 3, 30, desired=5, current=5, ready=5)
-    asked = []
+    asked, forecast_from = [], forecasts.by_origin()
     for index in range(services):
         origin = datetime.fromtimestamp(int(forecasts.origins[index % len(forecasts.origins)]), UTC)
-        asked.append((origin, forecasts.of(origin)))
+        asked.append((origin, forecast_from(origin)))
     began = time.perf_counter()
     for origin, forecast in asked:
         decide(

@@ -20,8 +20,8 @@ from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
 from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.hpa import HpaSpec
 from forecaster.scaling.plan import looked_at
-from forecaster.scaling.policies.ours import ForecastFrom, LiveLanes
-from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of, roll
+from forecaster.scaling.policies.ours import LiveLanes
+from forecaster.scaling.rolling import LEVELS, ForecastFrom, RollingForecasts, origins_of, roll
 from forecaster.scaling.simulate import SimulatedCluster, SimulationResult, demand_steps, play, simulate
 from forecaster.scaling.types import Capacity, Decision
 
@@ -95,11 +95,12 @@ def replay(
     at_target = replicas_for(first_rps, Capacity(spec.target_per_replica, spec.target_per_replica, "target"))
     initial = min(max(at_target, scaling.min_replicas), scaling.max_replicas)
     span = window[1] - window[0]
+    made = _made_on_the_way(series, scaling, refresh, data_delay) if forecasts is None else forecasts.by_origin()
     live = LiveLanes(
         service=series.name,
         scalings=[scaling],
         capacity=capacity,
-        forecast_from=_made_on_the_way(series, scaling, refresh, data_delay) if forecasts is None else forecasts.of,
+        forecast_from=made,
         first=series.frame["ds"].iloc[0].to_pydatetime(),
         step=series.step,
         refresh=refresh,

@@ -190,7 +190,7 @@ def _live(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) ->
         service=ground.series.name,
         scalings=[at_risk(ground.scaling, risk) for risk in risks],
         capacity=ground.capacity,
-        forecast_from=forecasts.of,
+        forecast_from=forecasts.by_origin(),
         first=ground.series.frame["ds"].iloc[0].to_pydatetime(),
         step=ground.series.step,
         refresh=ground.refresh,

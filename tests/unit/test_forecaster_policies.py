@@ -218,11 +218,14 @@ def test_forecasts_are_kept_and_read_again_and_made_anew_for_another_past(ground
     np.testing.assert_array_equal(first.values, again.values)
     roll(series_of(18, seed=2), origins=origins, horizons=3, model=PROFILE, kept=tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == 2
-    answer = again.of(ground.window[0])
+    forecast_from = again.by_origin()
+    answer = forecast_from(datetime.fromtimestamp(int(origins[1]), UTC))
     assert isinstance(answer, Forecast)
     assert answer.quantiles == LEVELS
+    assert answer.frame["ds"].iloc[0] == answer.origin
+    np.testing.assert_array_equal(answer.frame[[f"q{level:g}" for level in LEVELS]], first.values[1])
     with pytest.raises(ValueError, match="none was made"):
-        again.of(ground.window[0] + STEP)
+        forecast_from(ground.window[0] + STEP)
 
 
 def test_what_is_known_later_is_forecast_from_an_earlier_origin(ground: Field) -> None:

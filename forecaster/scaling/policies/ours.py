@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,12 @@ from forecaster.forecast.types import Forecast, NoForecast
 from forecaster.scaling.plan import decide
 from forecaster.scaling.policies.lane_record import LaneRecord
 from forecaster.scaling.present import PRESENT, overtaken
+from forecaster.scaling.rolling import ForecastFrom
 from forecaster.scaling.side_by_side import Lanes
 from forecaster.scaling.simulate import Came, DemandSteps
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 
 Array = npt.NDArray[Any]
-ForecastFrom = Callable[[datetime], Forecast | NoForecast]
 _DAY = timedelta(days=1)
 _NONE_YET = NoForecast("", datetime.fromtimestamp(0, UTC), "no forecast has been made yet")
 
@@ -33,7 +34,7 @@ class _Remembered:
     planned: int | None = None
     raised_at: datetime | None = None
     lowered_at: datetime | None = None
-    changes: list[datetime] = field(default_factory=list)
+    changes: deque[datetime] = field(default_factory=deque)  # of the last day
 
     def apply(self, decision: Decision, now: datetime) -> None:
         self.planned = decision.planned_floor
@@ -44,7 +45,9 @@ class _Remembered:
         elif decision.floor_after < self.floor:
             self.lowered_at = now
         self.floor = decision.floor_after
-        self.changes = [*(at for at in self.changes if now - at < _DAY), now]
+        while self.changes and now - self.changes[0] >= _DAY:
+            self.changes.popleft()
+        self.changes.append(now)
 
 
 @dataclass(frozen=True, slots=True)
