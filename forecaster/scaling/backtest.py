@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,7 @@ def replay(
         data_delay=data_delay,
         demand=demand_steps(demand),
         watched=watched,
+        zone=series.zone or UTC,
         told=None if progress is None else lambda now: progress((now - window[0]) / span),
     )
 

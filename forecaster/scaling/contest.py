@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -197,6 +197,7 @@ def _live(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) ->
         data_delay=ground.data_delay,
         demand=demand_steps(ground.met_inside),
         watched=ground.watched,
+        zone=ground.series.zone or UTC,
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from forecaster.scaling.simulate import Came, DemandSteps
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 
 Array = npt.NDArray[Any]
-_DAY = timedelta(days=1)
 _NONE_YET = NoForecast("", datetime.fromtimestamp(0, UTC), "no forecast has been made yet")
 
 
@@ -32,12 +30,17 @@ class _Remembered:
 
     floor: int
     planned: int | None = None
+    overload: float = 0.0
     raised_at: datetime | None = None
     lowered_at: datetime | None = None
-    changes: deque[datetime] = field(default_factory=deque)  # of the last day
+    changed_on: date | None = None
+    changes: int = 0  # on that day
 
-    def apply(self, decision: Decision, now: datetime) -> None:
-        self.planned = decision.planned_floor
+    def changes_on(self, day: date) -> int:
+        return self.changes if self.changed_on == day else 0
+
+    def apply(self, decision: Decision, now: datetime, *, day: date) -> None:
+        self.planned, self.overload = decision.planned_floor, decision.overload
         if not decision.apply:
             return
         if decision.floor_after > self.floor:
@@ -45,9 +48,7 @@ class _Remembered:
         elif decision.floor_after < self.floor:
             self.lowered_at = now
         self.floor = decision.floor_after
-        while self.changes and now - self.changes[0] >= _DAY:
-            self.changes.popleft()
-        self.changes.append(now)
+        self.changed_on, self.changes = day, self.changes_on(day) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +89,19 @@ class LiveLanes:
         data_delay: timedelta,
         demand: DemandSteps,
         watched: bool = True,
+        zone: tzinfo = UTC,
         told: Callable[[datetime], None] | None = None,
     ) -> None:
         """Begin at the operator's floor. first: the start of a step of the series; later ones follow on its grid.
 
         demand: what the replicas meet; a decision learns of it what has come, and whether it was too much for them.
-        watched: requests are counted as they come; where demand is only imported, nobody knows the present.
+        watched: requests are counted as they come; where demand is only imported, nobody knows the present. zone: whose
+        days the change budget goes by.
         """
         self._service, self._scalings, self._capacity = service, tuple(scalings), capacity
         self._ceilings = tuple(scaling.max_replicas for scaling in scalings)
         self._forecast_from, self._first, self._step = forecast_from, first, step
-        self._refresh, self._data_delay, self._told = refresh, data_delay, told
+        self._refresh, self._data_delay, self._zone, self._told = refresh, data_delay, zone, told
         self._came = Came(demand) if watched else None
         self._forecast: Forecast | NoForecast = _NONE_YET
         self._origin: datetime | None = None
@@ -138,7 +141,7 @@ class LiveLanes:
         lanes = [
             lane
             for lane, (current, ceiling) in enumerate(zip(counts, self._ceilings, strict=True))
-            if overtaken(present, self._capacity, current=current, ceiling=ceiling)
+            if overtaken(present, self._capacity, current=current, ceiling=ceiling, overload=self._lanes[lane].overload)
         ]
         if lanes:
             self._decide(at, hpas, lanes, present)
@@ -154,7 +157,7 @@ class LiveLanes:
             hpa = hpas.of(lane, self._scalings[lane], floor=self._lanes[lane].floor)
             decision = decide(self._situation(now, lane, hpa, present))
             self.decisions[lane].append(decision)
-            self._lanes[lane].apply(decision, now)
+            self._lanes[lane].apply(decision, now, day=now.astimezone(self._zone).date())
             self._record.decided(lane, quantile=decision.quantile)
             if decision.apply:
                 self._record.changed(lane, at, floor=decision.floor_after, ready=hpa.ready)
@@ -181,7 +184,7 @@ class LiveLanes:
             refresh=self._refresh,
             lead=self._record.lead(index),
             pace=self._record.pace(index),
-            changes_today=len(lane.changes),
+            changes_today=lane.changes_on(now.astimezone(self._zone).date()),
             day_plan=False,
             demand_now=present,
             planned_floor=lane.planned,
