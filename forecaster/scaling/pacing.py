@@ -8,8 +8,8 @@ what came. Its odds grow while less of the time than asked was short, and shrink
 
 (adaptive conformal inference, Gibbs and Candes 2021, on the log of the odds), within bounds. What has come is met at
 once, so even a plan that asks for nothing may be short for less than asked: then the same odds say how far above what
-they carry replicas may be used first (`overload_at`). Pure: what the last plan took is read from its decision, what came
-from the record.
+they carry replicas may be used first (`overload_at`). Pure: what the last plan took is read from its decision, what
+came from the record.
 """
 
 from __future__ import annotations
