@@ -47,7 +47,6 @@ def up(
     import asyncio
     import os
 
-    from collector.catalog import read_catalog
     from tidegauge.clock import clock_from_environment
     from tidegauge.part import StackError
     from tidegauge.settings import read_settings
@@ -56,9 +55,7 @@ def up(
     try:
         settings = read_settings(data=data, config=config)
         clock = clock_from_environment(os.environ)
-        if not settings.config.is_file():
-            _fail(f"{settings.config}: no such file: name the configuration with --config or TIDEGAUGE_CONFIG", code=2)
-        read_catalog(settings.config)  # before anything is started that could not do without
+        _check_config(settings.config)
     except (StackError, ValueError) as error:
         _fail(str(error), code=2)
     try:
@@ -97,6 +94,10 @@ def demo(
 
     try:
         settings = read_settings(data=data)
+        _check_config(settings.config)
+    except (StackError, ValueError) as error:
+        _fail(str(error), code=2)
+    try:
         settings = settings.model_copy(update={"data": settings.data / "demo"})
         options = DemoOptions(trace, minutes, speed, headless, out or settings.data, peak_rps)
         code = asyncio.run(play_demo(settings, options, Progress(Console(stderr=True))))
@@ -153,6 +154,15 @@ def doctor(
 def version() -> None:
     """Show the version."""
     typer.echo(importlib.metadata.version("tidegauge"))
+
+
+def _check_config(path: Path) -> None:
+    """End with what is wrong with the configuration, before anything is started that could not do without."""
+    from collector.catalog import read_catalog
+
+    if not path.is_file():
+        _fail(f"{path}: no such file: name the configuration with --config or TIDEGAUGE_CONFIG", code=2)
+    read_catalog(path)
 
 
 def _fail(message: str, *, code: int) -> None:

@@ -48,7 +48,7 @@ def alerts_list(
 
     try:
         client, now = open_store(), clock_from_environment(os.environ).now()
-        alerts = [alert for alert in read_alerts(client).values() if show_all or alert.phase != "resolved"]
+        alerts = list(read_alerts(client, unresolved=not show_all).values())
         documents = alert_documents(alerts, read_silences(client, now=now), read_acknowledged(client), now=now)
     except StoreError as error:
         fail(str(error))

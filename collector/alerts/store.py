@@ -59,9 +59,10 @@ def _read_newest(client: Client, service: str, *, now: datetime) -> datetime | N
     return datetime.fromtimestamp(newest + 60, UTC) if newest else None
 
 
-def read_alerts(client: Client) -> dict[str, Alert]:
-    """Return every alert as it was last stored, by id."""
-    rows = client.query_rows(f"SELECT {_ALERT_COLUMNS} FROM alerts FINAL ORDER BY alert_id")  # noqa: S608 - a constant
+def read_alerts(client: Client, *, unresolved: bool = False) -> dict[str, Alert]:
+    """Return every alert as it was last stored, or those that are not resolved, by id."""
+    which = " WHERE phase != 'resolved'" if unresolved else ""
+    rows = client.query_rows(f"SELECT {_ALERT_COLUMNS} FROM alerts FINAL{which} ORDER BY alert_id")  # noqa: S608 - constants
     return {row[0]: _alert(row) for row in rows}
 
 

@@ -34,7 +34,7 @@ def config_check(
     except CatalogError as error:
         fail(str(error))
     slos = sum(len(service.slos) for service in catalog.services.values())
-    typer.echo(f"{path}: {len(catalog.services)} services, {slos} SLOs, {len(catalog.alerts.receivers)} receivers")
+    typer.echo(f"{path}: services {len(catalog.services)}, SLOs {slos}, receivers {len(catalog.alerts.receivers)}")
 
 
 def config_schema() -> None:

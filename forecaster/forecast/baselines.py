@@ -27,12 +27,14 @@ Points = Callable[[Array, Array, Array, int], Array]
 def filled(values: Array, step_seconds: int) -> Array:
     """Return values with each gap filled by the day before, else by the last known value; 0 before the first one."""
     day = max(1, round(DAY_SECONDS / step_seconds))
-    whole = values.copy()
-    for index in np.flatnonzero(~np.isfinite(values)):
-        if index >= day:
-            whole[index] = whole[index - day]
-        else:
-            whole[index] = whole[index - 1] if index else 0.0
+    known = np.isfinite(values)
+    whole = np.where(known, values, 0.0)
+    first = known[:day]
+    newest = np.maximum.accumulate(np.where(first, np.arange(len(first)), -1))
+    whole[: len(first)] = np.where(newest >= 0, whole[np.maximum(newest, 0)], 0.0)
+    for start in range(day, len(values), day):
+        of_day = slice(start, min(start + day, len(values)))
+        whole[of_day] = np.where(known[of_day], whole[of_day], whole[of_day.start - day : of_day.stop - day])
     return whole
 
 

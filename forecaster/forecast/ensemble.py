@@ -24,7 +24,7 @@ from forecaster.forecast.stepwise import Stepwise
 from forecaster.forecast.width import facts_of, restlessness
 from forecaster.forecast.windows import Array, Windows
 
-NAME = "ensemble-4"
+NAME = "ensemble-5"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
 # In the copies, the booster, the short lead, the steps, the lines (quick to slow), the weeks (stiff to loose); 0: none.
 BELIEF = (0.2, 1.6, 1.1, 4.0, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
@@ -105,15 +105,18 @@ class EnsembleFit:
         at, offset = np.array([windows.length]), self.seasonal.offset
         members = np.full((len(horizons), len(BELIEF) + 1), np.nan)
         members[:, SEASONAL], level = learning.centre(self.seasonal, windows, horizons)
-        near = horizons[horizons < self.trained.booster.reach]
-        rows, now = inputs(windows, past.start, at, near, offset)
-        members[: len(near), FIRST_LINE:FIRST_WEEK] = now[0] + self.trained.lines.answers(rows[0])
-        members[: len(near), BOOSTED] = booster.centre(self.trained.booster, windows, past.start, horizons)
-        soon = shortlead.centre(self.trained.short, windows, horizons, offset)
-        members[: len(soon), SHORT] = soon
-        members[: len(soon), STEPWISE] = stepwise.centre(self.trained.steps, past, horizons)
+        reached, soon = horizons < self.trained.booster.reach, horizons < self.trained.short.reach
+        rows, now = inputs(windows, past.start, at, horizons[reached], offset)
+        members[reached, FIRST_LINE:FIRST_WEEK] = now[0] + self.trained.lines.answers(rows[0])
         members[:, FIRST_WEEK:PROFILE] = weeks.heights[0]
-        if self.weights[:, PROFILE].any():
+        heard = self.weights[_bucket_of(horizons, past.step_seconds)] > 0  # these take long: not where nobody listens
+        if (far := reached & heard[:, BOOSTED]).any():
+            members[far, BOOSTED] = booster.centre(self.trained.booster, windows, past.start, horizons[far])
+        if (heard[:, SHORT] & soon).any():
+            members[soon, SHORT] = shortlead.centre(self.trained.short, windows, horizons[soon], offset)
+        if (heard[:, STEPWISE] & soon).any():
+            members[soon, STEPWISE] = stepwise.centre(self.trained.steps, past, horizons[soon])
+        if heard[:, PROFILE].any():
             members[:, PROFILE] = _profile(past, at, horizons, offset)[0]
         return members, level
 

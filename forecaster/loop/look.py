@@ -131,7 +131,7 @@ def read_hpa(actuator: Actuator, name: str) -> HpaState | None:
 
 def read_burning(client: Client, service: str) -> tuple[str, ...]:
     """Return the objectives of a service whose error budget burns so fast that somebody is paged now, sorted."""
-    alerts = read_alerts(client).values()
+    alerts = read_alerts(client, unresolved=True).values()
     return tuple(
         sorted(
             {

@@ -10,15 +10,15 @@ import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from loadgen.commands.capacity import capacity
-from loadgen.commands.scenarios import mount_scenarios, run_file
+from loadgen.commands.scenarios import collector_url, mount_scenarios, run_file
 
 if TYPE_CHECKING:
-    from loadgen.trial import Trial
+    from loadgen.trial import Trial, TrialPlan
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -49,6 +49,9 @@ def run(
     arrivals: Annotated[Literal["poisson", "uniform"], typer.Option(help="without a file")] = "poisson",
     seed: Annotated[int | None, typer.Option(min=0, help="the same seed: the same arrivals")] = None,
     path: Annotated[str | None, typer.Option(help="GET this path only, in place of the reference app's mix")] = None,
+    service: Annotated[
+        str | None, typer.Option(help="without a file: whose record is told, so that forecasts leave the run out")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the run's files [TIDEGAUGE_DATA/load/RUN]")] = None,
     machines: Annotated[int, typer.Option(min=0, max=64, help="so many others send, each by `load join`")] = 0,
     listen: Annotated[str, typer.Option(help="where they join; without authentication")] = "127.0.0.1:5557",
@@ -61,26 +64,28 @@ def run(
     `tidegauge load run --target http://127.0.0.1:8000 --rps 20 --duration 30s`.
     """
     if scenario is not None:
-        if rps is not None or duration is not None or path is not None:
-            raise typer.BadParameter("expected either a scenario or --rps, --duration and --path")
+        if any(given is not None for given in (rps, duration, path, service)):
+            raise typer.BadParameter("expected either a scenario or --rps, --duration, --path and --service")
         if not re.fullmatch(r"[^\s]+:\d{1,5}", listen):
             raise typer.BadParameter(f"--listen: expected HOST:PORT, got {listen!r}")
         run_file(scenario, target=target, seed=seed, out=out, as_json=as_json, machines=machines, listen=listen)
         return
     if target is None or rps is None or duration is None or out is not None:
         raise typer.BadParameter("expected a scenario, or --target, --rps and --duration without --out")
-    _run_rate(target, rps, span(duration), arrivals, seed or 0, path, as_json=as_json)
+    if service is not None and collector_url() is None:
+        raise typer.BadParameter("--service: expected TIDEGAUGE_COLLECTOR_URL, where its record is told of the run")
+    _run_rate(target, rps, span(duration), arrivals, seed or 0, path, service=service, as_json=as_json)
 
 
 def _run_rate(
     target: str, rps: float, length: timedelta, arrivals: Literal["poisson", "uniform"], seed: int, path: str | None,
-    *, as_json: bool,
+    *, service: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     import asyncio
     import os
 
     from loadgen.safety import check_duration, check_rate, check_target, limits_from_environment
-    from loadgen.trial import NoTargetError, TrialPlan, run_trial
+    from loadgen.trial import NoTargetError, TrialPlan
 
     try:
         limits = limits_from_environment(os.environ)
@@ -91,7 +96,7 @@ def _run_rate(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     try:
-        trial = asyncio.run(_with_progress(run_trial, plan))
+        trial = asyncio.run(_tried(plan, service))
     except (NoTargetError, RuntimeError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
@@ -99,13 +104,32 @@ def _run_rate(
     raise typer.Exit(1 if trial.invalid_because else 0)
 
 
-async def _with_progress(run_trial: Any, plan: Any) -> Trial:
+async def _tried(plan: TrialPlan, service: str | None) -> Trial:
+    """Run the trial while the collector knows that what the service gets comes from us, where one is named."""
+    import uuid
+
+    from loadgen.runs.announced import announced
+
+    run = {
+        "run_id": f"trial-{uuid.uuid4()}", "service": service or "", "scenario": "constant rate",
+        "target": plan.target.url,
+    }  # fmt: skip
+    collector = None if service is None else collector_url()
+    async with announced(collector, run, lambda text: typer.echo(text, err=True)) as told:
+        trial = await _with_progress(plan)
+        told.outcome = {"status": "invalid" if trial.invalid_because else "finished"}
+    return trial
+
+
+async def _with_progress(plan: TrialPlan) -> Trial:
     """Run the trial with a line of progress on stderr; Ctrl-C drains it."""
     import asyncio
     import signal
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from loadgen.trial import run_trial
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -117,8 +141,7 @@ async def _with_progress(run_trial: Any, plan: Any) -> Trial:
         def show(seconds: float, text: str) -> None:
             progress.update(task, completed=seconds, description=text)
 
-        trial: Trial = await run_trial(plan, stop, show)
-    return trial
+        return await run_trial(plan, stop, show)
 
 
 def _print(trial: Trial, *, as_json: bool) -> None:

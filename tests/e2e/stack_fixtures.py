@@ -177,9 +177,12 @@ class Stack:
         self.process.send_signal(number)
 
     def exit_code(self, *, seconds: float = STOP_SECONDS) -> int:
-        """Wait for the command's end and return its exit code."""
+        """Wait for the command's end and return its exit code; fail with what it has said when it does not end."""
         assert self.process is not None
-        return self.process.wait(seconds)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end within {seconds:g} s:\n{self.output()}") from None
 
     def end(self) -> None:
         """End the command, whatever it does: SIGTERM, and after a while SIGKILL."""
@@ -188,7 +191,7 @@ class Stack:
         self.send(signal.SIGTERM)
         try:
             self.exit_code()
-        except subprocess.TimeoutExpired:
+        except AssertionError:
             self.send(signal.SIGKILL)
             self.exit_code()
             raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -122,3 +124,18 @@ async def test_a_target_that_is_not_there_is_told_before_anything_is_sent() -> N
         pass
     with pytest.raises(NoTargetError, match="nobody listens"):
         await run(a_plan(tiny))
+
+
+async def test_the_collector_is_told_of_a_run_at_a_services_own_address() -> None:
+    words = ["load", "run", "--rps", "20", "--duration", "1s", "--path", "/", "--service", "shop", "--target"]
+    async with serving(always_ok) as shop, serving(always_ok) as collector:
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tidegauge", *words, f"http://127.0.0.1:{shop.port}",
+            env={**os.environ, "TIDEGAUGE_COLLECTOR_URL": f"http://127.0.0.1:{collector.port}"},
+        )  # fmt: skip
+        code = await command.wait()
+    told = [json.loads(body) for body in collector.bodies]
+    assert [run["service"] for run in told] == ["shop"] * len(told)
+    assert [run["status"] for run in told] == ["running"] * (len(told) - 1) + [("finished", "invalid")[code]]
+    assert len({run["run_id"] for run in told}) == 1
+    assert told[0]["started_at"] < told[-1]["ended_at"]

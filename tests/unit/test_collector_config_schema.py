@@ -233,7 +233,7 @@ def test_config_is_checked_and_its_schema_printed_by_command(tmp_path: Path) -> 
     good.write_text(WHOLE)
     bad.write_text(WHOLE.replace("target: 0.999", "target: 99.9"))
     accepted = CliRunner().invoke(app, ["config", "check", str(good)])
-    assert (accepted.exit_code, accepted.stdout) == (0, f"{good}: 2 services, 2 SLOs, 4 receivers\n")
+    assert (accepted.exit_code, accepted.stdout) == (0, f"{good}: services 2, SLOs 2, receivers 4\n")
     refused = CliRunner().invoke(app, ["config", "check", str(bad)])
     assert refused.exit_code == 1
     assert f"{bad}:8: services.shop.slos[0].target: expected a ratio" in refused.stderr

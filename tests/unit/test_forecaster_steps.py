@@ -57,6 +57,30 @@ def test_steps_go_on_with_what_the_last_values_do() -> None:
     assert found == pytest.approx(values[-6:], rel=0.15)
 
 
+class Doubling:
+    """Trees that expect demand to double with every stride, and count how often they are asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def predict(self, rows: Array) -> Array:
+        self.asked += 1
+        return np.full(len(rows), np.log(2))
+
+
+def test_an_hour_of_minutes_takes_twelve_strides_and_lies_on_the_lines_between_their_middles() -> None:
+    trees = Doubling()
+    model = stepwise.Stepwise(trees, (), offset=1e-9, reach=60, stride=5)
+    past = Past(np.append(np.full(2000, 7.0), np.full(5, 100.0)), 60, 0)
+    found = np.exp(stepwise.centre(model, past, np.arange(90)))
+    assert len(found) == 60  # an hour
+    assert trees.asked == 12
+    # The last five minutes are 100, their middle is minute -3; the strides' middles are the minutes 2, 7, ..., 57.
+    assert found[[2, 7, 57]] == pytest.approx([200.0, 400.0, 100.0 * 2**12])
+    assert found[0] == pytest.approx(100.0 * 2**0.6)  # three of the five minutes from -3 to 2
+    assert found[59] == pytest.approx(found[57])  # nothing is known beyond the last middle
+
+
 def test_the_booster_is_shown_nothing_after_the_origin() -> None:
     values = wavy(20 * DAY // 300)
     origin = 18 * DAY // 300 + 7

@@ -39,6 +39,7 @@ def test_a_duration_has_a_unit() -> None:
         (["--target", "http://localhost:1", "--rps", "9999", "--duration", "1s"], "TIDEGAUGE_LOAD_MAX_RPS"),
         (["--target", "http://localhost:1", "--rps", "1", "--duration", "9h"], "at most 4:00:00"),
         (["--target", "http://localhost:1", "--rps", "1", "--duration", "soon"], "such as 30s"),
+        (["--target", "http://localhost:1", "--rps", "1", "--duration", "1s", "--service", "a"], "COLLECTOR_URL"),
     ],
 )
 def test_a_run_beyond_its_limits_is_misuse(app: typer.Typer, arguments: list[str], message: str) -> None:

@@ -45,8 +45,10 @@ def test_an_unknown_option_is_misuse(run):
     assert run("up", "--fast").exit_code == 2
 
 
-def test_a_missing_configuration_is_one_line_and_misuse(run, tmp_path):
-    result = run("up", "--config", str(tmp_path / "none.yaml"), "--data", str(tmp_path / "data"))
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_missing_configuration_is_one_line_and_misuse(run, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("TIDEGAUGE_CONFIG", str(tmp_path / "none.yaml"))
+    result = run(command, "--data", str(tmp_path / "data"))
     assert result.exit_code == 2
     assert result.stderr == (
         f"tidegauge: {tmp_path}/none.yaml: no such file: name the configuration with --config or TIDEGAUGE_CONFIG\n"
@@ -54,10 +56,12 @@ def test_a_missing_configuration_is_one_line_and_misuse(run, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_wrong_configuration_is_told_before_anything_is_started(run, tmp_path):
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_wrong_configuration_is_told_before_anything_is_started(run, tmp_path, monkeypatch, command):
     config, data = tmp_path / "tidegauge.yaml", tmp_path / "data"
     config.write_text("version: 2\nservices: {}\n")
-    result = run("up", "--config", str(config), "--data", str(data))
+    monkeypatch.setenv("TIDEGAUGE_CONFIG", str(config))
+    result = run(command, "--data", str(data))
     assert (result.exit_code, data.exists()) == (2, False)
     assert result.stderr.startswith(f"tidegauge: {config}:1: version: expected 1")
 

@@ -44,7 +44,7 @@ WARM_UP_SECONDS = 15.0  # real time between the stack's start and the window's: 
 KEPT_HISTORY = timedelta(days=70)
 SEED = 1998
 KEEP = {"lock", "stack.json", "logs"}
-PROOF = timedelta(days=2)  # how much of the history the policy is replayed on: one forecast per minute of it
+PROOF = timedelta(days=1)  # how much of the history the policy is replayed on: one forecast per minute of it
 # A ramp of half an hour is half a minute here: so a forecast and a decision every minute of the demo, which looks no
 # further ahead than its window. What is set in the environment wins.
 FORECASTER = {
