@@ -11,12 +11,12 @@ import pandas as pd
 from forecaster.forecast.types import DemandSeries
 from forecaster.judging.check import BacktestRequest, scaling_for_peak
 from forecaster.judging.report import WARM_UP
-from forecaster.scaling.backtest import horizons_for
+from forecaster.scaling.backtest.field import Field
+from forecaster.scaling.backtest.gate import horizons_for
+from forecaster.scaling.backtest.hands import hold_shared
+from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, origins_of
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.field import Field
-from forecaster.scaling.hands import hold_shared
 from forecaster.scaling.plan import decide
-from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of
 from forecaster.scaling.types import HpaState, Situation
 from forecaster.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The gate before mode `act`: read the history, let `scaling.backtest` judge the policy on it, keep the verdict.
+"""The gate before mode `act`: read the history, let `scaling.backtest.gate` judge the policy on it, keep the verdict.
 
 `act` needs a verdict that passed (it is read at every decision). The command and the demo both call this; the judging
 itself is pure and elsewhere.
@@ -24,9 +24,9 @@ from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import read_history, read_known
 from forecaster.loop.look import read_capacity
 from forecaster.loop.tick import scaling_of
-from forecaster.scaling.backtest import START_DELAY, BacktestError, PolicyBacktest, backtest_policy, last_third
+from forecaster.scaling.backtest.gate import START_DELAY, BacktestError, PolicyBacktest, backtest_policy, last_third
+from forecaster.scaling.backtest.rolling import RollingForecasts
 from forecaster.scaling.capacity import reactive_spec
-from forecaster.scaling.rolling import RollingForecasts
 from forecaster.settings import Settings
 from forecaster.store import StoredBacktest, write_backtest
 from forecaster.store.instants import floored

@@ -1,6 +1,6 @@
 """`tidegauge backtest policy`: every policy on the last third of a file or a service's history, and the answer's JSON.
 
-What is played and measured is in `scaling.contest`; the verdict that lets a policy act is `check`'s.
+What is played and measured is in `scaling.backtest.contest`; the verdict that lets a policy act is `check`'s.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from forecaster.judging.check import (
 )
 from forecaster.loop.look import read_capacity
 from forecaster.loop.tick import scaling_of
-from forecaster.scaling.backtest import horizons_for, levels_for
+from forecaster.scaling.backtest.contest import OURS, REACTIVE, SETTINGS, Contest, Entry
+from forecaster.scaling.backtest.counterfactual import FloorSet, WeekApart, weeks_apart
+from forecaster.scaling.backtest.field import Field, Net
+from forecaster.scaling.backtest.gate import horizons_for, levels_for
+from forecaster.scaling.backtest.hands import hold_shared
+from forecaster.scaling.backtest.rolling import RollingForecasts, origins_of, roll
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import OURS, REACTIVE, SETTINGS, Contest, Entry
-from forecaster.scaling.counterfactual import FloorSet, WeekApart, weeks_apart
-from forecaster.scaling.field import Field, Net
-from forecaster.scaling.hands import hold_shared
-from forecaster.scaling.rolling import RollingForecasts, origins_of, roll
 from forecaster.store import read_decisions
 from forecaster.store.instants import text_of
 

@@ -11,8 +11,8 @@ import pytest
 from collector.catalog import Reactive, Scaling
 from forecaster.forecast.models import forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast
-from forecaster.scaling.backtest import BacktestError, Toll, backtest_policy, replay
-from forecaster.scaling.backtest import _judged as judged
+from forecaster.scaling.backtest.gate import BacktestError, Toll, backtest_policy, replay
+from forecaster.scaling.backtest.gate import _judged as judged
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.scaling.plan import decide
 from forecaster.scaling.types import HpaState, Situation

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.scaling.backlog import queue_up
-from forecaster.scaling.course import Course, from_table, run_course
 from forecaster.scaling.hpa import HpaSpec, ScalingPolicy
-from forecaster.scaling.simulate import Came, DemandSteps, SimulatedCluster, demand_steps, play
-from forecaster.scaling.toll import tolls
+from forecaster.scaling.simulator.backlog import queue_up
+from forecaster.scaling.simulator.course import Course, from_table, run_course
+from forecaster.scaling.simulator.simulate import Came, DemandSteps, SimulatedCluster, demand_steps, play
+from forecaster.scaling.simulator.toll import tolls
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEP = 60.0

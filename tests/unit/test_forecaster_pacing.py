@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from forecaster.forecast.types import DemandSeries
 from forecaster.judging.check import scaling_for_peak
 from forecaster.pace import short_of
-from forecaster.scaling.contest import hold
-from forecaster.scaling.field import Field, Net
+from forecaster.scaling.backtest.contest import hold
+from forecaster.scaling.backtest.field import Field, Net
+from forecaster.scaling.backtest.policies.lane_record import LaneRecord
+from forecaster.scaling.backtest.rolling import RollingForecasts, origins_of
 from forecaster.scaling.grounds import NoGrounds, grounds_of
 from forecaster.scaling.hpa import HpaSpec
 from forecaster.scaling.pacing import Pace, at_half_the_odds, overload_at, paced_risk
 from forecaster.scaling.plan import decide
-from forecaster.scaling.policies.lane_record import LaneRecord
-from forecaster.scaling.rolling import RollingForecasts, origins_of
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.simulate import DemandSteps
 from forecaster.scaling.types import Capacity
 from tests.unit.scaling_fakes import FIVE, NOW, SCALING, forecast_of, minutes, situation
 

@@ -19,16 +19,16 @@ from forecaster.forecast.members import MODELS
 from forecaster.forecast.types import DemandSeries, Forecast
 from forecaster.judging.check import BacktestRequest, scaling_for_peak
 from forecaster.judging.report import contest_json, field_from_csv, front
-from forecaster.scaling import contest
-from forecaster.scaling.backtest import horizons_for
+from forecaster.scaling.backtest import contest
+from forecaster.scaling.backtest.contest import chosen, hold
+from forecaster.scaling.backtest.field import ContestError, Field, game_of
+from forecaster.scaling.backtest.gate import horizons_for
+from forecaster.scaling.backtest.hands import dealt
+from forecaster.scaling.backtest.net import learnt_nets
+from forecaster.scaling.backtest.policies.interface import Game, highest_ahead, with_margin
+from forecaster.scaling.backtest.policies.simple import fixed_max, oracle, seasonal_naive
+from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, origins_of, roll
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import chosen, hold
-from forecaster.scaling.field import ContestError, Field, game_of
-from forecaster.scaling.hands import dealt
-from forecaster.scaling.net import learnt_nets
-from forecaster.scaling.policies.interface import Game, highest_ahead, with_margin
-from forecaster.scaling.policies.simple import fixed_max, oracle, seasonal_naive
-from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of, roll
 from forecaster.settings import Settings
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

@@ -13,10 +13,10 @@ from forecaster.forecast.types import Forecast
 from forecaster.loop.tick import decide_once, overtaken_now
 from forecaster.loop.world import Memory
 from forecaster.present import read_demand_now
+from forecaster.scaling.backtest.policies.ours import LiveLanes
 from forecaster.scaling.plan import decide
-from forecaster.scaling.policies.ours import LiveLanes
 from forecaster.scaling.present import overtaken, surely_came
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.simulate import DemandSteps
 from forecaster.store import ReplicaState
 from tests.unit.forecaster_fakes import HPA, SERVICE, FakeStore, MemoryCluster, a_decision, a_world
 from tests.unit.forecaster_fakes import NOW as FAKES_NOW

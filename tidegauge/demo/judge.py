@@ -22,9 +22,9 @@ from collector.record.store import read_demand, read_ingest_counts
 from collector.slo.store import read_slo_statuses
 from forecaster.forecast.demand import clean_series
 from forecaster.loop.tick import scaling_of
-from forecaster.scaling.backtest import Replay, replay
+from forecaster.scaling.backtest.gate import Replay, replay
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.simulate import SimulationResult
+from forecaster.scaling.simulator.simulate import SimulationResult
 from forecaster.scaling.types import Capacity
 from forecaster.settings import Settings as ForecasterSettings
 from forecaster.store import read_decisions, read_forecasts

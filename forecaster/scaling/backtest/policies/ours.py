@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.scaling.backtest.policies.lane_record import LaneRecord
+from forecaster.scaling.backtest.rolling import ForecastFrom
 from forecaster.scaling.plan import decide
-from forecaster.scaling.policies.lane_record import LaneRecord
 from forecaster.scaling.present import PRESENT, overtaken
-from forecaster.scaling.rolling import ForecastFrom
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import Came, DemandSteps
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import Came, DemandSteps
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 
 Array = npt.NDArray[Any]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import DemandSteps
 
 Array = npt.NDArray[Any]
 FloorsAt = Callable[[float, Lanes], Array]

@@ -13,10 +13,10 @@ import pandas as pd
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import DemandSeries
+from forecaster.scaling.backtest.policies.interface import Game
+from forecaster.scaling.backtest.rolling import origins_of
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.policies.interface import Game
-from forecaster.scaling.rolling import origins_of
-from forecaster.scaling.simulate import demand_steps
+from forecaster.scaling.simulator.simulate import demand_steps
 from forecaster.scaling.types import Capacity
 
 Array = npt.NDArray[Any]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from forecaster.scaling.lead import RAISES_COUNTED, measured_lead
 from forecaster.scaling.pacing import Pace
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.simulate import DemandSteps
 
 Array = npt.NDArray[Any]
 _ROUNDING = 1e-9

@@ -18,19 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.catalog import Scaling
-from forecaster.scaling.course import FloorsAt, from_table, run_course
-from forecaster.scaling.field import ContestError, Field, Net, game_of
-from forecaster.scaling.net import nets_of
-from forecaster.scaling.policies.fourier import fft
-from forecaster.scaling.policies.holt_winters import holt_winters
-from forecaster.scaling.policies.interface import Game, Policy
-from forecaster.scaling.policies.mean import mean
-from forecaster.scaling.policies.ours import LiveLanes
-from forecaster.scaling.policies.simple import fixed_max, hpa_cron, oracle, seasonal_naive
-from forecaster.scaling.rolling import RollingForecasts
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import demand_steps
-from forecaster.scaling.toll import Blocks, LaneToll, tolls
+from forecaster.scaling.backtest.field import ContestError, Field, Net, game_of
+from forecaster.scaling.backtest.net import nets_of
+from forecaster.scaling.backtest.policies.fourier import fft
+from forecaster.scaling.backtest.policies.holt_winters import holt_winters
+from forecaster.scaling.backtest.policies.interface import Game, Policy
+from forecaster.scaling.backtest.policies.mean import mean
+from forecaster.scaling.backtest.policies.ours import LiveLanes
+from forecaster.scaling.backtest.policies.simple import fixed_max, hpa_cron, oracle, seasonal_naive
+from forecaster.scaling.backtest.rolling import RollingForecasts
+from forecaster.scaling.simulator.course import FloorsAt, from_table, run_course
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import demand_steps
+from forecaster.scaling.simulator.toll import Blocks, LaneToll, tolls
 
 Array = npt.NDArray[Any]
 OURS, REACTIVE = "tidegauge", "hpa"

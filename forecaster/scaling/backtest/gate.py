@@ -17,12 +17,12 @@ import pandas as pd
 from collector.catalog import Scaling
 from forecaster.forecast.models import LearntHours, forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
+from forecaster.scaling.backtest.policies.ours import LiveLanes
+from forecaster.scaling.backtest.rolling import LEVELS, ForecastFrom, RollingForecasts, origins_of, roll
 from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.hpa import HpaSpec
 from forecaster.scaling.plan import looked_at
-from forecaster.scaling.policies.ours import LiveLanes
-from forecaster.scaling.rolling import LEVELS, ForecastFrom, RollingForecasts, origins_of, roll
-from forecaster.scaling.simulate import SimulatedCluster, SimulationResult, demand_steps, play, simulate
+from forecaster.scaling.simulator.simulate import SimulatedCluster, SimulationResult, demand_steps, play, simulate
 from forecaster.scaling.types import Capacity, Decision
 
 REFRESH = timedelta(minutes=5)

@@ -11,13 +11,13 @@ from datetime import timedelta
 
 import numpy as np
 
+from forecaster.scaling.backtest.field import Field, Net
 from forecaster.scaling.capacity import replicas_for
-from forecaster.scaling.course import Array, FloorsAt, run_course
-from forecaster.scaling.field import Field, Net
 from forecaster.scaling.present import PRESENT
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import Came, DemandSteps, demand_steps
-from forecaster.scaling.toll import short_shares
+from forecaster.scaling.simulator.course import Array, FloorsAt, run_course
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import Came, DemandSteps, demand_steps
+from forecaster.scaling.simulator.toll import short_shares
 
 LEARNT = timedelta(days=14)
 LEAST_LEARNT = timedelta(days=1)
