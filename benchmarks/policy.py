@@ -28,8 +28,7 @@ from forecaster.forecast.types import DemandSeries
 from forecaster.judging.check import BacktestRequest
 from forecaster.judging.report import Ask, contest_json, field_from_csv, make_forecasts, run_contest
 from forecaster.scaling.backtest.contest import OURS, SETTINGS, Contest
-from forecaster.scaling.backtest.field import Field
-from forecaster.scaling.backtest.gate import last_third
+from forecaster.scaling.backtest.field import Field, last_third
 from forecaster.settings import Settings
 
 LONGEST_STEP = timedelta(minutes=5)

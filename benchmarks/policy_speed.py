@@ -12,9 +12,8 @@ from forecaster.forecast.types import DemandSeries
 from forecaster.judging.check import BacktestRequest, scaling_for_peak
 from forecaster.judging.report import WARM_UP
 from forecaster.scaling.backtest.field import Field
-from forecaster.scaling.backtest.gate import horizons_for
 from forecaster.scaling.backtest.hands import hold_shared
-from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, origins_of
+from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, horizons_for, origins_of
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.scaling.plan import decide
 from forecaster.scaling.types import HpaState, Situation

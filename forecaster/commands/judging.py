@@ -113,8 +113,8 @@ def _of_file(csv: Path, ask: Ask, settings: Settings, span: timedelta | None, *,
 
 
 def _of_service(name: str, ask: Ask, span: timedelta | None) -> _Played:
-    from forecaster.judging.check import BacktestRequest, run_policy_backtest
-    from forecaster.judging.report import apart_from_record, field_from_record, make_forecasts
+    from forecaster.judging.check import BacktestRequest, field_from_record, run_policy_backtest
+    from forecaster.judging.report import apart_from_record, make_forecasts
 
     catalog, settings = edge.configuration()
     known = catalog.service(name)

@@ -21,13 +21,12 @@ from forecaster.judging.check import BacktestRequest, scaling_for_peak
 from forecaster.judging.report import contest_json, field_from_csv, front
 from forecaster.scaling.backtest import contest
 from forecaster.scaling.backtest.contest import chosen, hold
-from forecaster.scaling.backtest.field import ContestError, Field, game_of
-from forecaster.scaling.backtest.gate import horizons_for
+from forecaster.scaling.backtest.field import BacktestError, Field, game_of
 from forecaster.scaling.backtest.hands import dealt
 from forecaster.scaling.backtest.net import learnt_nets
 from forecaster.scaling.backtest.policies.interface import Game, highest_ahead, with_margin
 from forecaster.scaling.backtest.policies.simple import fixed_max, oracle, seasonal_naive
-from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, origins_of, roll
+from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, horizons_for, origins_of, roll
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.settings import Settings
 
@@ -239,7 +238,7 @@ def test_what_is_known_later_is_forecast_from_an_earlier_origin(ground: Field) -
 
 def test_an_unknown_policy_is_refused_by_name() -> None:
     assert chosen("hpa, tidegauge") == ("tidegauge", "hpa")
-    with pytest.raises(ContestError, match=r"expected some of tidegauge, hpa.*got magic"):
+    with pytest.raises(BacktestError, match=r"expected some of tidegauge, hpa.*got magic"):
         chosen("hpa,magic")
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from collector.catalog import Scaling
 from forecaster.forecast.interface import Model
 from forecaster.forecast.models import (
     MODEL,
@@ -33,6 +34,7 @@ from forecaster.forecast.models import (
     forecast_demand,
 )
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
+from forecaster.scaling.plan import looked_at
 
 Array = npt.NDArray[Any]
 ForecastFrom = Callable[[datetime], Forecast | NoForecast]
@@ -110,6 +112,16 @@ def origins_of(
     earlier = max(0, min(int(before.total_seconds()), first - start - step) // every)
     found: Array = np.arange(first - earlier * every, known_to, every, dtype=np.int64)
     return found[found > start]
+
+
+def levels_for(scaling: Scaling) -> tuple[float, ...]:
+    """Return the quantiles that a backtest forecasts: those of the risk curve, and the service's own."""
+    return tuple(sorted({*LEVELS, scaling.quantile}))
+
+
+def horizons_for(series: DemandSeries, scaling: Scaling, refresh: timedelta, data_delay: timedelta) -> int:
+    """Return how many steps from its origin a decision looks at."""
+    return -(-(looked_at(scaling, refresh) + series.step + data_delay) // series.step)
 
 
 def roll(

@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.scaling.backtest.field import Field
 from forecaster.scaling.backtest.policies.lane_record import LaneRecord
 from forecaster.scaling.backtest.rolling import ForecastFrom
 from forecaster.scaling.plan import decide
 from forecaster.scaling.present import PRESENT, overtaken
 from forecaster.scaling.simulator.side_by_side import Lanes
-from forecaster.scaling.simulator.simulate import Came, DemandSteps
+from forecaster.scaling.simulator.simulate import Came, DemandSteps, demand_steps
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 
 Array = npt.NDArray[Any]
@@ -189,3 +190,27 @@ class LiveLanes:
             demand_now=present,
             planned_floor=lane.planned,
         )
+
+
+def live_lanes(
+    ground: Field,
+    scalings: Sequence[Scaling],
+    forecast_from: ForecastFrom,
+    *,
+    told: Callable[[datetime], None] | None = None,
+) -> LiveLanes:
+    """Return the lanes of a field, one for each of `scalings`. Raises BacktestError where its window has no demand."""
+    return LiveLanes(
+        service=ground.series.name,
+        scalings=scalings,
+        capacity=ground.capacity,
+        forecast_from=forecast_from,
+        first=ground.series.frame["ds"].iloc[0].to_pydatetime(),
+        step=ground.series.step,
+        refresh=ground.refresh,
+        data_delay=ground.data_delay,
+        demand=demand_steps(ground.met_inside),
+        watched=ground.watched,
+        zone=ground.series.zone or UTC,
+        told=told,
+    )
