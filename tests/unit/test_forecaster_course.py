@@ -212,6 +212,7 @@ def test_tolls_are_as_worked_out_by_hand() -> None:
     assert toll.lead_margin_minutes == pytest.approx(-1.0)  # one rise, and all of its minute was short
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.just(math.nan), st.floats(0, 50)), min_size=2, max_size=8),
     st.floats(-90, 600),
