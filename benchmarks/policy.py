@@ -27,9 +27,8 @@ from collector.sources.files import parse_csv
 from forecaster.forecast.types import DemandSeries
 from forecaster.judging.check import BacktestRequest
 from forecaster.judging.report import Ask, contest_json, field_from_csv, make_forecasts, run_contest
-from forecaster.scaling.backtest import last_third
-from forecaster.scaling.contest import OURS, SETTINGS, Contest
-from forecaster.scaling.field import Field
+from forecaster.scaling.backtest.contest import OURS, SETTINGS, Contest
+from forecaster.scaling.backtest.field import Field, last_third
 from forecaster.settings import Settings
 
 LONGEST_STEP = timedelta(minutes=5)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.judging.report import front
-from forecaster.scaling.contest import OURS, REACTIVE, Contest, Entry
+from forecaster.scaling.backtest.contest import OURS, REACTIVE, Contest, Entry
 
 Array = npt.NDArray[Any]
 LEVELS = 8

@@ -11,12 +11,11 @@ import pandas as pd
 from forecaster.forecast.types import DemandSeries
 from forecaster.judging.check import BacktestRequest, scaling_for_peak
 from forecaster.judging.report import WARM_UP
-from forecaster.scaling.backtest import horizons_for
+from forecaster.scaling.backtest.field import Field
+from forecaster.scaling.backtest.hands import hold_shared
+from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, horizons_for, origins_of
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.field import Field
-from forecaster.scaling.hands import hold_shared
 from forecaster.scaling.plan import decide
-from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of
 from forecaster.scaling.types import HpaState, Situation
 from forecaster.settings import Settings
 
@@ -81,10 +80,10 @@ def decisions_seconds(services: int) -> float:
     ground = field_of(series, (now, now + timedelta(hours=8)))
     forecasts = stored(ground, horizons=288)
     hpa = HpaState(1, 3, 30, desired=5, current=5, ready=5)
-    asked = []
+    asked, forecast_from = [], forecasts.by_origin()
     for index in range(services):
         origin = datetime.fromtimestamp(int(forecasts.origins[index % len(forecasts.origins)]), UTC)
-        asked.append((origin, forecasts.of(origin)))
+        asked.append((origin, forecast_from(origin)))
     began = time.perf_counter()
     for origin, forecast in asked:
         decide(

@@ -21,7 +21,7 @@ from collector.record import store as record
 from forecaster import store
 from forecaster.loop.world import World, scaling_of
 from forecaster.scaling.capacity import declared_capacity, reactive_spec, replicas_for
-from forecaster.scaling.simulate import simulate
+from forecaster.scaling.simulator.simulate import simulate
 from forecaster.scaling.types import Capacity
 from forecaster.store.instants import between, epoch_milliseconds
 from forecaster.store.outcomes import read_patches

@@ -85,7 +85,7 @@ def demo(
 
     from collector.clickhouse import StoreError
     from collector.sources.files import ImportRefusedError
-    from forecaster.scaling.backtest import BacktestError
+    from forecaster.scaling.backtest.field import BacktestError
     from tidegauge.demo.play import DemoOptions, play_demo
     from tidegauge.demo.screen import Progress
     from tidegauge.demo.story import StoryError

@@ -25,7 +25,7 @@ from forecaster.forecast.types import Forecast
 from forecaster.outlook.asked import OutlookQuestion, outlook_from_record
 from forecaster.outlook.outlook import NoOutlook, Outlook
 from forecaster.scaling.capacity import capacity_in_use, reactive_spec
-from forecaster.scaling.simulate import SimulationResult, simulate
+from forecaster.scaling.simulator.simulate import SimulationResult, simulate
 from forecaster.scaling.types import Capacity
 from forecaster.scores.score import Score
 from forecaster.scores.score_store import read_scores

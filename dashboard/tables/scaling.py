@@ -13,7 +13,7 @@ from collector.catalog import Cost
 from dashboard.words import NONE, clock_time, minutes, money, rps, with_local
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.plan import PLAN_SPAN
-from forecaster.scaling.simulate import SimulationResult
+from forecaster.scaling.simulator.simulate import SimulationResult
 from forecaster.store import StoredDecision
 
 _RPS, _GUARDRAIL = re.compile(r"\brps\b"), re.compile(r"[a-z]+(_[a-z]+)+")

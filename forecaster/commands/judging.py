@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from forecaster.forecast.interface import Model
     from forecaster.forecast.skill import SkillReport
     from forecaster.judging.report import Ask
-    from forecaster.scaling.backtest import PolicyBacktest
-    from forecaster.scaling.counterfactual import WeekApart
-    from forecaster.scaling.field import Field
-    from forecaster.scaling.rolling import RollingForecasts
+    from forecaster.scaling.backtest.counterfactual import WeekApart
+    from forecaster.scaling.backtest.field import Field
+    from forecaster.scaling.backtest.gate import PolicyBacktest
+    from forecaster.scaling.backtest.rolling import RollingForecasts
     from forecaster.settings import Settings
 
 _BACKTEST_HELP = """Play scaling policies on the past: ours, the autoscaler alone, what others ship, and the bounds.
@@ -67,7 +67,7 @@ def backtest_policy(
     from forecaster.judging.charts import contest_svg
     from forecaster.judging.report import KEPT, Ask, contest_json, run_contest
     from forecaster.judging.screen import show_apart, show_contest, show_verdict
-    from forecaster.scaling.contest import chosen
+    from forecaster.scaling.backtest.contest import chosen
 
     with edge.told():
         edge.exactly_one(service, csv)
@@ -113,8 +113,8 @@ def _of_file(csv: Path, ask: Ask, settings: Settings, span: timedelta | None, *,
 
 
 def _of_service(name: str, ask: Ask, span: timedelta | None) -> _Played:
-    from forecaster.judging.check import BacktestRequest, run_policy_backtest
-    from forecaster.judging.report import apart_from_record, field_from_record, make_forecasts
+    from forecaster.judging.check import BacktestRequest, field_from_record, run_policy_backtest
+    from forecaster.judging.report import apart_from_record, make_forecasts
 
     catalog, settings = edge.configuration()
     known = catalog.service(name)

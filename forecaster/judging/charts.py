@@ -8,7 +8,7 @@ import numpy as np
 
 from forecaster.charts import HEIGHT, WIDTH, svg_of
 from forecaster.judging.report import front
-from forecaster.scaling.contest import OURS, Contest
+from forecaster.scaling.backtest.contest import OURS, Contest
 from forecaster.store.instants import text_of
 
 _COLOURS = (

@@ -1,4 +1,4 @@
-"""The gate before mode `act`: read the history, let `scaling.backtest` judge the policy on it, keep the verdict.
+"""The gate before mode `act`: read the history, let `scaling.backtest.gate` judge the policy on it, keep the verdict.
 
 `act` needs a verdict that passed (it is read at every decision). The command and the demo both call this; the judging
 itself is pure and elsewhere.
@@ -24,9 +24,10 @@ from forecaster.forecast.wall_clock import zone_for
 from forecaster.history import read_history, read_known
 from forecaster.loop.look import read_capacity
 from forecaster.loop.tick import scaling_of
-from forecaster.scaling.backtest import START_DELAY, BacktestError, PolicyBacktest, backtest_policy, last_third
+from forecaster.scaling.backtest.field import BacktestError, Field, Net, last_third
+from forecaster.scaling.backtest.gate import PolicyBacktest, backtest_policy
+from forecaster.scaling.backtest.rolling import RollingForecasts
 from forecaster.scaling.capacity import reactive_spec
-from forecaster.scaling.rolling import RollingForecasts
 from forecaster.settings import Settings
 from forecaster.store import StoredBacktest, write_backtest
 from forecaster.store.instants import floored
@@ -47,7 +48,7 @@ class BacktestRequest:
     settings: Settings
     speed: float = 1.0
     window: timedelta | None = None
-    start_delay: timedelta = START_DELAY
+    start_delay: timedelta = timedelta(minutes=2)
     kept: Path | None = None
     processes: int = 1
 
@@ -71,20 +72,8 @@ def run_policy_backtest(
     forecasts: from every decision of the window, made where not given. progress: called with the share that is done,
     0..1. Raises BacktestError when there is no history, StoreError.
     """
-    scaling = scaling_of(service)
-    series = history_of(client, service, now=now, request=request)
-    window = window_of(series, request)
     verdict = backtest_policy(
-        series,
-        scaling=scaling,
-        capacity=read_capacity(client, service, now=now, speed=request.speed)[0],
-        spec=reactive_spec(scaling, speed=request.speed),
-        window=window,
-        start_delay=request.start_delay,
-        refresh=request.settings.refresh,
-        data_delay=request.data_delay,
-        demand=met_in(client, service, window),
-        watched=is_watched(client, service),
+        field_from_record(client, service, now=now, request=request),
         kept=request.kept,
         processes=request.processes,
         forecasts=forecasts,
@@ -92,6 +81,26 @@ def run_policy_backtest(
     )
     write_backtest(client, _stored(service.name, verdict, run_at=now))
     return verdict
+
+
+def field_from_record(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> Field:
+    """Return a service's history as a field, its own autoscaler under every floor. Raises ValueError, StoreError."""
+    scaling = scaling_of(service)
+    series = history_of(client, service, now=now, request=request)
+    window, spec = window_of(series, request), reactive_spec(scaling, speed=request.speed)
+    return Field(
+        series=series,
+        met=met_in(client, service, window),
+        window=window,
+        scaling=scaling,
+        capacity=read_capacity(client, service, now=now, speed=request.speed)[0],
+        spec=spec,
+        start_delay=request.start_delay,
+        refresh=request.settings.refresh,
+        data_delay=request.data_delay,
+        net=Net((0.0,), (spec.target_per_replica,)),
+        watched=is_watched(client, service),
+    )
 
 
 def history_of(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> DemandSeries:

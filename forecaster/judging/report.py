@@ -1,6 +1,6 @@
 """`tidegauge backtest policy`: every policy on the last third of a file or a service's history, and the answer's JSON.
 
-What is played and measured is in `scaling.contest`; the verdict that lets a policy act is `check`'s.
+What is played and measured is in `scaling.backtest.contest`; the verdict that lets a policy act is `check`'s.
 """
 
 from __future__ import annotations
@@ -19,21 +19,18 @@ from forecaster.csv_file import read_csv
 from forecaster.forecast.demand import clean_series
 from forecaster.judging.check import (
     BacktestRequest,
-    history_of,
-    is_watched,
     met_in,
     scaling_for_peak,
     window_of,
 )
 from forecaster.loop.look import read_capacity
 from forecaster.loop.tick import scaling_of
-from forecaster.scaling.backtest import horizons_for, levels_for
+from forecaster.scaling.backtest.contest import OURS, REACTIVE, SETTINGS, Contest, Entry
+from forecaster.scaling.backtest.counterfactual import FloorSet, WeekApart, weeks_apart
+from forecaster.scaling.backtest.field import Field
+from forecaster.scaling.backtest.hands import hold_shared
+from forecaster.scaling.backtest.rolling import RollingForecasts, horizons_for, levels_for, origins_of, roll
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import OURS, REACTIVE, SETTINGS, Contest, Entry
-from forecaster.scaling.counterfactual import FloorSet, WeekApart, weeks_apart
-from forecaster.scaling.field import Field, Net
-from forecaster.scaling.hands import hold_shared
-from forecaster.scaling.rolling import RollingForecasts, origins_of, roll
 from forecaster.store import read_decisions
 from forecaster.store.instants import text_of
 
@@ -83,26 +80,6 @@ def field_from_csv(path: Path, *, peak_replicas: int, request: BacktestRequest) 
     )
 
 
-def field_from_record(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> Field:
-    """Return a service's history as a field, its own autoscaler under every floor. Raises ValueError, StoreError."""
-    scaling = scaling_of(service)
-    series = history_of(client, service, now=now, request=request)
-    window, spec = window_of(series, request), reactive_spec(scaling, speed=request.speed)
-    return Field(
-        series=series,
-        met=met_in(client, service, window),
-        window=window,
-        scaling=scaling,
-        capacity=read_capacity(client, service, now=now, speed=request.speed)[0],
-        spec=spec,
-        start_delay=request.start_delay,
-        refresh=request.settings.refresh,
-        data_delay=request.data_delay,
-        net=Net((0.0,), (spec.target_per_replica,)),
-        watched=is_watched(client, service),
-    )
-
-
 def apart_from_record(client: Client, service: Service, *, now: datetime, request: BacktestRequest) -> list[WeekApart]:
     """Return the weeks with us and without us since the first floor of the last two months. Raises StoreError."""
     scaling, since = scaling_of(service), now - COMPARED
@@ -142,7 +119,7 @@ def make_forecasts(ground: Field, ask: Ask, *, progress: Callable[[float], None]
 def run_contest(
     ground: Field, ask: Ask, forecasts: RollingForecasts, *, progress: Callable[[float], None] | None = None
 ) -> Contest:
-    """Play the policies asked for. progress: the share that is done. Raises ContestError."""
+    """Play the policies asked for. progress: the share that is done. Raises BacktestError."""
     own, target = round(1 - ground.scaling.quantile, 6), ground.spec.target_per_replica / ground.capacity.low_rps
     settings = {
         **SETTINGS,

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from collector.catalog import Cost
-from forecaster.scaling.backtest import PolicyBacktest
-from forecaster.scaling.contest import REACTIVE, Contest, Entry
-from forecaster.scaling.counterfactual import WeekApart
+from forecaster.scaling.backtest.contest import REACTIVE, Contest, Entry
+from forecaster.scaling.backtest.counterfactual import WeekApart
+from forecaster.scaling.backtest.gate import PolicyBacktest
 from forecaster.scaling.types import Capacity
 from forecaster.store.instants import text_of
 

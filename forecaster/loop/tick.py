@@ -237,8 +237,9 @@ def overtaken_now(world: World, service: Service, memory: Memory) -> bool:
         return False
     now, settle = world.clock.now(), world.settings.settle * world.clock.speed_now()
     came = read_demand_now(world.client, service.name, now=now, settle=settle)
-    hpa, decided = memory.state.hpa, memory.newest.decision.floor_after
-    return overtaken(came, memory.capacity, current=max(hpa.current, decided), ceiling=hpa.ceiling)
+    hpa, decided = memory.state.hpa, memory.newest.decision
+    current = max(hpa.current, decided.floor_after)
+    return overtaken(came, memory.capacity, current=current, ceiling=hpa.ceiling, overload=decided.overload)
 
 
 def observe_once(world: World, service: Service, memory: Memory) -> store.ReplicaState | None:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecaster.forecast.models import column_of
 from forecaster.forecast.types import Forecast
 from forecaster.scaling.types import Caller
 
@@ -133,8 +132,7 @@ class _Same:
 def _alone(same: _Same) -> DemandAhead:
     forecast = same.forecast
     rps = np.zeros((len(forecast.frame), 1 + len(forecast.quantiles)))
-    for index, level in enumerate(forecast.quantiles, 1):
-        rps[:, index] = forecast.frame[column_of(level)].to_numpy(dtype=np.float64)
+    rps[:, 1:] = forecast.frame.iloc[:, 1:].to_numpy(dtype=np.float64)  # `ds`, then the quantiles in their order
     np.maximum.accumulate(rps, axis=1, out=rps)
     depths = -np.log1p(-np.array([0.0, *forecast.quantiles]))
     return DemandAhead(forecast.origin, forecast.step, depths, rps)

@@ -6,8 +6,10 @@ what came. Its odds grow while less of the time than asked was short, and shrink
 
     odds' = odds * exp(GAIN_PER_HOUR * hours * (asked - short))
 
-(adaptive conformal inference, Gibbs and Candes 2021, on the log of the odds), within bounds. Pure: what the last plan
-took is read from its decision, what came from the record.
+(adaptive conformal inference, Gibbs and Candes 2021, on the log of the odds), within bounds. What has come is met at
+once, so even a plan that asks for nothing may be short for less than asked: then the same odds say how far above what
+they carry replicas may be used first (`overload_at`). Pure: what the last plan took is read from its decision, what
+came from the record.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from datetime import timedelta
 START_FACTOR = 5.0  # of the odds asked for, where no decision has been made: what mostly comes to the share asked for
 GAIN_PER_HOUR = 1.2
 LEAST_FACTOR = 0.2  # of the odds asked for
-MOST_ODDS = math.exp(4)  # a risk of 98 %: the floor is as good as released
+RELEASED_ODDS = math.exp(1.5)  # a risk of 82 %: the floor is as good as released
+MOST_ODDS = math.exp(4)  # a risk of 98 %
+MOST_OVERLOAD = 0.1
 _HOUR = timedelta(hours=1)
 
 
@@ -43,6 +47,15 @@ def paced_risk(asked: float, pace: Pace | None) -> float:
         return _risk(START_FACTOR * odds)
     moved = _odds(pace.risk) * math.exp(GAIN_PER_HOUR * (pace.span / _HOUR) * (asked - pace.short))
     return _risk(min(max(moved, LEAST_FACTOR * odds), MOST_ODDS))
+
+
+def overload_at(risk: float) -> float:
+    """Return how far above what replicas carry what has just come may be until there are more, as a share of that.
+
+    0 up to a floor that is as good as released: a plan's risk saves more. Then up to MOST_OVERLOAD at MOST_ODDS.
+    """
+    least, most = math.log(RELEASED_ODDS), math.log(MOST_ODDS)
+    return MOST_OVERLOAD * min(max((math.log(_odds(risk)) - least) / (most - least), 0.0), 1.0)
 
 
 def at_half_the_odds(risk: float) -> float:

@@ -13,11 +13,10 @@ import numpy as np
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast
-from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.day import PLAN_SPAN, day_plan, day_warnings
 from forecaster.scaling.demand_ahead import Array, DemandAhead, demand_ahead
 from forecaster.scaling.grounds import Grounds, NoGrounds, grounds_of, lead_of
-from forecaster.scaling.pacing import at_half_the_odds, paced_risk
+from forecaster.scaling.pacing import at_half_the_odds, overload_at, paced_risk
 from forecaster.scaling.policy import (
     Draft,
     Needs,
@@ -28,7 +27,7 @@ from forecaster.scaling.policy import (
     reverted,
     without_grounds,
 )
-from forecaster.scaling.present import PRESENT
+from forecaster.scaling.present import PRESENT, needed_now
 from forecaster.scaling.replicas import chance_of_too_few, replicas_needed, risk_in_use
 from forecaster.scaling.types import Decision, PlannedFloor, PlanWarning, Situation
 from forecaster.scaling.wording import chance, clock, counted, rate
@@ -53,7 +52,8 @@ def decide(situation: Situation) -> Decision:
     ahead = demand_ahead(grounds.forecast, situation.callers)
     covered = situation.now + lead_of(situation) + situation.refresh  # a raise of the next decision is ready from here
     nearest, rates = ahead.highest(situation.now, covered), ahead.at_risk(risk)
-    urgent, present = replicas_needed(nearest, grounds.capacity, risk), _present(situation, grounds)
+    urgent, overload = replicas_needed(nearest, grounds.capacity, risk), _overload(situation, risk)
+    present = needed_now(situation.demand_now, grounds.capacity, overload=overload)
     ramped = _ramped(situation, grounds, ahead, (risk, rates), urgent)
     before, wanted = planned_before(situation, grounds.hpa), max(urgent, ramped)
     kept = urgent if wanted >= before else replicas_needed(nearest, grounds.capacity, at_half_the_odds(risk))
@@ -75,12 +75,16 @@ def decide(situation: Situation) -> Decision:
         warnings=warnings,
         quantile=1 - risk,
         needed_at=_needed_at(situation, grounds, ahead, (risk, rates)),
+        overload=overload,
     )
 
 
-def _present(situation: Situation, grounds: Grounds) -> int:
-    """Return what the newest demand needs already; 0 where nobody counts it so finely."""
-    return 0 if situation.demand_now is None else replicas_for(situation.demand_now, grounds.capacity)
+def _overload(situation: Situation, risk: float) -> float:
+    """Return how far above what they carry replicas may be used before there are more: not at all while a budget burns.
+
+    Where a service is not paced, its risk is the plan's alone.
+    """
+    return overload_at(risk) if situation.scaling.paced and not situation.burning else 0.0
 
 
 def _risk(situation: Situation) -> tuple[float, str]:
@@ -102,6 +106,7 @@ def _decision(
     warnings: tuple[PlanWarning, ...] = (),
     quantile: float | None = None,
     needed_at: datetime | None = None,
+    overload: float = 0.0,
 ) -> Decision:
     outcome = _direction(draft)
     refusal = may_apply(situation) if outcome != "keep" else None
@@ -124,6 +129,7 @@ def _decision(
         guardrails=draft.changed_by,
         lead=None if planned is None else lead_of(situation),
         planned_floor=planned,
+        overload=overload,
     )
 
 
@@ -170,6 +176,8 @@ def _why(
     if present > planned:
         came = rate(situation.demand_now or 0.0)
         text += f"; the {came} of the last {PRESENT.total_seconds():g} s need {present} at once"
+        overload = _overload(situation, taken)
+        text += f", at up to {chance(overload)} more than they carry" if overload > 0 else ""
     if ramped > max(planned, present):
         text += f", and {ramped - max(planned, present)} more for the ramp after it"
     return (text,) if source == "fixed" else (text, f"risk {chance(taken)}: {source}")

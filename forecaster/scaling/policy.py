@@ -60,6 +60,8 @@ def guarded(
     """Take all guardrails in their order. What one of them says begins with its name."""
     for guardrail in GUARDRAILS if guardrails is None else guardrails:
         passed = guardrail(situation, draft)
+        if passed is draft:
+            continue
         said = tuple(f"{guardrail.__name__}: {why}" for why in passed.reasons[len(draft.reasons) :])
         acted = (guardrail.__name__,) if passed.floor != draft.floor else ()
         draft = replace(passed, reasons=(*draft.reasons, *said), changed_by=(*draft.changed_by, *acted))

@@ -17,12 +17,23 @@ PRESENT = timedelta(seconds=15)  # what is counted; and how often is looked
 _DEVIATIONS = 2.0
 
 
-def overtaken(demand_now: float | None, capacity: Capacity, *, current: int, ceiling: int) -> bool:
-    """Say whether what has just come (requests/s) needs more replicas than there are to be.
+def needed_now(demand_now: float | None, capacity: Capacity, *, overload: float = 0.0) -> int:
+    """Return what the newest demand (requests/s) needs already; 0 where nobody counts it so finely.
+
+    overload: by what share of what they carry it may be above that (`pacing.overload_at`).
+    """
+    return 0 if demand_now is None else replicas_for(demand_now / (1 + overload), capacity)
+
+
+def overtaken(
+    demand_now: float | None, capacity: Capacity, *, current: int, ceiling: int, overload: float = 0.0
+) -> bool:
+    """Say whether what has just come needs more replicas than there are to be.
 
     current: those that exist, starting ones included, or the floor where that has just been raised above them.
+    overload: of the newest decision.
     """
-    return demand_now is not None and current < min(replicas_for(demand_now, capacity), ceiling)
+    return current < min(needed_now(demand_now, capacity, overload=overload), ceiling)
 
 
 def surely_came(requests: int) -> float:

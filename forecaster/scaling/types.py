@@ -170,3 +170,5 @@ class Decision:
     lead: timedelta | None = None  # that was planned with; None without a plan
     # floor_after without what the present demand added; None without a plan. The process remembers it, no store does.
     planned_floor: int | None = field(default=None, compare=False)
+    # By what share of what replicas carry the present may be above that until there are more; likewise.
+    overload: float = field(default=0.0, compare=False)

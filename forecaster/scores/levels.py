@@ -10,7 +10,7 @@ from datetime import datetime
 
 from collector.catalog import Scaling
 from collector.clickhouse import Client
-from forecaster.scaling.rolling import LEVELS
+from forecaster.scaling.backtest.rolling import LEVELS
 from forecaster.scores.adapting import Asked, asked_levels, known_by, looked_at_from
 from forecaster.scores.score_store import read_scores
 from forecaster.settings import Settings

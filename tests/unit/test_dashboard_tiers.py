@@ -31,7 +31,7 @@ from dashboard.tables.tiers import (
 from dashboard.words import clock_time
 from forecaster.calendar.types import Event
 from forecaster.forecast.types import Forecast
-from forecaster.scaling.simulate import SimulationResult
+from forecaster.scaling.simulator.simulate import SimulationResult
 from tests.unit.forecaster_fakes import NOW as DECIDED
 from tests.unit.forecaster_fakes import a_decision, a_stored
 from tests.unit.test_dashboard_tables import AVAILABLE, a_status

@@ -11,8 +11,10 @@ import pytest
 from collector.catalog import Reactive, Scaling
 from forecaster.forecast.models import forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast
-from forecaster.scaling.backtest import BacktestError, Toll, backtest_policy, replay
-from forecaster.scaling.backtest import _judged as judged
+from forecaster.scaling.backtest.field import BacktestError, Field, last_third
+from forecaster.scaling.backtest.gate import Toll, backtest_policy
+from forecaster.scaling.backtest.gate import _judged as judged
+from forecaster.scaling.backtest.replay import replay
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
 from forecaster.scaling.plan import decide
 from forecaster.scaling.types import HpaState, Situation
@@ -51,8 +53,13 @@ def window_of(day: int) -> tuple[datetime, datetime]:
     return START + timedelta(days=day, hours=13), START + timedelta(days=day, hours=17)
 
 
+def field_of(series: DemandSeries, window: tuple[datetime, datetime]) -> Field:
+    met = series.frame.rename(columns={"y": "rps"})
+    return Field(series, met, window, SCALING, CAPACITY, SPEC, start_delay=timedelta(minutes=2), refresh=FIVE)
+
+
 def played(series: DemandSeries, day: int = 12):  # type: ignore[no-untyped-def]  # the return type says nothing here
-    return replay(series, window=window_of(day), scaling=SCALING, capacity=CAPACITY, spec=SPEC)
+    return replay(field_of(series, window_of(day)))
 
 
 def test_a_ramp_that_recurs_is_met_in_time_and_the_autoscaler_alone_is_late() -> None:
@@ -98,7 +105,8 @@ def test_a_replay_gives_the_same_answer_twice() -> None:
 
 def test_the_gate_judges_the_last_third_of_a_short_history() -> None:
     told: list[float] = []
-    verdict = backtest_policy(matches(9), scaling=SCALING, capacity=CAPACITY, spec=SPEC, progress=told.append)
+    series = matches(9)
+    verdict = backtest_policy(field_of(series, last_third(series)), progress=told.append)
     assert verdict.window == (START + timedelta(days=6), START + timedelta(days=9))
     assert verdict.passed, verdict.reason
     assert told == sorted(told)

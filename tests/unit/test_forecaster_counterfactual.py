@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster.scaling.counterfactual import FloorSet, weeks_apart
+from forecaster.scaling.backtest.counterfactual import FloorSet, weeks_apart
 from forecaster.scaling.hpa import HpaSpec
 from forecaster.scaling.types import Capacity
 

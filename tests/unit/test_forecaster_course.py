@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.scaling.backlog import queue_up
-from forecaster.scaling.course import Course, from_table, run_course, steady
 from forecaster.scaling.hpa import HpaSpec, ScalingPolicy
-from forecaster.scaling.simulate import DemandSteps, SimulatedCluster, demand_steps, play
-from forecaster.scaling.toll import tolls
+from forecaster.scaling.simulator.backlog import queue_up
+from forecaster.scaling.simulator.course import Course, from_table, run_course
+from forecaster.scaling.simulator.simulate import Came, DemandSteps, SimulatedCluster, demand_steps, play
+from forecaster.scaling.simulator.toll import tolls
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEP = 60.0
@@ -52,7 +53,7 @@ def course_of(
         ceilings=np.full(len(lanes), 20),
         start_delay=seconds(delay),
         initial=np.maximum(lanes, initial),
-        floors_at=steady(lanes),
+        floors_at=lambda _at, _lanes: lanes,
     )
 
 
@@ -209,3 +210,16 @@ def test_tolls_are_as_worked_out_by_hand() -> None:
     assert toll.over_replica_hours == pytest.approx(1 / 60)  # the fourth minute has one too many
     assert (toll.scale_events, toll.flips) == (1, 0)
     assert toll.lead_margin_minutes == pytest.approx(-1.0)  # one rise, and all of its minute was short
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.just(math.nan), st.floats(0, 50)), min_size=2, max_size=8),
+    st.floats(-90, 600),
+    st.sampled_from([15.0, 120.0]),
+)
+def test_one_latest_mean_is_that_of_many_asked_for_together(rps: list[float], after: float, span: float) -> None:
+    came, at = Came(demand_of(rps)), START.timestamp() + after
+    [among_many] = came.mean_before(np.array([at]), seconds(span))
+    one = came.latest_mean(at, seconds(span))
+    assert math.isnan(among_many) if one is None else one == pytest.approx(among_many)

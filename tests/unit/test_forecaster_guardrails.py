@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from collector.catalog import BoundsWindow, Mode, Risk
 from forecaster.forecast.types import Forecast
+from forecaster.scaling.pacing import MOST_OVERLOAD, Pace
 from forecaster.scaling.plan import decide
 from forecaster.scaling.types import Capacity, Decision, Situation, Skill
 from tests.unit.scaling_fakes import FIVE, NOW, SCALING, flat_then, forecast_of, hpa, minutes, said, situation
@@ -197,7 +199,7 @@ def situations(draw: st.DrawFn) -> Situation:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(situations())
 def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(seen: Situation) -> None:
     assert seen.hpa is not None
@@ -233,6 +235,7 @@ def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(seen: Situati
     assert len(kinds(decision)) == len(decision.warnings)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(2, 20), st.floats(0, 1))
 def test_a_raise_over_the_largest_step_is_needed_within_the_lead(rows: list[float], floor: int, spread: float) -> None:
     forecast = forecast_of(rows, spread=spread)
@@ -242,6 +245,7 @@ def test_a_raise_over_the_largest_step_is_needed_within_the_lead(rows: list[floa
         assert decision.floor_after <= -(-max(rows[:4]) * (1 + spread) // 12)
 
 
+@settings(deadline=None)
 @given(situations(), st.sampled_from([(0.5, 0.8), (0.8, 0.95), (0.95, 0.99)]))
 def test_less_risk_never_means_fewer_replicas(seen: Situation, levels: tuple[float, float]) -> None:
     more, less = (decide(replace(seen, scaling=replace(seen.scaling, quantile=level))) for level in levels)
@@ -249,6 +253,7 @@ def test_less_risk_never_means_fewer_replicas(seen: Situation, levels: tuple[flo
     assert more.floor_after <= less.floor_after
 
 
+@settings(deadline=None)
 @given(situations(), st.floats(0.01, 100))
 def test_the_floor_does_not_depend_on_the_unit_of_demand(seen: Situation, factor: float) -> None:
     assert isinstance(seen.forecast, Forecast)
@@ -261,6 +266,7 @@ def test_the_floor_does_not_depend_on_the_unit_of_demand(seen: Situation, factor
     assert abs(scaled.floor_after - decide(seen).floor_after) <= 0
 
 
+@settings(deadline=None)
 @given(situations())
 def test_the_same_situation_is_decided_alike_and_what_was_done_is_not_done_again(seen: Situation) -> None:
     first = decide(seen)
@@ -282,6 +288,7 @@ def test_the_same_situation_is_decided_alike_and_what_was_done_is_not_done_again
         assert again.outcome in {"keep", "no_plan"}
 
 
+@settings(deadline=None)
 @given(situations())
 def test_the_day_ahead_changes_no_decision(seen: Situation) -> None:
     whole, short = decide(replace(seen, day_plan=True)), decide(replace(seen, day_plan=False))
@@ -300,3 +307,28 @@ def test_a_risk_from_costs_says_what_it_came_from() -> None:
     decision = decide(situation([30.0] * 36, scaling=scaling, budget_left=0.3))
     assert decision.quantile == pytest.approx(1 - 0.0379, abs=1e-4)
     assert "risk 3.8%: 0.1 / 2 x 0.76 with 30% of the error budget left" in said(decision)
+
+
+@settings(max_examples=200, deadline=None)
+@given(situations(), st.floats(0.8, 0.98), st.floats(0, 1), st.floats(0, 300))
+def test_what_has_come_to_a_paced_service_is_met_within_a_tenth(
+    seen: Situation, risk: float, short: float, came: float
+) -> None:
+    assert seen.hpa is not None
+    assert seen.capacity is not None
+    paced = replace(
+        seen,
+        scaling=replace(seen.scaling, paced=True, bounds=()),
+        pace=Pace(risk, short, timedelta(hours=1)),
+        hpa=replace(seen.hpa, room=None, pending=0),
+        demand_now=came,
+        metric_at=NOW,
+        skill=None,
+        most_useful=None,
+        paused=None,
+    )
+    decision = decide(paced)
+    borne = 1.0 if seen.burning else 1.0 + MOST_OVERLOAD
+    needed = math.ceil(came / (borne * seen.capacity.low_rps) - 1e-6)
+    assert decision.planned_floor is not None
+    assert decision.floor_after >= min(needed, seen.hpa.ceiling)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecaster.forecast.types import DemandSeries
+from forecaster.judging.check import scaling_for_peak
 from forecaster.pace import short_of
-from forecaster.scaling.field import Net
+from forecaster.scaling.backtest.contest import hold
+from forecaster.scaling.backtest.field import Field, Net
+from forecaster.scaling.backtest.policies.lane_record import LaneRecord
+from forecaster.scaling.backtest.rolling import RollingForecasts, origins_of
 from forecaster.scaling.grounds import NoGrounds, grounds_of
-from forecaster.scaling.pacing import Pace, at_half_the_odds, paced_risk
+from forecaster.scaling.hpa import HpaSpec
+from forecaster.scaling.pacing import Pace, at_half_the_odds, overload_at, paced_risk
 from forecaster.scaling.plan import decide
-from forecaster.scaling.policies.lane_record import LaneRecord
-from forecaster.scaling.simulate import DemandSteps
-from tests.unit.scaling_fakes import NOW, SCALING, forecast_of, minutes, situation
+from forecaster.scaling.simulator.simulate import DemandSteps
+from forecaster.scaling.types import Capacity
+from tests.unit.scaling_fakes import FIVE, NOW, SCALING, forecast_of, minutes, situation
 
 HOUR = timedelta(hours=1)
+START = datetime(2026, 3, 2, tzinfo=UTC)
 risks = st.floats(0.001, 0.3)
 
 
@@ -37,6 +44,7 @@ def test_an_hour_without_shortness_moves_the_odds_by_the_formula() -> None:
     assert paced_risk(0.05, Pace(0.5, 1.0, timedelta(0))) == pytest.approx(0.5)  # nobody knows what came
 
 
+@settings(deadline=None)
 @given(asked=risks, before=st.floats(0.001, 0.98), short=st.floats(0, 1), hours=st.floats(0, 1000))
 def test_the_risk_stays_within_its_bounds(asked: float, before: float, short: float, hours: float) -> None:
     found = paced_risk(asked, Pace(before, short, hours * HOUR))
@@ -44,6 +52,7 @@ def test_the_risk_stays_within_its_bounds(asked: float, before: float, short: fl
     assert lowest / (1 + lowest) - 1e-12 <= found <= 0.983  # odds e^4 are a risk of 0.982
 
 
+@settings(deadline=None)
 @given(asked=risks, before=st.floats(0.01, 0.9), worse=st.floats(0.01, 1))
 def test_more_shortness_never_raises_the_risk(asked: float, before: float, worse: float) -> None:
     assert paced_risk(asked, Pace(before, worse, HOUR)) <= paced_risk(asked, Pace(before, 0.0, HOUR))
@@ -52,6 +61,54 @@ def test_more_shortness_never_raises_the_risk(asked: float, before: float, worse
 def test_half_the_odds_of_a_small_risk_are_half_of_it_and_of_a_large_one_nearly_all() -> None:
     assert at_half_the_odds(0.001) == pytest.approx(0.0005, rel=1e-3)
     assert at_half_the_odds(0.8) == pytest.approx(2 / 3)  # odds 4, halved 2
+
+
+def risk_of(odds: float) -> float:
+    return odds / (1 + odds)
+
+
+def test_no_overload_is_borne_before_the_floor_is_released_and_a_tenth_at_most() -> None:
+    assert overload_at(0.05) == overload_at(0.5) == overload_at(risk_of(math.exp(1.5))) == 0.0
+    assert overload_at(risk_of(math.exp(2.75))) == pytest.approx(0.05)  # half-way from e^1.5 to e^4
+    assert overload_at(risk_of(math.exp(4))) == pytest.approx(0.1)
+    assert overload_at(0.999) == pytest.approx(0.1)
+
+
+def test_a_paced_plan_that_was_too_little_short_bears_some_overload_but_not_while_a_budget_burns() -> None:
+    # 25 rps at 12 each need three replicas; at 5 % more than they carry, 12.6 each, two (25.2)
+    spared = situation(
+        [12.0] * 36, demand_now=25.0, scaling=replace(SCALING, paced=True),
+        pace=Pace(risk_of(math.exp(2.75)), 0.05, HOUR),
+    )  # fmt: skip
+    decision = decide(spared)
+    assert (decision.floor_after, decision.overload) == (2, pytest.approx(0.05))
+    busier = decide(replace(spared, demand_now=26.0))
+    assert busier.floor_after == 3
+    assert "need 3 at once, at up to 5.0% more than they carry" in busier.reasons[0]
+    assert decide(replace(spared, burning=("availability",))).floor_after == 3
+    assert decide(replace(spared, scaling=replace(SCALING, quantile=0.02))).floor_after == 3  # not paced: its own risk
+
+
+def test_in_the_long_run_so_much_of_the_time_is_short_as_was_asked_for() -> None:
+    asked, days, low = 0.1, 20, 10.0
+    index = np.arange((days + 1) * 288)
+    values = 55 - 35 * np.cos(index / 288 * 2 * np.pi) + np.random.default_rng(1).normal(0, 1, len(index))
+    starts = pd.to_datetime(START.timestamp() + 300.0 * index, unit="s", utc=True)
+    series = DemandSeries("shop", FIVE, pd.DataFrame({"ds": starts, "y": values}))
+    ground = Field(
+        series=series, met=series.frame.rename(columns={"y": "rps"}),
+        window=(START + timedelta(days=1), START + timedelta(days=days + 1)),
+        scaling=scaling_for_peak("shop", peak_rps=100.0, peak_replicas=10),
+        capacity=Capacity(low, low, "declared"), spec=HpaSpec(1, 15, 1.5 * low), start_delay=minutes(2), refresh=FIVE,
+        net=Net((0.0,), (1.5 * low,)),
+    )  # fmt: skip
+    origins = origins_of(series, window=ground.window, refresh=FIVE)
+    ahead = values[np.minimum(((origins - int(START.timestamp())) // 300)[:, None] + np.arange(12), len(values) - 1)]
+    foreseen = RollingForecasts("shop", "foreseen", (0.5, 0.99), FIVE, origins, ahead[..., None] + [0.0, 2.0])
+    [entry] = hold(ground, foreseen, policies=("tidegauge",), settings={"tidegauge": (asked,)}).entries
+    # The log of the odds begins at ln(5/9) = -0.6, ends at 4 at most and moves by 1.2 (asked - short) an hour: over
+    # 480 hours the mean of (asked - short) is at most 4.6 / 576 = 0.8 points.
+    assert entry.toll.under_provisioned_minutes / entry.toll.minutes == pytest.approx(asked, abs=0.01)
 
 
 def test_a_paced_plan_takes_the_risk_that_follows_and_says_what_it_follows() -> None:

@@ -19,16 +19,15 @@ from forecaster.forecast.members import MODELS
 from forecaster.forecast.types import DemandSeries, Forecast
 from forecaster.judging.check import BacktestRequest, scaling_for_peak
 from forecaster.judging.report import contest_json, field_from_csv, front
-from forecaster.scaling import contest
-from forecaster.scaling.backtest import horizons_for
+from forecaster.scaling.backtest import contest
+from forecaster.scaling.backtest.contest import chosen, hold
+from forecaster.scaling.backtest.field import BacktestError, Field, game_of
+from forecaster.scaling.backtest.hands import dealt
+from forecaster.scaling.backtest.net import learnt_nets
+from forecaster.scaling.backtest.policies.interface import Game, highest_ahead, with_margin
+from forecaster.scaling.backtest.policies.simple import fixed_max, oracle, seasonal_naive
+from forecaster.scaling.backtest.rolling import LEVELS, RollingForecasts, horizons_for, origins_of, roll
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.contest import chosen, hold
-from forecaster.scaling.field import ContestError, Field, game_of
-from forecaster.scaling.hands import dealt
-from forecaster.scaling.net import learnt_nets
-from forecaster.scaling.policies.interface import Game, highest_ahead, with_margin
-from forecaster.scaling.policies.simple import fixed_max, oracle, seasonal_naive
-from forecaster.scaling.rolling import LEVELS, RollingForecasts, origins_of, roll
 from forecaster.settings import Settings
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -218,11 +217,14 @@ def test_forecasts_are_kept_and_read_again_and_made_anew_for_another_past(ground
     np.testing.assert_array_equal(first.values, again.values)
     roll(series_of(18, seed=2), origins=origins, horizons=3, model=PROFILE, kept=tmp_path)
     assert len(list(tmp_path.glob("*.npz"))) == 2
-    answer = again.of(ground.window[0])
+    forecast_from = again.by_origin()
+    answer = forecast_from(datetime.fromtimestamp(int(origins[1]), UTC))
     assert isinstance(answer, Forecast)
     assert answer.quantiles == LEVELS
+    assert answer.frame["ds"].iloc[0] == answer.origin
+    np.testing.assert_array_equal(answer.frame[[f"q{level:g}" for level in LEVELS]], first.values[1])
     with pytest.raises(ValueError, match="none was made"):
-        again.of(ground.window[0] + STEP)
+        forecast_from(ground.window[0] + STEP)
 
 
 def test_what_is_known_later_is_forecast_from_an_earlier_origin(ground: Field) -> None:
@@ -236,7 +238,7 @@ def test_what_is_known_later_is_forecast_from_an_earlier_origin(ground: Field) -
 
 def test_an_unknown_policy_is_refused_by_name() -> None:
     assert chosen("hpa, tidegauge") == ("tidegauge", "hpa")
-    with pytest.raises(ContestError, match=r"expected some of tidegauge, hpa.*got magic"):
+    with pytest.raises(BacktestError, match=r"expected some of tidegauge, hpa.*got magic"):
         chosen("hpa,magic")
 
 

@@ -13,10 +13,10 @@ from forecaster.forecast.types import Forecast
 from forecaster.loop.tick import decide_once, overtaken_now
 from forecaster.loop.world import Memory
 from forecaster.present import read_demand_now
+from forecaster.scaling.backtest.policies.ours import LiveLanes
 from forecaster.scaling.plan import decide
-from forecaster.scaling.policies.ours import LiveLanes
 from forecaster.scaling.present import overtaken, surely_came
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.simulate import DemandSteps
 from forecaster.store import ReplicaState
 from tests.unit.forecaster_fakes import HPA, SERVICE, FakeStore, MemoryCluster, a_decision, a_world
 from tests.unit.forecaster_fakes import NOW as FAKES_NOW
@@ -57,6 +57,8 @@ def test_only_more_than_there_is_overtakes() -> None:
     assert not overtaken(24.0, CAPACITY, current=2, ceiling=20)
     assert not overtaken(1000.0, CAPACITY, current=20, ceiling=20)  # no decision could help
     assert not overtaken(None, CAPACITY, current=0, ceiling=20)
+    assert not overtaken(25.0, CAPACITY, current=2, ceiling=20, overload=0.05)  # 12.6 each: two carry 25.2
+    assert overtaken(25.5, CAPACITY, current=2, ceiling=20, overload=0.05)
 
 
 def test_a_replay_decides_within_a_step_when_its_demand_is_overtaken_and_only_then() -> None:
@@ -76,6 +78,23 @@ def test_a_replay_decides_within_a_step_when_its_demand_is_overtaken_and_only_th
     # Fifteen seconds after the step it is all that came, and the floor has not moved before.
     assert floors == [2] * 29 + [5] * 3
     assert [decision.at for decision in live.decisions[0]] == [NOW, NOW + FIVE, NOW + timedelta(minutes=7, seconds=15)]
+
+
+def test_in_a_replay_too_the_change_budget_is_of_the_day_and_new_at_midnight() -> None:
+    eleven = datetime(2026, 3, 2, 23, 50, tzinfo=UTC)
+    demand = DemandSteps(eleven.timestamp() + 60.0 * np.arange(30), np.full(30, 12.0), 60.0)
+
+    def forecast_from(origin: datetime) -> Forecast:
+        return forecast_of([100.0] * 36 if origin == eleven else LOW, origin=origin)
+
+    live = LiveLanes(
+        service="shop", scalings=[replace(SCALING, change_budget=1)], capacity=CAPACITY, forecast_from=forecast_from,
+        first=eleven, step=FIVE, refresh=FIVE, data_delay=timedelta(0), demand=demand, zone=UTC,
+    )  # fmt: skip
+    nine = np.array([9])
+    floors = [int(live.floors_at(eleven.timestamp() + at, nine, nine, nine)[0]) for at in (0, 300, 600)]
+    # 100 / 12: nine replicas, the day's only change; the two that are enough from 23:55 on must wait for midnight
+    assert floors == [9, 9, 8]
 
 
 class CountingStore(FakeStore):

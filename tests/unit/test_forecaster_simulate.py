@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.simulate import SimulationResult, simulate
+from forecaster.scaling.simulator.simulate import SimulationResult, simulate
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SPEC = HpaSpec(min_replicas=2, max_replicas=20, target_per_replica=10.0)

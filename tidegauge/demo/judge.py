@@ -22,9 +22,10 @@ from collector.record.store import read_demand, read_ingest_counts
 from collector.slo.store import read_slo_statuses
 from forecaster.forecast.demand import clean_series
 from forecaster.loop.tick import scaling_of
-from forecaster.scaling.backtest import Replay, replay
+from forecaster.scaling.backtest.field import Field
+from forecaster.scaling.backtest.replay import Replay, replay
 from forecaster.scaling.capacity import declared_capacity, reactive_spec
-from forecaster.scaling.simulate import SimulationResult
+from forecaster.scaling.simulator.simulate import SimulationResult
 from forecaster.scaling.types import Capacity
 from forecaster.settings import Settings as ForecasterSettings
 from forecaster.store import read_decisions, read_forecasts
@@ -178,17 +179,19 @@ class Judge:
         step = max(self.forecaster.step, self.story.step)
         coarse = rows.set_index("ds")["y"].resample(step, origin="epoch").mean().dropna()
         series = clean_series(self.service.name, coarse.rename_axis("ds").reset_index(), step=step)
-        return replay(
-            series,
-            window=(self.story.window_from, self.story.window_to),
+        window = (self.story.window_from, self.story.window_to)
+        ground = Field(
+            series=series,
+            met=_in_quarter_minutes(recorded, window=window),
+            window=window,
             scaling=scaling,
             capacity=capacity,
             spec=reactive_spec(scaling, speed=self.speed),
             start_delay=_start_delay(transitions),
             refresh=self.forecaster.refresh,
             data_delay=self.forecaster.settle * self.speed,
-            demand=_in_quarter_minutes(recorded, window=(self.story.window_from, self.story.window_to)),
         )
+        return replay(ground)
 
 
 def _in_quarter_minutes(recorded: pd.DataFrame, *, window: tuple[datetime, datetime]) -> pd.DataFrame:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,16 @@ import numpy.typing as npt
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import Forecast, NoForecast
+from forecaster.scaling.backtest.field import Field
+from forecaster.scaling.backtest.policies.lane_record import LaneRecord
+from forecaster.scaling.backtest.rolling import ForecastFrom
 from forecaster.scaling.plan import decide
-from forecaster.scaling.policies.lane_record import LaneRecord
 from forecaster.scaling.present import PRESENT, overtaken
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import Came, DemandSteps
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import Came, DemandSteps, demand_steps
 from forecaster.scaling.types import Capacity, Decision, HpaState, Situation
 
 Array = npt.NDArray[Any]
-ForecastFrom = Callable[[datetime], Forecast | NoForecast]
-_DAY = timedelta(days=1)
 _NONE_YET = NoForecast("", datetime.fromtimestamp(0, UTC), "no forecast has been made yet")
 
 
@@ -32,12 +31,17 @@ class _Remembered:
 
     floor: int
     planned: int | None = None
+    overload: float = 0.0
     raised_at: datetime | None = None
     lowered_at: datetime | None = None
-    changes: list[datetime] = field(default_factory=list)
+    changed_on: date | None = None
+    changes: int = 0  # on that day
 
-    def apply(self, decision: Decision, now: datetime) -> None:
-        self.planned = decision.planned_floor
+    def changes_on(self, day: date) -> int:
+        return self.changes if self.changed_on == day else 0
+
+    def apply(self, decision: Decision, now: datetime, *, day: date) -> None:
+        self.planned, self.overload = decision.planned_floor, decision.overload
         if not decision.apply:
             return
         if decision.floor_after > self.floor:
@@ -45,7 +49,7 @@ class _Remembered:
         elif decision.floor_after < self.floor:
             self.lowered_at = now
         self.floor = decision.floor_after
-        self.changes = [*(at for at in self.changes if now - at < _DAY), now]
+        self.changed_on, self.changes = day, self.changes_on(day) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +90,19 @@ class LiveLanes:
         data_delay: timedelta,
         demand: DemandSteps,
         watched: bool = True,
+        zone: tzinfo = UTC,
         told: Callable[[datetime], None] | None = None,
     ) -> None:
         """Begin at the operator's floor. first: the start of a step of the series; later ones follow on its grid.
 
         demand: what the replicas meet; a decision learns of it what has come, and whether it was too much for them.
-        watched: requests are counted as they come; where demand is only imported, nobody knows the present.
+        watched: requests are counted as they come; where demand is only imported, nobody knows the present. zone: whose
+        days the change budget goes by.
         """
         self._service, self._scalings, self._capacity = service, tuple(scalings), capacity
+        self._ceilings = tuple(scaling.max_replicas for scaling in scalings)
         self._forecast_from, self._first, self._step = forecast_from, first, step
-        self._refresh, self._data_delay, self._told = refresh, data_delay, told
+        self._refresh, self._data_delay, self._zone, self._told = refresh, data_delay, zone, told
         self._came = Came(demand) if watched else None
         self._forecast: Forecast | NoForecast = _NONE_YET
         self._origin: datetime | None = None
@@ -129,13 +136,13 @@ class LiveLanes:
         return True
 
     def _decide_if_overtaken(self, at: float, hpas: _HpaStates) -> None:
-        present = self._demand_now(at)
-        ceilings = (scaling.max_replicas for scaling in self._scalings)
-        counts = zip(np.maximum(hpas.current, self.floors).tolist(), ceilings, strict=True)
+        present, counts = self._demand_now(at), np.maximum(hpas.current, self.floors).tolist()
+        if not overtaken(present, self._capacity, current=min(counts), ceiling=max(self._ceilings)):
+            return  # not the worst placed lane, so none
         lanes = [
             lane
-            for lane, (current, ceiling) in enumerate(counts)
-            if overtaken(present, self._capacity, current=current, ceiling=ceiling)
+            for lane, (current, ceiling) in enumerate(zip(counts, self._ceilings, strict=True))
+            if overtaken(present, self._capacity, current=current, ceiling=ceiling, overload=self._lanes[lane].overload)
         ]
         if lanes:
             self._decide(at, hpas, lanes, present)
@@ -143,8 +150,7 @@ class LiveLanes:
     def _demand_now(self, at: float) -> float | None:
         if self._came is None:
             return None
-        mean = float(self._came.mean_before(np.array(at - self._data_delay.total_seconds()), PRESENT))
-        return mean if math.isfinite(mean) else None
+        return self._came.latest_mean(at - self._data_delay.total_seconds(), PRESENT)
 
     def _decide(self, at: float, hpas: _HpaStates, lanes: Iterable[int], present: float | None) -> None:
         now = datetime.fromtimestamp(at, UTC)
@@ -152,7 +158,7 @@ class LiveLanes:
             hpa = hpas.of(lane, self._scalings[lane], floor=self._lanes[lane].floor)
             decision = decide(self._situation(now, lane, hpa, present))
             self.decisions[lane].append(decision)
-            self._lanes[lane].apply(decision, now)
+            self._lanes[lane].apply(decision, now, day=now.astimezone(self._zone).date())
             self._record.decided(lane, quantile=decision.quantile)
             if decision.apply:
                 self._record.changed(lane, at, floor=decision.floor_after, ready=hpa.ready)
@@ -179,8 +185,32 @@ class LiveLanes:
             refresh=self._refresh,
             lead=self._record.lead(index),
             pace=self._record.pace(index),
-            changes_today=len(lane.changes),
+            changes_today=lane.changes_on(now.astimezone(self._zone).date()),
             day_plan=False,
             demand_now=present,
             planned_floor=lane.planned,
         )
+
+
+def live_lanes(
+    ground: Field,
+    scalings: Sequence[Scaling],
+    forecast_from: ForecastFrom,
+    *,
+    told: Callable[[datetime], None] | None = None,
+) -> LiveLanes:
+    """Return the lanes of a field, one for each of `scalings`. Raises BacktestError where its window has no demand."""
+    return LiveLanes(
+        service=ground.series.name,
+        scalings=scalings,
+        capacity=ground.capacity,
+        forecast_from=forecast_from,
+        first=ground.series.frame["ds"].iloc[0].to_pydatetime(),
+        step=ground.series.step,
+        refresh=ground.refresh,
+        data_delay=ground.data_delay,
+        demand=demand_steps(ground.met_inside),
+        watched=ground.watched,
+        zone=ground.series.zone or UTC,
+        told=told,
+    )

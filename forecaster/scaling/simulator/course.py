@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import DemandSteps
 
 Array = npt.NDArray[Any]
 FloorsAt = Callable[[float, Lanes], Array]
@@ -85,11 +85,6 @@ def run_course(
         if progress is not None and index % TOLD_EVERY == 0:
             progress(index / len(ticks))
     return Course(ticks, end, demand.at(ticks), ready, current)
-
-
-def steady(floors: Array) -> FloorsAt:
-    """Return floors that never change."""
-    return lambda _at, _lanes: floors
 
 
 def from_table(times: Array, floors: Array) -> FloorsAt:

@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from forecaster.scaling.lead import RAISES_COUNTED, measured_lead
 from forecaster.scaling.pacing import Pace
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.simulate import DemandSteps
 
 Array = npt.NDArray[Any]
-_NO_RAISE = np.iinfo(np.int64).max
 _ROUNDING = 1e-9
 
 
@@ -27,9 +26,10 @@ class LaneRecord:
         self._starts, self._rps = demand.starts.tolist(), demand.rps.tolist()
         self._capacity_rps = capacity_rps * (1 + _ROUNDING)
         self._seen_at: float | None = None
-        self._known, self._short = np.zeros(lanes), np.zeros(lanes)
+        self._known, self._short = 0.0, np.zeros(lanes)
+        self._known_before = [0.0] * lanes  # the newest decision
         self._risks: list[float | None] = [None] * lanes
-        self._raised_to, self._raised_at = np.full(lanes, _NO_RAISE), np.zeros(lanes)
+        self._raised: dict[int, tuple[int, float]] = {}  # by lane: to which floor, when; until so many are ready
         self._raises: list[list[timedelta]] = [[] for _ in range(lanes)]
         self._leads: list[timedelta | None] = [None] * lanes
 
@@ -42,13 +42,13 @@ class LaneRecord:
         rps = self._rps[step] if step >= 0 else float("nan")
         if math.isfinite(rps):
             self._known += at - since
-            self._short += (at - since) * (rps > ready * self._capacity_rps)
-        for lane in np.flatnonzero(ready >= self._raised_to).tolist():
-            self._raised_to[lane] = _NO_RAISE
-            self._raises[lane] = [
-                *self._raises[lane][1 - RAISES_COUNTED :],
-                timedelta(seconds=at - self._raised_at[lane]),
-            ]
+            short = rps > ready * self._capacity_rps
+            if short.any():
+                self._short += (at - since) * short
+        for lane in [lane for lane, (floor, _) in self._raised.items() if ready[lane] >= floor]:
+            _, raised_at = self._raised.pop(lane)
+            took = timedelta(seconds=at - raised_at)
+            self._raises[lane] = [*self._raises[lane][1 - RAISES_COUNTED :], took]
             self._leads[lane] = measured_lead(self._raises[lane])
 
     def pace(self, lane: int) -> Pace | None:
@@ -56,7 +56,7 @@ class LaneRecord:
         risk = self._risks[lane]
         if risk is None:
             return None
-        known = float(self._known[lane])
+        known = self._known - self._known_before[lane]
         return Pace(risk, float(self._short[lane]) / max(known, _ROUNDING), timedelta(seconds=known))
 
     def lead(self, lane: int) -> timedelta | None:
@@ -69,9 +69,11 @@ class LaneRecord:
         None without a plan, after which the pace begins anew.
         """
         self._risks[lane] = None if quantile is None else 1 - quantile
-        self._known[lane] = self._short[lane] = 0.0
+        self._known_before[lane], self._short[lane] = self._known, 0.0
 
     def changed(self, lane: int, at: float, *, floor: int, ready: int) -> None:
         """Wait for a raise that starts replicas; any other change ends the waiting."""
-        self._raised_to[lane] = floor if floor > ready else _NO_RAISE
-        self._raised_at[lane] = at
+        if floor > ready:
+            self._raised[lane] = (floor, at)
+        else:
+            self._raised.pop(lane, None)

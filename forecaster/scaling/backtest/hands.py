@@ -8,10 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
-from forecaster.scaling.contest import OURS, SETTINGS, Contest, hold
-from forecaster.scaling.field import Field
-from forecaster.scaling.net import nets_of
-from forecaster.scaling.rolling import RollingForecasts
+from forecaster.scaling.backtest.contest import OURS, SETTINGS, Contest, hold
+from forecaster.scaling.backtest.field import Field
+from forecaster.scaling.backtest.net import nets_of
+from forecaster.scaling.backtest.rolling import RollingForecasts
 
 
 def hold_shared(

@@ -31,6 +31,7 @@ class Lanes:
         self._start_delay = start_delay_seconds
         self.ready = ready.astype(np.int64).copy()
         self.desired = self.ready.copy()
+        self.current = self.ready.copy()  # those that exist, starting ones included
         self._coming: deque[tuple[float, Array]] = deque()  # when, how many in each lane
         self._starting = np.zeros_like(self.ready)
         self._events: deque[tuple[float, Array]] = deque()
@@ -42,12 +43,6 @@ class Lanes:
         down = spec.tolerance if spec.scale_down_tolerance is None else spec.scale_down_tolerance
         self._tolerated = (1.0 - down, 1.0 + up)
         self._fresh = True
-
-    @property
-    def current(self) -> Array:
-        """Return the replicas that exist, starting ones included."""
-        both: Array = self.ready + self._starting
-        return both
 
     def settle(self, at: float) -> None:
         """Let everything that has finished starting by `at` be ready."""
@@ -103,16 +98,17 @@ class Lanes:
         return np.minimum(np.maximum(current, lowest), highest)
 
     def _within_rates(self, at: float, current: Array, stabilized: Array, floors: Array) -> Array:
-        if (stabilized == current).all():
-            return stabilized
-        spec = self._spec
-        ups = [self._limit(policy, at, current, up=True) for policy in spec.scale_up_policies]
-        downs = [self._limit(policy, at, current, up=False) for policy in spec.scale_down_policies]
-        most = np.maximum(current, _selected(spec.scale_up_select, ups, current, up=True))
-        least = np.minimum(current, _selected(spec.scale_down_select, downs, current, up=False))
-        raised = np.minimum(np.minimum(stabilized, self._ceilings), most)
-        lowered = np.maximum(np.maximum(stabilized, floors), least)
-        return np.where(stabilized > current, raised, np.where(stabilized < current, lowered, stabilized))
+        spec, found = self._spec, stabilized
+        rising, falling = stabilized > current, stabilized < current
+        if rising.any():
+            ups = [self._limit(policy, at, current, up=True) for policy in spec.scale_up_policies]
+            most = np.maximum(current, _selected(spec.scale_up_select, ups, current, up=True))
+            found = np.where(rising, np.minimum(np.minimum(stabilized, self._ceilings), most), found)
+        if falling.any():
+            downs = [self._limit(policy, at, current, up=False) for policy in spec.scale_down_policies]
+            least = np.minimum(current, _selected(spec.scale_down_select, downs, current, up=False))
+            found = np.where(falling, np.maximum(np.maximum(stabilized, floors), least), found)
+        return found
 
     def _limit(self, policy: ScalingPolicy, at: float, current: Array, *, up: bool) -> Array:
         began = current
@@ -127,7 +123,7 @@ class Lanes:
         return began * (100 - policy.value) // 100
 
     def _rescale(self, at: float, current: Array, desired: Array) -> None:
-        self.desired = desired
+        self.desired = self.current = desired
         while self._events and self._events[0][0] <= at - self._longest_period:
             self._events.popleft()
         change = desired - current
@@ -179,6 +175,8 @@ class _Recent:
         return answer
 
     def record(self, recorded: Array) -> None:
+        if self._seen_now is None and not len(self._held):
+            return
         entry = np.where(recorded == _NOT_RECORDED, self._neutral, recorded)
         if self._seen_now is not None:
             entry, self._seen_now = self._choose(entry, self._seen_now), None

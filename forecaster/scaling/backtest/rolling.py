@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from collector.catalog import Scaling
 from forecaster.forecast.interface import Model
 from forecaster.forecast.models import (
     MODEL,
@@ -33,8 +34,10 @@ from forecaster.forecast.models import (
     forecast_demand,
 )
 from forecaster.forecast.types import DemandSeries, Forecast, NoForecast
+from forecaster.scaling.plan import looked_at
 
 Array = npt.NDArray[Any]
+ForecastFrom = Callable[[datetime], Forecast | NoForecast]
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 
 
@@ -53,20 +56,34 @@ class RollingForecasts:
     values: Array
     fit_seconds: float = 0.0
 
-    def of(self, origin: datetime) -> Forecast | NoForecast:
-        """Return the forecast from an origin as the live loop would hold it. Raises ValueError for one not made."""
-        index = int(np.searchsorted(self.origins, round(origin.timestamp())))
-        if index >= len(self.origins) or self.origins[index] != round(origin.timestamp()):
-            raise ValueError(f"series {self.series!r}: expected a forecast from {origin.isoformat()}, none was made")
-        values = self.values[index]
-        if not np.isfinite(values).all():
-            return NoForecast(self.series, origin, "the history before this origin carried no forecast")
-        frame = pd.DataFrame(values, columns=[column_of(level) for level in self.levels])
-        step = int(self.step.total_seconds())
-        frame.insert(0, "ds", pd.to_datetime(self.origins[index] + step * np.arange(len(values)), unit="s", utc=True))
-        return Forecast(
-            self.series, origin, self.model, self.step, self.levels, frame, history_from=origin, watermark=origin
+    def by_origin(self) -> ForecastFrom:
+        """Return what gives the forecast from an origin as the live loop would hold it; ValueError for one not made.
+
+        Their frames are parts of one: to make each anew would take longer than to decide on it.
+        """
+        step, horizons = int(self.step.total_seconds()), self.values.shape[1]
+        frame = pd.DataFrame(
+            self.values.reshape(-1, len(self.levels)), columns=[column_of(level) for level in self.levels]
         )
+        starts = self.origins[:, None] + step * np.arange(horizons)
+        frame.insert(0, "ds", pd.to_datetime(starts.ravel(), unit="s", utc=True))
+        known = np.asarray(np.isfinite(self.values).all(axis=(1, 2)))
+        places = {origin: index for index, origin in enumerate(self.origins.tolist())}
+
+        def of(origin: datetime) -> Forecast | NoForecast:
+            index = places.get(round(origin.timestamp()))
+            if index is None:
+                raise ValueError(
+                    f"series {self.series!r}: expected a forecast from {origin.isoformat()}, none was made"
+                )
+            if not known[index]:
+                return NoForecast(self.series, origin, "the history before this origin carried no forecast")
+            rows = frame.iloc[index * horizons : (index + 1) * horizons]
+            return Forecast(
+                self.series, origin, self.model, self.step, self.levels, rows, history_from=origin, watermark=origin
+            )
+
+        return of
 
     def quantile(self, level: float) -> Array:
         """Return (origins, horizons) of one level; raises ValueError when it was not forecast."""
@@ -95,6 +112,16 @@ def origins_of(
     earlier = max(0, min(int(before.total_seconds()), first - start - step) // every)
     found: Array = np.arange(first - earlier * every, known_to, every, dtype=np.int64)
     return found[found > start]
+
+
+def levels_for(scaling: Scaling) -> tuple[float, ...]:
+    """Return the quantiles that a backtest forecasts: those of the risk curve, and the service's own."""
+    return tuple(sorted({*LEVELS, scaling.quantile}))
+
+
+def horizons_for(series: DemandSeries, scaling: Scaling, refresh: timedelta, data_delay: timedelta) -> int:
+    """Return how many steps from its origin a decision looks at."""
+    return -(-(looked_at(scaling, refresh) + series.step + data_delay) // series.step)
 
 
 def roll(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecaster.scaling.policies.interface import (
+from forecaster.scaling.backtest.policies.interface import (
     DAY_SECONDS,
     WEEK_SECONDS,
     Array,

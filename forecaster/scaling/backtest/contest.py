@@ -18,19 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.catalog import Scaling
-from forecaster.scaling.course import FloorsAt, from_table, run_course
-from forecaster.scaling.field import ContestError, Field, Net, game_of
-from forecaster.scaling.net import nets_of
-from forecaster.scaling.policies.fourier import fft
-from forecaster.scaling.policies.holt_winters import holt_winters
-from forecaster.scaling.policies.interface import Game, Policy
-from forecaster.scaling.policies.mean import mean
-from forecaster.scaling.policies.ours import LiveLanes
-from forecaster.scaling.policies.simple import fixed_max, hpa_cron, oracle, seasonal_naive
-from forecaster.scaling.rolling import RollingForecasts
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import demand_steps
-from forecaster.scaling.toll import Blocks, LaneToll, tolls
+from forecaster.scaling.backtest.field import BacktestError, Field, Net, game_of
+from forecaster.scaling.backtest.net import nets_of
+from forecaster.scaling.backtest.policies.fourier import fft
+from forecaster.scaling.backtest.policies.holt_winters import holt_winters
+from forecaster.scaling.backtest.policies.interface import Game, Policy
+from forecaster.scaling.backtest.policies.mean import mean
+from forecaster.scaling.backtest.policies.ours import live_lanes
+from forecaster.scaling.backtest.policies.simple import fixed_max, hpa_cron, oracle, seasonal_naive
+from forecaster.scaling.backtest.rolling import RollingForecasts
+from forecaster.scaling.simulator.course import FloorsAt, from_table, run_course
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import demand_steps
+from forecaster.scaling.simulator.toll import Blocks, LaneToll, tolls
 
 Array = npt.NDArray[Any]
 OURS, REACTIVE = "tidegauge", "hpa"
@@ -81,13 +81,13 @@ class Contest:
 
 
 def chosen(names: str | None) -> tuple[str, ...]:
-    """Return the policies named (commas between), all without a name. Raises ContestError on an unknown one."""
+    """Return the policies named (commas between), all without a name. Raises BacktestError on an unknown one."""
     if names is None:
         return tuple(SETTINGS)
     wanted = tuple(name.strip() for name in names.split(","))
     unknown = [name for name in wanted if name not in SETTINGS]
     if unknown:
-        raise ContestError(f"--policy: expected some of {', '.join(SETTINGS)}, got {', '.join(unknown)}")
+        raise BacktestError(f"--policy: expected some of {', '.join(SETTINGS)}, got {', '.join(unknown)}")
     return tuple(name for name in SETTINGS if name in wanted)
 
 
@@ -99,7 +99,7 @@ def hold(
     settings: Mapping[str, Sequence[float]] = SETTINGS,
     progress: Callable[[float], None] | None = None,
 ) -> Contest:
-    """Play all policies side by side. forecasts: from every decision of the window. Raises ContestError."""
+    """Play all policies side by side. forecasts: from every decision of the window. Raises BacktestError."""
     met, nets = ground.met_inside, nets_of(ground)
     demand, game = demand_steps(met), game_of(ground)
     lanes = [(name, setting) for name in policies for setting in settings[name]]
@@ -150,7 +150,8 @@ def _floors(
     for name in policies:
         count = len(settings[name])
         if name == OURS:
-            ours, place = _live(ground, forecasts, settings[name]), slice(width, width + count)
+            scalings = [at_risk(ground.scaling, risk) for risk in settings[name]]
+            ours, place = live_lanes(ground, scalings, forecasts.by_origin()), slice(width, width + count)
             tables.append(np.zeros((len(game.seen), count), dtype=np.int64))
         else:
             tables.append(_table(name, game, settings[name], forecasts))
@@ -183,21 +184,6 @@ def _table(name: str, game: Game, settings: Sequence[float], forecasts: RollingF
     if name == "mean":
         return mean(game, settings, forecasts)
     return _POLICIES[name](game, settings)
-
-
-def _live(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) -> LiveLanes:
-    return LiveLanes(
-        service=ground.series.name,
-        scalings=[at_risk(ground.scaling, risk) for risk in risks],
-        capacity=ground.capacity,
-        forecast_from=forecasts.of,
-        first=ground.series.frame["ds"].iloc[0].to_pydatetime(),
-        step=ground.series.step,
-        refresh=ground.refresh,
-        data_delay=ground.data_delay,
-        demand=demand_steps(ground.met_inside),
-        watched=ground.watched,
-    )
 
 
 def at_risk(scaling: Scaling, risk: float) -> Scaling:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecaster.scaling.policies.interface import Array, Game, with_margin
-from forecaster.scaling.rolling import RollingForecasts
+from forecaster.scaling.backtest.policies.interface import Array, Game, with_margin
+from forecaster.scaling.backtest.rolling import RollingForecasts
 
 
 def mean(game: Game, settings: Sequence[float], forecasts: RollingForecasts) -> Array:

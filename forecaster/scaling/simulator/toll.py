@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecaster.scaling.backlog import queue_up
-from forecaster.scaling.course import Course
-from forecaster.scaling.simulate import DemandSteps
+from forecaster.scaling.simulator.backlog import queue_up
+from forecaster.scaling.simulator.course import Course
+from forecaster.scaling.simulator.simulate import DemandSteps
 
 Array = npt.NDArray[Any]
 DAY_SECONDS = 86_400

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecaster.scaling.course import Course
+from forecaster.scaling.simulator.course import Course
 
 Array = npt.NDArray[Any]
 PATIENCE_SECONDS = 10.0

@@ -7,6 +7,7 @@ Who decides the floor is left to the caller (`backtest` calls the live decision)
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -127,6 +128,7 @@ class Came:
         lengths = np.diff(self._edges)
         self._served = np.concatenate([[0.0], np.cumsum(np.where(known, demand.rps, 0.0) * lengths)])
         self._seen = np.concatenate([[0.0], np.cumsum(known * lengths)])
+        self._one_by_one = (self._edges.tolist(), self._served.tolist(), self._seen.tolist())
 
     def mean_before(self, times: Array, span: timedelta) -> Array:
         """Return the mean demand of the span before each time; NaN where nothing of it is known."""
@@ -136,6 +138,26 @@ class Came:
         enough = seconds > _UNDER_TOLERANCE
         means: Array = np.divide(np.maximum(amount, 0.0), seconds, out=np.full_like(amount, np.nan), where=enough)
         return means
+
+    def latest_mean(self, at: float, span: timedelta) -> float | None:
+        """Return the same before one instant, quickly, for who asks at every sync; None where nothing is known."""
+        served, seen = self._sums(at)
+        served_before, seen_before = self._sums(at - span.total_seconds())
+        seconds = seen - seen_before
+        return max(served - served_before, 0.0) / seconds if seconds > _UNDER_TOLERANCE else None
+
+    def _sums(self, at: float) -> tuple[float, float]:
+        edges, served, seen = self._one_by_one
+        index = bisect_right(edges, at) - 1
+        if index < 0:
+            return served[0], seen[0]
+        if index >= len(edges) - 1:
+            return served[-1], seen[-1]
+        into, length = at - edges[index], edges[index + 1] - edges[index]
+        return (
+            (served[index + 1] - served[index]) / length * into + served[index],
+            (seen[index + 1] - seen[index]) / length * into + seen[index],
+        )
 
 
 def demand_steps(demand: pd.DataFrame) -> DemandSteps:

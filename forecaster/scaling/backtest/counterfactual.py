@@ -15,7 +15,7 @@ import pandas as pd
 
 from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.simulate import SimulationResult, simulate
+from forecaster.scaling.simulator.simulate import SimulationResult, simulate
 from forecaster.scaling.types import Capacity
 
 WEEK = timedelta(days=7)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecaster.scaling.policies.interface import DAY_SECONDS, Array, Game, with_margin
+from forecaster.scaling.backtest.policies.interface import DAY_SECONDS, Array, Game, with_margin
 
 LEVELS = (0.1, 0.3, 0.6, 0.9)
 TRENDS = (0.0, 0.01, 0.05)

@@ -6,20 +6,18 @@ autoscaler at 90 % of the capacity is short for a fifth of the time of bursts, a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 
+from forecaster.scaling.backtest.field import Field, Net
 from forecaster.scaling.capacity import replicas_for
-from forecaster.scaling.course import Array, FloorsAt, run_course, steady
-from forecaster.scaling.field import Field, Net
 from forecaster.scaling.present import PRESENT
-from forecaster.scaling.side_by_side import Lanes
-from forecaster.scaling.simulate import Came, DemandSteps, demand_steps
-from forecaster.scaling.toll import short_shares
+from forecaster.scaling.simulator.course import Array, FloorsAt, run_course
+from forecaster.scaling.simulator.side_by_side import Lanes
+from forecaster.scaling.simulator.simulate import Came, DemandSteps, demand_steps
+from forecaster.scaling.simulator.toll import short_shares
 
 LEARNT = timedelta(days=14)
 LEAST_LEARNT = timedelta(days=1)
@@ -51,8 +49,7 @@ def learnt_nets(ground: Field) -> tuple[Net, Net]:
     if len(met) < 2 or start - met["ds"].iloc[0] < LEAST_LEARNT or not met["rps"].notna().any():
         return Net((0.0,), (LEAST * low,)), Net((0.0,), (LEAST_FOLLOWED * low,))
     demand = demand_steps(met)
-    alone = _played(ground, demand, ALONE, steady(np.full(len(ALONE), ground.scaling.min_replicas)))
-    followed = _played(ground, demand, FOLLOWED, _following(ground, demand, len(FOLLOWED)))
+    alone, followed = _played(ground, demand)
     return _net(low, alone, alone, LEAST), _net(low, alone, followed, LEAST_FOLLOWED)
 
 
@@ -64,18 +61,22 @@ class _Shares:
     shares: Array
 
 
-def _played(ground: Field, demand: DemandSteps, targets: Sequence[float], floors_at: FloorsAt) -> _Shares:
-    count, low = len(targets), ground.capacity.low_rps
+def _played(ground: Field, demand: DemandSteps) -> tuple[_Shares, _Shares]:
+    """Play the autoscaler alone, and side by side with it one over a floor that follows."""
+    low, targets = ground.capacity.low_rps, np.array([*ALONE, *FOLLOWED])
     course = run_course(
         demand,
         spec=ground.spec,
-        targets=low * np.array(targets),
-        ceilings=np.full(count, ground.scaling.max_replicas),
+        targets=low * targets,
+        ceilings=np.full(len(targets), ground.scaling.max_replicas),
         start_delay=ground.start_delay,
-        initial=np.full(count, ground.first_replicas(demand.rps)),
-        floors_at=floors_at,
+        initial=np.full(len(targets), ground.first_replicas(demand.rps)),
+        floors_at=_floors(ground, demand),
     )
-    return _Shares(np.array(targets), np.maximum.accumulate(short_shares(course, capacity_rps=low)))
+    shares = short_shares(course, capacity_rps=low)
+    lanes = (slice(len(ALONE)), slice(len(ALONE), None))
+    alone, followed = (_Shares(targets[chosen], np.maximum.accumulate(shares[chosen])) for chosen in lanes)
+    return alone, followed
 
 
 def _net(low_rps: float, careful: _Shares, bold: _Shares, least: float) -> Net:
@@ -86,12 +87,14 @@ def _net(low_rps: float, careful: _Shares, bold: _Shares, least: float) -> Net:
     return Net((*few.tolist(), *many.tolist()), tuple(learnt.tolist()))
 
 
-def _following(ground: Field, demand: DemandSteps, lanes: int) -> FloorsAt:
+def _floors(ground: Field, demand: DemandSteps) -> FloorsAt:
     came, delay, scaling = Came(demand), ground.data_delay.total_seconds(), ground.scaling
+    floors = np.full(len(ALONE) + len(FOLLOWED), scaling.min_replicas)
 
     def floors_at(at: float, _lanes: Lanes) -> Array:
-        mean = float(came.mean_before(np.array(at - delay), PRESENT))
-        needed = replicas_for(mean, ground.capacity) if math.isfinite(mean) else 0
-        return np.full(lanes, min(max(needed, scaling.min_replicas), scaling.max_replicas))
+        mean = came.latest_mean(at - delay, PRESENT)
+        needed = 0 if mean is None else replicas_for(mean, ground.capacity)
+        floors[len(ALONE) :] = min(max(needed, scaling.min_replicas), scaling.max_replicas)
+        return floors
 
     return floors_at

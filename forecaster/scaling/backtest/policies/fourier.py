@@ -11,7 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecaster.scaling.policies.interface import DAY_SECONDS, WEEK_SECONDS, Array, Game, highest_ahead, with_margin
+from forecaster.scaling.backtest.policies.interface import (
+    DAY_SECONDS,
+    WEEK_SECONDS,
+    Array,
+    Game,
+    highest_ahead,
+    with_margin,
+)
 
 HISTORY_DAYS = 14
 RENEWED_SECONDS = 3600

@@ -13,17 +13,18 @@ import pandas as pd
 
 from collector.catalog import Scaling
 from forecaster.forecast.types import DemandSeries
+from forecaster.scaling.backtest.policies.interface import Game
+from forecaster.scaling.backtest.rolling import origins_of
+from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.hpa import HpaSpec
-from forecaster.scaling.policies.interface import Game
-from forecaster.scaling.rolling import origins_of
-from forecaster.scaling.simulate import demand_steps
+from forecaster.scaling.simulator.simulate import demand_steps
 from forecaster.scaling.types import Capacity
 
 Array = npt.NDArray[Any]
 
 
-class ContestError(ValueError):
-    """The window or the policies leave nothing to play: says what was expected and what came."""
+class BacktestError(ValueError):
+    """The history, the window or the policies leave nothing to play: says what was expected and what came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +66,26 @@ class Field:
 
     @property
     def met_inside(self) -> pd.DataFrame:
-        """Return what the replicas meet in the window. Raises ContestError where that is nothing."""
+        """Return what the replicas meet in the window. Raises BacktestError where that is nothing."""
         met = self.met[(self.met["ds"] >= self.window[0]) & (self.met["ds"] < self.window[1])]
         if len(met) < 2 or not met["rps"].notna().any():
             text = " to ".join(at.isoformat() for at in self.window)
-            raise ContestError(f"series {self.series.name!r}: expected demand in {text}, got {len(met)} steps")
+            raise BacktestError(f"series {self.series.name!r}: expected demand in {text}, got {len(met)} steps")
         return met
 
     def first_replicas(self, rps: Array) -> int:
         """Return the replicas that a play begins with: what the autoscaler would have at the first demand known."""
-        needed = math.ceil(float(rps[np.isfinite(rps)][0]) / self.spec.target_per_replica)
+        target = self.spec.target_per_replica
+        needed = replicas_for(float(rps[np.isfinite(rps)][0]), Capacity(target, target, "target"))
         return min(max(needed, self.scaling.min_replicas), self.scaling.max_replicas)
+
+
+def last_third(series: DemandSeries) -> tuple[datetime, datetime]:
+    """Return the last third of a series. Raises BacktestError for less than two steps."""
+    if len(series.frame) < 2:
+        raise BacktestError(f"series {series.name!r}: expected a history to replay, got {len(series.frame)} steps")
+    start, end = series.frame["ds"].iloc[0].to_pydatetime(), series.frame["ds"].iloc[-1].to_pydatetime() + series.step
+    return end - max(series.step, (end - start) / 3 // series.step * series.step), end
 
 
 def game_of(ground: Field) -> Game:
