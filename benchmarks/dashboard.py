@@ -56,10 +56,14 @@ SCALED = """\
       reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
     cost: {replica_hour: 0.10, currency: USD}
 """
-# Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn.
+# Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn. Changes within
+# a canvas are not seen: they are the table that a grid writes for screen readers, .2 s after it was drawn.
 WATCH = """
 window.tidegauge = {last: 0};
-const seen = new MutationObserver(() => { window.tidegauge.last = performance.now(); });
+const unseen = change => change.target.closest && change.target.closest('canvas');
+const seen = new MutationObserver(changes => {
+  if (!changes.every(unseen)) window.tidegauge.last = performance.now();
+});
 document.addEventListener('DOMContentLoaded', () => seen.observe(document, {childList: true, subtree: true}));
 """
 # Milliseconds from arguments[1] to the last change, once the page is whole and at rest; null until then.

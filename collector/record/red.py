@@ -100,6 +100,16 @@ def read_red_totals(
     return red_frame(client.query_rows(sql, parameters), int(until.timestamp()) - start, by)
 
 
+def read_regions(client: Client, service: str, *, since: datetime) -> list[str]:
+    """Return the regions that a service's requests came from since the begin of an hour, sorted; none where untold."""
+    rows = client.query_rows(
+        "SELECT DISTINCT region FROM red_1h WHERE service = {service:String}"
+        " AND hour >= fromUnixTimestamp({since:Int64}) AND region != '' ORDER BY region",
+        {"service": service, "since": int(since.timestamp()) // _HOUR * _HOUR},
+    )
+    return [str(name) for (name,) in rows]
+
+
 def rollup_of(step: timedelta) -> tuple[str, str]:
     """Return the table that answers a step, and its column of time. Raises ValueError: not of whole minutes."""
     step_seconds = int(step.total_seconds())

@@ -103,8 +103,10 @@ def _summary(inputs: SlaInputs) -> Section:
     return Section("Summary", (*blocks, Signature(("Prepared by", "Approved by"))))
 
 
-def _burn_chart(inputs: SlaInputs) -> Chart:
+def _burn_chart(inputs: SlaInputs) -> Chart | Missing:
     """Return each day's burn rate by SLO; a day without valid requests is a gap. Of many: who spent the most."""
+    if all(sli(one.counts) is None for one in inputs.promises):
+        return Missing("Burn rate by day", "no valid requests in the month")
     noons = tuple(datetime(one.year, one.month, one.day, 12, tzinfo=UTC).timestamp() for one in inputs.days)
     styles: tuple[Style, ...] = ("median", "other", "peak", "past", "dotted", "dashdot")
     spent = {one.slo.name: burn_rate(one.counts, one.slo.target) or 0.0 for one in inputs.promises}
