@@ -128,7 +128,7 @@ def _draw_decisions(view: View) -> None:
     if not found:
         nothing("change of the floor" if changes_only else "decision")
         return
-    with st.container(height=TABLE_HEIGHT if len(found) > ROWS_IN_SIGHT else "content", border=False):
+    with st.container(key="decisions", height=TABLE_HEIGHT if len(found) > ROWS_IN_SIGHT else "content", border=False):
         st.table(decision_table(found, zone()), hide_index=True, border="horizontal")
     if len(found) == forecast_queries.MOST_DECISIONS:
         st.caption(f"The newest {forecast_queries.MOST_DECISIONS} of this time range.")
