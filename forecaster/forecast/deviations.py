@@ -18,10 +18,9 @@ from forecaster.forecast.seasonal import (
     WEEK_SECONDS,
     deviation_of,
     level_at,
-    mean_of,
     median_of,
 )
-from forecaster.forecast.weekly import LARGEST_CHANGE
+from forecaster.forecast.weekly import believed, levels_of_days, moved_since
 from forecaster.forecast.windows import Array, Windows
 
 COMPARED_DAYS, USUAL_DAYS = 7, 3
@@ -44,12 +43,9 @@ def inputs(windows: Windows, start: int, origins: Array, horizons: Array, offset
 
     weeks_back = week * (1 + np.arange(COPIED_WEEKS))
     weeks, days = around(weeks_back), around(day * (1 + np.arange(COMPARED_DAYS)))
-    until = now - np.append(0, weeks_back)[None, :]
-    levels = windows.log_mean(until - day, until, offset)
-    moved = levels[:, :1] - mean_of(levels[:, 1:])[:, None]
-    change = np.clip(np.where(np.isfinite(moved), moved, 0.0), -LARGEST_CHANGE, LARGEST_CHANGE)
+    levels = levels_of_days(windows, origins, offset)
     of_weeks, of_days = median_of(weeks), median_of(days)
-    usual = np.where(np.isfinite(of_weeks), of_weeks + CHANGE_SHARE * change, of_days)
+    usual = np.where(np.isfinite(of_weeks), of_weeks + CHANGE_SHARE * believed(levels), of_days)
     usual = np.where(np.isfinite(usual), usual, level_at(windows, origins, offset)[:, None])
     newest = [windows.log_mean(now - windows.steps(span), now, offset) for span in (LEVEL_SECONDS, 3600, DAY_SECONDS)]
     columns = [
@@ -60,7 +56,7 @@ def inputs(windows: Windows, start: int, origins: Array, horizons: Array, offset
         deviation_of(weeks),
         deviation_of(days),
         days[..., 0] - median_of(around(day + weeks_back)),  # how the hour went yesterday beside its usual
-        moved,
+        moved_since(levels),
         levels[:, :1] - levels[:, 1:2],
     ]
     shape = (len(origins), len(horizons))

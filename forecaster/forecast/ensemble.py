@@ -24,11 +24,11 @@ from forecaster.forecast.stepwise import Stepwise
 from forecaster.forecast.width import facts_of, restlessness
 from forecaster.forecast.windows import Array, Windows
 
-NAME = "ensemble-5"
+NAME = "ensemble-6"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
 # In the copies, the booster, the short lead, the steps, the lines (quick to slow), the weeks (stiff to loose); 0: none.
-BELIEF = (0.2, 1.6, 1.1, 4.0, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
-HOURLY_BELIEF = (0.2, 1.6, 1.1, 4.0, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines
+BELIEF = (0.2, 2.4, 1.1, 4.0, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
+HOURLY_BELIEF = (0.2, 2.4, 1.1, 4.0, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines
 SKILL_DAYS, SPREAD_DAYS = 7, 7  # an error counts half as much after so long, for trust and for the band
 LINE_ROWS = 20_000
 NEIGHBOURS = 2  # horizons on either side that lend their errors

@@ -24,6 +24,8 @@ HARMONICS = 3  # of the day
 LEAST_ROWS = 500  # before a day, for lines of then
 LEAST_KNOWN = 0.5  # a column that is known in a smaller share of the rows teaches nothing
 MOST_DEVIATIONS = 4.0
+LEAST_MISS = 0.6  # of the usual one: a row that is missed by more counts for less, one by less for no more
+USUAL_DAYS = 5.0  # that the usual miss is taken from
 # What a change of level that began half a day ago does to each input after the time: last hours, copies (growth and
 # height in turn), ratios to the usual, corrected copies. In a calm history growth and height of a copy say the same, so
 # that nothing tells the lines which to follow when the level does change: they are told here, by so many made-up rows.
@@ -68,20 +70,36 @@ def fit(rows: Rows, until: int) -> Linear:
     reached = np.array([knot for knot in KNOTS if knot <= rows.inputs[:, 0].max() + 0.5])
     hats = _hats(rows.inputs[:, 0], reached)
     days = (until - 1 - rows.instants) // DAY_SECONDS
-    lines = np.full((PAST_DAYS + 1, len(HALF_LIVES), len(reached), columns.shape[1]), np.nan)
-    grams = np.zeros((len(HALF_LIVES), len(reached), columns.shape[1], columns.shape[1] + 1))
-    fading = 0.5 ** (1 / np.array(HALF_LIVES))[:, None, None, None]
     shift = np.append(SHIFT, np.zeros(columns.shape[1] - len(SHIFT))) / deviation * used
     penalty = RIDGE * np.eye(columns.shape[1]) + SHIFT_ROWS * SHIFT_LOG**2 * np.outer(shift, shift)
-    for back in range(int(days.max()), -1, -1):
-        if back < PAST_DAYS:  # before this day's rows are added: as it stood when the day began
-            lines[back + 1] = _solved(grams, penalty) if (days > back).sum() >= LEAST_ROWS else np.nan
-        of_day = np.equal(days, back)
-        wide = np.concatenate([columns[of_day], rows.target[of_day, None]], axis=1)
-        weighted = hats[of_day].T[:, :, None] * columns[of_day]
-        grams = fading * grams + weighted.transpose(0, 2, 1) @ wide
-    lines[0] = _solved(grams, penalty)
+    lines = _day_by_day(columns, rows.target, hats, days, penalty)
     return Linear(lines, reached, mean, deviation, used, until)
+
+
+def _day_by_day(columns: Array, target: Array, hats: Array, days: Array, penalty: Array) -> Array:
+    """Return (days back, half lives, knots, columns). days: how long ago each row was."""
+    knots, width = hats.shape[1], columns.shape[1]
+    lines = np.full((PAST_DAYS + 1, len(HALF_LIVES), knots, width), np.nan)
+    grams = np.zeros((len(HALF_LIVES), knots, width, width + 1))
+    fading = 0.5 ** (1 / np.array(HALF_LIVES))[:, None, None, None]
+    usual = 0.0
+    for back in range(int(days.max()), -1, -1):
+        of_day = np.equal(days, back)
+        stood = _solved(grams, penalty)  # before this day's rows are added: as they stood when the day began
+        enough = bool((days > back).sum() >= LEAST_ROWS)
+        if back < PAST_DAYS:
+            lines[back + 1] = stood if enough else np.nan
+        count = np.ones((len(HALF_LIVES), int(of_day.sum())))
+        if enough and of_day.any():
+            missed = np.abs(target[of_day] - np.einsum("nk,pkc,nc->pn", hats[of_day], stood, columns[of_day]))
+            usual += (missed.mean() - usual) / USUAL_DAYS if usual else missed.mean()
+            count = 1 / np.maximum(missed / (usual + 1e-9), LEAST_MISS)
+            count /= count.mean()
+        wide = np.concatenate([columns[of_day], target[of_day, None]], axis=1)
+        weighted = hats[of_day].T[:, :, None] * columns[of_day] * count[:, None, :, None]
+        grams = fading * grams + weighted.transpose(0, 1, 3, 2) @ wide
+    lines[0] = _solved(grams, penalty)
+    return lines
 
 
 def unseen(model: Linear, rows: Array, instants: Array) -> Array:

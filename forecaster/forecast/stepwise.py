@@ -1,8 +1,9 @@
 """The next hour, one step after another: boosted trees say how demand moves in one step, and go on from what they said.
 
-They see the last values beside the newest one, the same step of a day and a week ago, the height, the hour and the
-weekday. One forest is grown on everything and answers; one per fold of the booster's is blind to the fold's weeks, and
-what it says of them is an honest error. Beyond an hour steps pile up errors: there it says nothing.
+They see the last values beside the newest one, the same step of a day and a week ago, how demand moved into that step
+on other days and weeks, the height, the hour and the weekday. One forest is grown on everything and answers; one per
+fold of the booster's is blind to the fold's weeks, and what it says of them is an honest error. Beyond an hour steps
+pile up errors: there it says nothing.
 
 No stride is shorter than about five minutes: what demand does from one minute to the next is mostly noise, and every
 stride is a question to every tree. In a finer series a stride is the mean of several steps, counted from the origin,
@@ -22,14 +23,21 @@ from forecaster.forecast.interface import Past
 from forecaster.forecast.learning import between
 from forecaster.forecast.line_inputs import hour_and_weekday
 from forecaster.forecast.rows import DECIMALS
-from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS
+from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS, median_of
 from forecaster.forecast.windows import Array
 
 REACH_SECONDS = 3600
 FINEST_SECONDS = 300  # of a stride, where the series' own steps are shorter
 LAGS = (1, 2, 3, 4, 6, 9, 12)  # strides; a day and a week beside them
+MOVED_DAYS, MOVED_WEEKS = 7, 4  # whose moves into the same step are seen
 MOST_ROWS = 12_000
-SETTINGS = {"max_iter": 60, "learning_rate": 0.1, "max_leaf_nodes": 16, "min_samples_leaf": 30}
+SETTINGS = {
+    "loss": "absolute_error",
+    "max_iter": 60,
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 16,
+    "min_samples_leaf": 30,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +51,55 @@ class Stepwise:
     stride: int
 
 
+@dataclass(frozen=True, slots=True)
+class Strides:
+    """A history without gaps as it is shown: in logarithms of the means of `stride` steps."""
+
+    whole: Array
+    step_seconds: int
+    start: int  # epoch
+    stride: int
+    offset: float
+
+    def logs(self, starts: Array) -> Array:
+        """Return log(demand + offset) of the strides that begin at `starts`; NaN where one is before the history."""
+        return np.log(_means(self.whole, starts, self.stride) + self.offset)
+
+    def shown(self, origins: Array, gone: Array) -> tuple[Array, Array]:
+        """Return what is known of the stride after `gone` (origins, strides), and the newest one's logarithm.
+
+        All but the height is beside that newest one; NaN before the history.
+        """
+        ahead = gone.shape[1]
+        at = origins + ahead * self.stride
+        day, week = (max(1, round(seconds / self.step_seconds)) for seconds in (DAY_SECONDS, WEEK_SECONDS))
+        lagged = [
+            gone[:, ahead - lag // self.stride] if lag <= ahead * self.stride else self.logs(at - lag)
+            for lag in sorted({*(self.stride * back for back in LAGS), day, week})
+        ]
+        newest = lagged[0]
+        days, weeks = (
+            self.logs(there) - self.logs(there - self.stride)
+            for there in (
+                at[:, None] - day * np.arange(1, 1 + MOVED_DAYS),
+                at[:, None] - week * np.arange(1, 1 + MOVED_WEEKS),
+            )
+        )
+        moved = [days[:, 0], weeks[:, 0], median_of(weeks), median_of(days)]
+        hour, weekday = hour_and_weekday(self.start + at * self.step_seconds)
+        told = [*(lag - newest for lag in lagged[1:]), newest - np.log(self.offset), hour, weekday, *moved]
+        return np.round(np.stack(told, axis=-1), DECIMALS), newest
+
+
 def fit(booster: Booster, past: Past) -> Stepwise:
     """Grow the forests on `past`; the folds are the booster's."""
     step, count = past.step_seconds, len(past.values)
     stride, day = max(1, round(FINEST_SECONDS / step)), max(1, round(DAY_SECONDS / step))
     at = np.arange(max(1, min(day, count // 4), count - MOST_ROWS * stride), count - stride + 1, stride)
-    at = at[np.isfinite(_strides(past.values, at, stride))]
-    whole = filled(past.values, step)
-    rows, newest = _rows(_lagged(whole, at, step, stride, booster.offset), past.start + at * step, booster.offset)
-    target = np.round(np.log(_strides(whole, at, stride) + booster.offset) - newest, DECIMALS)
+    at = at[np.isfinite(_means(past.values, at, stride))]
+    seen = _seen(past, stride, booster.offset)
+    rows, newest = seen.shown(at, np.empty((len(at), 0)))
+    target = np.round(seen.logs(at) - newest, DECIMALS)
     fold = booster.fold_of(past.start + at * step)
     with one_thread():
         blind = tuple(forest(rows[fold != k], target[fold != k], **SETTINGS) for k in range(FOLDS))
@@ -62,7 +110,8 @@ def fit(booster: Booster, past: Past) -> Stepwise:
 def centre(model: Stepwise, past: Past, horizons: Array) -> Array:
     """Return (horizons up to its reach) of log(demand + offset) from the end of `past`."""
     near = horizons[horizons < model.reach]
-    answer: Array = _gone_on(model, model.whole, past, np.array([len(past.values)]), near)[0]
+    seen, end = _seen(past, model.stride, model.offset), np.array([len(past.values)])
+    answer: Array = _gone_on(model.whole, seen, end, near)[0]
     return answer
 
 
@@ -71,51 +120,29 @@ def unseen(model: Stepwise, past: Past, fold: Array, origins: Array, horizons: A
     near = horizons[horizons < model.reach]
     found = np.full((len(origins), len(horizons)), np.nan)
     of_fold = fold[:, : len(near)]
-    paths = [_gone_on(model, grown, past, origins, near) for grown in model.blind]
+    seen = _seen(past, model.stride, model.offset)
+    paths = [_gone_on(grown, seen, origins, near) for grown in model.blind]
     found[:, : len(near)] = np.where(of_fold == FOLDS, np.mean(paths, axis=0), np.choose(of_fold % FOLDS, paths))
     return found
 
 
-def _gone_on(model: Stepwise, grown: Any, past: Past, origins: Array, horizons: Array) -> Array:
+def _seen(past: Past, stride: int, offset: float) -> Strides:
+    return Strides(filled(past.values, past.step_seconds), past.step_seconds, past.start, stride, offset)
+
+
+def _gone_on(grown: Any, seen: Strides, origins: Array, horizons: Array) -> Array:
     """Return (origins, horizons) of log(demand + offset), each stride resting on those before it."""
-    step, stride, offset = past.step_seconds, model.stride, model.offset
-    whole = filled(past.values, step)
-    gone = np.empty((len(origins), int(horizons[-1]) // stride + 1 if len(horizons) else 0))
-    before = _lagged(whole, origins, step, stride, offset)[:, :1]
+    gone = np.empty((len(origins), int(horizons[-1]) // seen.stride + 1 if len(horizons) else 0))
     with one_thread():
         for ahead in range(gone.shape[1]):
-            lagged = _lagged(whole, origins, step, stride, offset, gone[:, :ahead])
-            rows, newest = _rows(lagged, past.start + (origins + ahead * stride) * step, offset)
+            rows, newest = seen.shown(origins, gone[:, :ahead])
             gone[:, ahead] = newest + grown.predict(rows)
-    middles = np.concatenate([before, gone], axis=1).T
-    position = (horizons + 0.5) / stride + 0.5  # among middles; the first is half a stride before the origin
+    middles = np.concatenate([seen.logs(origins - seen.stride)[:, None], gone], axis=1).T
+    position = (horizons + 0.5) / seen.stride + 0.5  # among the middles; the first is half a stride before the origin
     return between(middles, np.minimum(position, len(middles) - 1)).T
 
 
-def _lagged(
-    whole: Array, origins: Array, step_seconds: int, stride: int, offset: float, gone: Array | None = None
-) -> Array:
-    """Return (origins, lags) of logarithms before the stride after `gone` (origins, strides); NaN: no history."""
-    ahead = gone.shape[1] if gone is not None else 0
-    day, week = (max(1, round(seconds / step_seconds)) for seconds in (DAY_SECONDS, WEEK_SECONDS))
-    columns = []
-    for lag in sorted({*(stride * back for back in LAGS), day, week}):
-        if gone is not None and lag <= ahead * stride:
-            columns.append(gone[:, ahead - lag // stride])
-        else:
-            columns.append(np.log(_strides(whole, origins + ahead * stride - lag, stride) + offset))
-    return np.stack(columns, axis=-1)
-
-
-def _strides(values: Array, starts: Array, stride: int) -> Array:
-    """Return the means of the strides that begin at `starts`; NaN where one reaches before the history."""
-    mean = values[np.maximum(starts, 0)[:, None] + np.arange(stride)].mean(axis=1)
+def _means(values: Array, starts: Array, stride: int) -> Array:
+    """Return the means of the strides that begin at `starts`; NaN where one is before the history."""
+    mean = values[np.maximum(starts, 0)[..., None] + np.arange(stride)].mean(axis=-1)
     return np.where(starts >= 0, mean, np.nan)
-
-
-def _rows(lagged: Array, instants: Array, offset: float) -> tuple[Array, Array]:
-    """Return (rows, inputs), and the newest value's logarithm, which all but the height are beside."""
-    newest = lagged[:, 0]
-    hour, weekday = hour_and_weekday(instants)
-    told = [*(lagged[:, 1:] - newest[:, None]).T, newest - np.log(offset), hour, weekday]
-    return np.round(np.stack(told, axis=-1), DECIMALS), newest

@@ -14,7 +14,7 @@ from forecaster.forecast.windows import Array
 SHARE = 0.25  # of the belief beside inverse errors
 INVERSE_POWER = 6.0
 LEAST_ERRORS = 20  # known in a bucket, before its weights follow them
-TOGETHER_SAMPLES = 640.0  # how many errors the members' standing alone is worth when they are weighed together
+TOGETHER_SAMPLES = 1200.0  # how many errors the members' standing alone is worth when they are weighed together
 ROUNDS, LEAST_SIZE = 4, 0.1  # of reweighting; of an error beside the mean one, below which it weighs no more
 SINGULAR = 1e-6
 LEAST_LOSS = 1e-9  # who never errs is no better than another who does not

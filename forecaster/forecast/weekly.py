@@ -40,11 +40,26 @@ def seen(windows: Windows, origins: Array, horizons: Array, offset: float) -> We
     """Return what the last weeks say from each origin."""
     days, day_levels = copies(windows, origins, horizons, offset, DAY_SECONDS, COMPARED_DAYS)
     weeks, week_levels = copies(windows, origins, horizons, offset, WEEK_SECONDS, COPIED_WEEKS)
-    until = origins[:, None] - windows.steps(WEEK_SECONDS) * np.arange(1 + COPIED_WEEKS)[None, :]
-    levels = windows.log_mean(until - windows.steps(DAY_SECONDS), until, offset)
-    moved = levels[:, :1] - mean_of(levels[:, 1:])[:, None]
-    change = np.clip(np.where(np.isfinite(moved), moved, 0.0), -LARGEST_CHANGE, LARGEST_CHANGE)
+    change = believed(levels_of_days(windows, origins, offset))
     middles = (median_of(weeks), median_of(weeks), mean_of(weeks))
     heights = [middle + share * change for middle, share in zip(middles, LEVEL_SHARES, strict=True)]
     apart = [deviation_of(days - day_levels), deviation_of(weeks - week_levels)]
     return Weeks(np.stack(heights, axis=-1), np.stack(apart, axis=-1))
+
+
+def levels_of_days(windows: Windows, origins: Array, offset: float) -> Array:
+    """Return (origins, 1 + COPIED_WEEKS): the level of the last day, and of that day in each of the weeks before."""
+    until = origins[:, None] - windows.steps(WEEK_SECONDS) * np.arange(1 + COPIED_WEEKS)[None, :]
+    return windows.log_mean(until - windows.steps(DAY_SECONDS), until, offset)
+
+
+def moved_since(levels: Array) -> Array:
+    """Return (origins, 1): how far the level of the last day has moved from those of the weeks before; NaN: unknown."""
+    moved: Array = levels[:, :1] - mean_of(levels[:, 1:])[:, None]
+    return moved
+
+
+def believed(levels: Array) -> Array:
+    """Return `moved_since`, bounded; 0 where it is not known."""
+    moved = moved_since(levels)
+    return np.clip(np.where(np.isfinite(moved), moved, 0.0), -LARGEST_CHANGE, LARGEST_CHANGE)

@@ -105,7 +105,7 @@ def test_a_fall_to_nothing_is_not_answered_by_the_days_before() -> None:
     assert numbers[0, 1] < 5.0  # before, the wave was at its middle: 50
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     values=st.lists(
         st.floats(allow_nan=True, allow_infinity=True, min_value=None, max_value=None), min_size=1, max_size=60
@@ -129,7 +129,7 @@ def test_no_history_ends_in_a_trace(values: list[float], moved: list[int], days:
     numbers_of(forecast)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(weeks=st.integers(-40, 40))
 def test_a_history_moved_by_whole_weeks_gives_the_same_numbers(weeks: int) -> None:
     values, moved = wave(5, seed=3), timedelta(weeks=weeks)

@@ -78,7 +78,7 @@ SPECS = st.builds(
 RPS = st.lists(st.floats(0, 250) | st.just(float("nan")), min_size=2, max_size=25)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     autoscaler=SPECS,
     rps=RPS,
@@ -128,7 +128,7 @@ def _only(course: Course, lane: int) -> Course:
     return Course(course.starts, course.end, course.rps, course.ready[:, one], course.current[:, one])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rps=RPS, floors=st.lists(st.integers(1, 20), min_size=1, max_size=4), delay=st.sampled_from([0, 97, 120]))
 def test_what_is_paid_for_is_what_exists_and_nobody_is_lost(rps: list[float], floors: list[int], delay: int) -> None:
     course, demand = course_of(rps, floors, delay=delay), demand_of(rps)
@@ -152,7 +152,7 @@ def test_what_is_paid_for_is_what_exists_and_nobody_is_lost(rps: list[float], fl
     assert (queued.violating <= queued.arrived + 1e-9).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rps=RPS, fewer=st.lists(st.integers(0, 20), min_size=25, max_size=25), more=st.integers(0, 5))
 def test_more_replicas_never_leave_more_users_behind(rps: list[float], fewer: list[int], more: int) -> None:
     demand = demand_of(rps)
@@ -166,7 +166,7 @@ def test_more_replicas_never_leave_more_users_behind(rps: list[float], fewer: li
     assert queued.dropped[1] <= queued.dropped[0] + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rps=RPS, fewer=st.integers(0, 20), more=st.integers(0, 5))
 def test_more_replicas_all_the_time_never_let_more_users_wait(rps: list[float], fewer: int, more: int) -> None:
     # All the time: where everybody is turned away for a while, who comes next finds no line, which more replicas had.

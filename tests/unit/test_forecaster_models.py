@@ -82,7 +82,7 @@ def test_keeping_what_was_learnt_changes_no_answer() -> None:
     assert len(learnt.fits) == 2  # 1:00 and 2:00; that of 0:00 is forgotten
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     values=st.lists(st.floats(0, 1e6) | st.just(float("nan")), min_size=1, max_size=900),
     quantiles=st.sets(st.floats(0.01, 0.99), min_size=1, max_size=5),
@@ -105,7 +105,7 @@ def test_any_history_gives_ordered_quantiles_or_a_reason(
     assert (np.diff(numbers, axis=1) >= 0).all()
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(factor=st.floats(1e-3, 1e6), seed=st.integers(0, 100))
 def test_a_forecast_scales_with_its_history(factor: float, seed: int) -> None:
     values, origin = days_of(5, wave, seed=seed), START + timedelta(days=4, hours=5)

@@ -99,7 +99,7 @@ def test_demand_at_exactly_what_is_carried_is_carried() -> None:
     assert run([24.0, 24.0]).under_provisioned_seconds == 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rps=st.lists(st.floats(0, 300), min_size=2, max_size=40),
     floor=st.integers(1, 20),

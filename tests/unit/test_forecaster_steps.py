@@ -57,6 +57,19 @@ def test_steps_go_on_with_what_the_last_values_do() -> None:
     assert found == pytest.approx(values[-6:], rel=0.15)
 
 
+def test_steps_move_as_the_week_before_moved_whatever_the_level_was() -> None:
+    # The hours of a week are drawn once and come back every week; the level of every day is drawn anew.
+    random = np.random.default_rng(11)
+    week, days = random.lognormal(0, 1, 7 * 24), 8 * 7
+    values = 100 * np.resize(week, days * 24) * random.lognormal(0, 1, days).repeat(24)
+    past = Past(values[: -5 * 24], HOUR, 0)
+    _, steps = grown_on(past)
+    at = np.array([hour for hour in range(len(past.values), len(values)) if hour % 24])  # not into a new level
+    said = [stepwise.centre(steps, Past(values[:end], HOUR, 0), np.arange(1))[0] for end in at]
+    missed = np.abs(np.exp(said) - steps.offset - values[at]) / values[at]
+    assert np.median(missed) < 0.25  # the hours of a week differ by a factor of e
+
+
 class Doubling:
     """Trees that expect demand to double with every stride, and count how often they are asked."""
 
