@@ -3,7 +3,8 @@
 Of each page, in seconds from the navigation to the last element drawn: `cold`, the very first visit of a dashboard that
 was just started, by a browser that has seen nothing yet; `open`, by its address, on a running one; `go`, by a click in
 the sidebar. Starts a store, dashboards and headless Chromium of its own; the events are those of `bench-record`, the
-rest of the record (forecasts, decisions, samples, alerts, load tests) is that of the dashboard's tests.
+rest of the record (forecasts, decisions, samples, alerts, load tests) is that of the dashboard's tests. The row `Empty`
+is a page of Streamlit with a title alone, measured in turn with the others: what no page can be faster than.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,15 @@ from benchmarks.circumstances import circumstances
 from benchmarks.record import whole_number
 from collector.catalog import read_catalog
 from collector.clickhouse import ClickHouseSettings, connect
-from tests.integration.browser_fixtures import FIGURES, running_browser, running_dashboard
+from tests.integration.browser_fixtures import FIGURES, running_browser, running_dashboard, running_server
 from tests.integration.dashboard_fixtures import create_tables, present, write_scaling
 from tests.integration.dashboard_more import write_whole
-from tests.integration.store_fixtures import running_store
+from tests.integration.store_fixtures import free_port, running_store
 
 PACKAGES = ("chdb", "streamlit", "altair", "pandas")
 DATABASE, WAYS = "large", ("cold", "open", "go")
+FLOOR, BESIDE = "Empty", "Nothing"  # the two pages of benchmarks/dashboard_floor.py
+FLOOR_APP = Path(__file__).with_name("dashboard_floor.py")
 RECORDED = timedelta(hours=9)  # of forecasts, decisions and samples
 LONGEST_SECONDS = 120.0
 QUIET_MS = 600  # a page without a change for so long has been drawn
@@ -52,10 +56,14 @@ SCALED = """\
       reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
     cost: {replica_hour: 0.10, currency: USD}
 """
-# Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn.
+# Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn. Changes within
+# a canvas are not seen: they are the table that a grid writes for screen readers, .2 s after it was drawn.
 WATCH = """
 window.tidegauge = {last: 0};
-const seen = new MutationObserver(() => { window.tidegauge.last = performance.now(); });
+const unseen = change => change.target.closest && change.target.closest('canvas');
+const seen = new MutationObserver(changes => {
+  if (!changes.every(unseen)) window.tidegauge.last = performance.now();
+});
 document.addEventListener('DOMContentLoaded', () => seen.observe(document, {childList: true, subtree: true}));
 """
 # Milliseconds from arguments[1] to the last change, once the page is whole and at rest; null until then.
@@ -115,44 +123,53 @@ def build(folder: Path, running: ExitStack, events: int, *, seed: int) -> dict[s
 
 
 def visit_all(folder: Path, settings: dict[str, str], chosen: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
-    """Return the seconds of every visit, by page and way."""
-    spent: dict[str, dict[str, list[float]]] = {page: {way: [] for way in WAYS} for page in FIGURES}
+    """Return the seconds of every visit, by page and way, the floor's as those of a page."""
+    spent: dict[str, dict[str, list[float]]] = {page: {way: [] for way in WAYS} for page in (FLOOR, *FIGURES)}
     for number in range(chosen.cold):
         for page, ways in spent.items():
             say(f"cold: {page}, {number + 1} of {chosen.cold}")
-            with at_dashboard(folder / f"{page}-{number}", settings) as (driver, url):
-                ways["cold"].append(by_address(driver, url, page, chosen.span))
-    with at_dashboard(folder / "warm", settings) as (driver, url):
-        for way in ("open", "go"):
-            for number in range(chosen.visits + 1):
-                say(f"{way}: round {number} of {chosen.visits}")
-                for page, ways in spent.items():
-                    seconds = by_address(driver, url, page, chosen.span) if way == "open" else by_click(driver, page)
-                    if number:  # the first round warms up
-                        ways[way].append(seconds)
+            with at_dashboards(folder / f"{page}-{number}", settings) as (driver, url, floor):
+                ways["cold"].append(by_address(driver, floor if page == FLOOR else url, page, chosen.span))
+    with at_dashboards(folder / "warm", settings) as (driver, url, floor):
+        for number in range(chosen.visits + 1):
+            say(f"opened: round {number} of {chosen.visits}")
+            for page, ways in spent.items():
+                seconds = by_address(driver, floor if page == FLOOR else url, page, chosen.span)
+                ways["open"] += [seconds] if number else []  # the first round warms up
+        for number in range(chosen.visits + 1):
+            say(f"clicked: round {number} of {chosen.visits}")
+            by_address(driver, floor, BESIDE, chosen.span)
+            visited = [(FLOOR, by_click(driver, FLOOR))]
+            by_address(driver, url, list(FIGURES)[-1], chosen.span)
+            visited += [(page, by_click(driver, page)) for page in FIGURES]
+            for page, seconds in visited:
+                spent[page]["go"] += [seconds] if number else []
     return spent
 
 
-class at_dashboard(ExitStack):  # noqa: N801 - used as a function
-    """A dashboard and a browser, both new, while the block lasts."""
+@contextmanager
+def at_dashboards(folder: Path, settings: dict[str, str]) -> Iterator[tuple[webdriver.Chrome, str, str]]:
+    """Start a browser, the dashboard and the floor, all new; yield the browser and both addresses.
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        """folder: made anew, for the browser's profile and the log."""
-        super().__init__()
-        folder.mkdir()
-        self.folder, self.settings = folder, settings
-
-    def __enter__(self) -> tuple[webdriver.Chrome, str]:  # type: ignore[override]  # what the block is given
-        """Start both."""
-        url = self.enter_context(running_dashboard(self.folder / "log", **self.settings))
-        driver = self.enter_context(running_browser(self.folder / "profile"))
+    folder: made anew, for the browser's profile and the logs.
+    """
+    folder.mkdir()
+    port = free_port()
+    floor = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "streamlit", "run", str(FLOOR_APP), "--server.headless", "true"]
+    command += ["--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none"]
+    with (
+        running_server(command, floor + "/_stcore/health", folder / "floor.log"),
+        running_dashboard(folder / "log", **settings) as url,
+        running_browser(folder / "profile") as driver,
+    ):
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-        return driver, url
+        yield driver, url, floor
 
 
 def by_address(driver: webdriver.Chrome, url: str, page: str, span: str) -> float:
     """Return how long a page takes from its address on, in seconds."""
-    path = "" if page == "Overview" else page.lower().replace(" ", "-")
+    path = "" if page in ("Overview", FLOOR) else page.lower().replace(" ", "-")
     driver.get("about:blank")
     driver.get(f"{url}/{path}?span={span.replace(' ', '+')}")
     return drawn(driver, page, since=0.0)

@@ -15,11 +15,11 @@ from typing import Any
 from collector.catalog import parse_catalog
 from collector.clickhouse import Client
 from collector.record.cpu import read_cpu_use
-from collector.record.latency import read_latency_bands
 from collector.record.store import read_demand, read_red, read_red_totals, read_watermark
+from collector.record.traffic import read_traffic
 from collector.slo.history import read_budget_history
 from collector.slo.store import read_classic, read_sli_series, read_slo_statuses
-from dashboard.timerange import SPANS, step_for
+from dashboard.timerange import SPANS, floored, step_for
 
 SERVICE = "bench"
 DAYS = 7
@@ -92,9 +92,8 @@ def questions(client: Client, *, now: datetime) -> dict[str, Callable[[], Any]]:
             asked[f"totals by {by or 'nothing'}, {name}"] = lambda window=window, by=by: read_red_totals(
                 client, SERVICE, by=by, **window
             )
-        asked[f"latency bands, {name}"] = lambda window=window, step=step: read_latency_bands(
-            client, SERVICE, step=step, **window
-        )
+        on_step = {"since": floored(since, step), "until": now, "step": step, "band_step": step}
+        asked[f"traffic, {name}"] = lambda on_step=on_step: read_traffic(client, SERVICE, by="route", **on_step)
         for slo in service.slos[:2]:
             asked[f"{slo.kind} budget, {name}"] = lambda window=window, step=step, slo=slo: read_budget_history(
                 client, SERVICE, slo, step=step, **window

@@ -36,16 +36,17 @@ def confirmed(
     run: Callable[[Confirmation], str],
     asks_why: bool = True,
     force: str = "",
-    disabled: bool = False,
+    disabled: str = "",
 ) -> None:
     """Draw a button that asks before it runs. says: what will happen; run: confirmation -> what was done, in words.
 
     It is drawn outside of what refreshes itself, and not at all for viewers. force: what may be forced, and what that
-    means; nothing where there is nothing to force. Raises nothing: what a part refuses is told on the page.
+    means; nothing where there is nothing to force. disabled: why it can't be pressed now; nothing where it can. Raises
+    nothing: what a part refuses is told on the page.
     """
     if not may_act():
         return
-    if st.button(label, key=key, disabled=disabled, width="stretch"):
+    if st.button(label, key=key, disabled=bool(disabled), help=disabled or None, width="stretch"):
         st.session_state[_ASKING] = key
         # Asked anew: neither the reason nor the force of an earlier time is this one's.
         st.session_state[f"{key}-why"], st.session_state[f"{key}-force"] = "", False

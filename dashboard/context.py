@@ -16,7 +16,7 @@ import streamlit as st
 
 from collector.catalog import Catalog, Service, read_catalog
 from collector.clickhouse import Client, StoreError, connect, settings_from_environment
-from collector.record.store import read_red_totals
+from collector.record.red import read_regions
 from dashboard.timerange import (
     ABSOLUTE,
     DEFAULT_SPAN,
@@ -77,9 +77,8 @@ def record_address() -> str:
 
 @st.cache_data(ttl=_REGIONS_KEPT_SECONDS, max_entries=64, show_spinner=False)
 def regions(service: str, hour: datetime) -> list[str]:
-    """Return the regions that sent anything in the days before an hour."""
-    found = read_red_totals(client(), service, since=hour - _REGIONS_OF, until=hour + timedelta(hours=1), by="region")
-    return sorted(str(name) for name in found["region"] if name) if len(found) else []
+    """Return the regions that sent anything from the days before an hour on."""
+    return read_regions(client(), service, since=hour - _REGIONS_OF)
 
 
 def zone() -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import streamlit as st
 
 from collector.security import SecuritySettingsError, authorization
 
@@ -54,7 +55,7 @@ COLLECTOR = Part("collector", "TIDEGAUGE_COLLECTOR_URL", "TIDEGAUGE_COLLECTOR_PO
 def ask(part: Part, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return a part's answer. Raises PartUnavailable, PartRefused (in its own words)."""
     try:
-        answer = httpx.request(
+        answer = _http().request(
             method,
             part.url + path,
             json=None if method in ("GET", "DELETE") else dict(body or {}),
@@ -68,6 +69,12 @@ def ask(part: Part, method: str, path: str, body: Mapping[str, Any] | None = Non
         told = found.get("error") or found.get("detail") if isinstance(found, dict) else None
         raise PartRefused(str(told or answer.text)[:MOST_OF_AN_ANSWER])
     return found if isinstance(found, dict) else {"answer": found}
+
+
+@st.cache_resource
+def _http() -> httpx.Client:
+    """Return what all viewers ask with: made anew for each question, its certificates cost more than most answers."""
+    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def scaling_in_force(service: str) -> dict[str, Any]:
@@ -87,7 +94,7 @@ class Download:
 def download(part: Part, path: str) -> Download:
     """Return the file that a part makes at a path; it may take a while. Raises PartUnavailable, PartRefused."""
     try:
-        answer = httpx.get(part.url + path, headers=_headers(part, "GET"), timeout=REPORT_SECONDS)
+        answer = _http().get(part.url + path, headers=_headers(part, "GET"), timeout=REPORT_SECONDS)
     except httpx.HTTPError as error:
         raise PartUnavailable(f"{part.url}: {error or type(error).__name__}") from error
     if answer.is_error:

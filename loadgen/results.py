@@ -163,7 +163,8 @@ class Second:
     """The arrivals intended in one real second.
 
     real_second: epoch second of the wall clock. clock_second: what the clock in use showed when it began (epoch s).
-    clock_seconds: how much time of the clock in use passed in it.
+    clock_seconds: how much time of the clock in use passed in it. users: the most who were at work in it, None: nobody
+    counted them.
     """
 
     real_second: int
@@ -171,6 +172,7 @@ class Second:
     clock_seconds: float
     overall: Tally = field(default_factory=Tally)
     routes: dict[str, Tally] = field(default_factory=dict)
+    users: int | None = None
 
     def route(self, name: str) -> Tally:
         """Return the route's tally, begun when it is not there."""
@@ -181,6 +183,7 @@ class Second:
         return {
             "second": self.clock_second, "real_second": self.real_second, "clock_seconds": self.clock_seconds,
             **self.overall.to_json(), "routes": {name: tally.to_json() for name, tally in self.routes.items()},
+            "users": self.users,
         }  # fmt: skip
 
     @classmethod
@@ -189,7 +192,7 @@ class Second:
         routes = {name: Tally.from_json(tally) for name, tally in value["routes"].items()}
         return cls(
             int(value["real_second"]), int(value["second"]), float(value["clock_seconds"]),
-            Tally.from_json(value), routes,
+            Tally.from_json(value), routes, value.get("users"),
         )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ class CapacityIn(_Body):
 
 
 class SecondsIn(_Body):
-    """The new seconds of a load run, as columns of one length. second: epoch seconds."""
+    """The new seconds of a load run, as columns of one length. second: epoch seconds. users: null where not counted."""
 
     second: list[UInt32] = Field(default_factory=list, max_length=100_000)
     intended: list[UInt32] = Field(default_factory=list)
@@ -94,9 +94,12 @@ class SecondsIn(_Body):
     send_lag_us_max: list[UInt32] = Field(default_factory=list)
     response_histogram: list[BucketCounts] = Field(default_factory=list)
     service_histogram: list[BucketCounts] = Field(default_factory=list)
+    users: list[UInt32 | None] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _have_one_length(self) -> SecondsIn:
+        if not self.users:  # may be left out
+            self.users = [None] * len(self.second)
         _check_one_length(self.to_columns())
         return self
 

@@ -208,7 +208,7 @@ def _load_run(row: Sequence[Any]) -> LoadRun:
 
 _SECONDS = (
     "second", "intended", "sent", "done", "failed", "unsent", "send_lag_us_max", "response_histogram",
-    "service_histogram",
+    "service_histogram", "users",
 )  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def read_load_seconds(client: Client, run_id: str) -> dict[str, list[Any]]:
     """Return the seconds of a run as columns, in the shape they were written in; empty lists when there are none."""
     rows = client.query_rows(
         """SELECT toUnixTimestamp(second), intended, sent, done, failed, unsent, send_lag_us_max, response_histogram,
-        service_histogram FROM load_seconds WHERE run_id = {run_id:String} ORDER BY second""",
+        service_histogram, users FROM load_seconds WHERE run_id = {run_id:String} ORDER BY second""",
         {"run_id": run_id},
     )
     return {name: [row[index] for row in rows] for index, name in enumerate(_SECONDS)}

@@ -37,11 +37,13 @@ def measured_chart(found: Sequence[Measured]) -> Figure:
     """Return the interval of every measurement over time, told apart by who measured."""
     frame = measured_frame(found).rename(columns={"source": "what"})
     names = sorted(frame["what"].unique())
-    at = alt.X("ds:T", title=None, scale=alt.Scale(type="utc"))
+    # Each tick names its day: measurements lie hours or months apart.
+    axis = alt.Axis(format="%d %b %H:%M", tickCount=4, labelOverlap=True, grid=False)
+    at = alt.X("ds:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
     tips = [
         figure.TIME, alt.Tooltip("build:N"), alt.Tooltip("what:N", title="measured by"),
-        alt.Tooltip("low:Q", title="surely carries, req/s", format=".2f"),
-        alt.Tooltip("high:Q", title="at most, req/s", format=".2f"),
+        alt.Tooltip("low:Q", title="surely carries, requests/s", format=".2f"),
+        alt.Tooltip("high:Q", title="at most, requests/s", format=".2f"),
     ]  # fmt: skip
     low = alt.Y("low:Q", title="requests/s of one replica", scale=alt.Scale(zero=True))
     colour = figure.colours(list(names), [figure.BLUE, figure.ORANGE, figure.GREEN, figure.RED][: len(names)])

@@ -49,6 +49,20 @@ def run_latency_chart(steps: pd.DataFrame) -> Figure:
     return Figure(alt.layer(encoded).properties(height=230), {"latency": frame})
 
 
+def run_users_chart(steps: pd.DataFrame) -> Figure | None:
+    """Return how many users were at work over a run's time; None where nobody counted them."""
+    frame = steps[["ds", "users"]].dropna(subset="users")
+    if frame.empty:
+        return None
+    drawn = figure.rows("users").mark_line(interpolate="step-after", color=figure.BLUE, strokeWidth=1.8)
+    encoded = drawn.encode(
+        x=figure.time_axis(),
+        y=alt.Y("users:Q", title="users", scale=alt.Scale(zero=True), axis=alt.Axis(tickMinStep=1)),
+        tooltip=[figure.TIME, alt.Tooltip("users:Q", title="users, at most", format=",")],
+    )
+    return Figure(alt.layer(encoded).properties(height=110), {"users": frame})
+
+
 def compared_frame(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
     """Return `minute, what, ms`: the p95 of two runs, each from its own begin."""
     parts = []

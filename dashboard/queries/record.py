@@ -21,7 +21,6 @@ from collector.alerts.settings import AlertPolicy
 from collector.alerts.state import Silence
 from collector.alerts.store import read_acknowledged, read_alerts, read_silences
 from collector.catalog import ClassicRule, Service, Slo
-from collector.record.latency import read_latency_bands
 from collector.record.load_steps import read_load_steps
 from collector.record.store import (
     LoadRun,
@@ -35,6 +34,7 @@ from collector.record.store import (
     read_red_totals,
     read_watermark,
 )
+from collector.record.traffic import Traffic, read_traffic
 from collector.slo.history import BudgetPoint, read_budget_history
 from collector.slo.minutes import read_recorded_starts, read_slo_minutes
 from collector.slo.objectives import ClassicStatus, SloStatus
@@ -80,11 +80,14 @@ def red_totals(
 
 
 @st.cache_data(ttl=MINUTE_SECONDS, max_entries=16, show_spinner=False)
-def latency_bands(
-    service: str, since: datetime, until: datetime, step: timedelta, region: str | None
-) -> pd.DataFrame:  # fmt: skip
-    """Return `ds, low_ms, high_ms, requests`."""
-    return read_latency_bands(client(), service, since=since, until=until, step=step, region=region)
+def traffic(
+    service: str, since: datetime, until: datetime, step: timedelta, band_step: timedelta, by: RedDimension,
+    region: str | None,
+) -> Traffic:  # fmt: skip
+    """Return what a page on the service's traffic shows: by a dimension, of all, over the range, as a heat-map."""
+    return read_traffic(
+        client(), service, since=since, until=until, step=step, band_step=band_step, by=by, region=region
+    )  # fmt: skip
 
 
 @st.cache_data(ttl=MINUTE_SECONDS, max_entries=32, show_spinner=False)

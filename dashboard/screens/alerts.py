@@ -113,7 +113,7 @@ def _acknowledge(view: View) -> None:
             key="ack",
             says="It is not repeated any more, until it is over.",
             run=run,
-            disabled=one is None,
+            disabled="" if one is not None else "There is no alert to acknowledge.",
         )
 
 
@@ -146,8 +146,9 @@ def _unsilence(view: View) -> None:
         return "The silence has ended."
 
     with button:
+        none = "" if one is not None else "There is no silence to end."
         says = "What fires under it is told at the next evaluation."
-        confirmed("End it", key="unsilence", says=says, run=run, asks_why=False, disabled=one is None)
+        confirmed("End it", key="unsilence", says=says, run=run, asks_why=False, disabled=none)
 
 
 def _replay() -> None:
@@ -166,8 +167,9 @@ def _replay() -> None:
         return f"{one['message_id']} is sent to {one['receiver']} again."
 
     with button:
+        none = "" if one is not None else "Nothing was sent yet."
         says = "It is sent once more, with the id it had: a receiver that knows it drops it."
-        confirmed("Send again", key="replay", says=says, run=run, asks_why=False, disabled=one is None)
+        confirmed("Send again", key="replay", says=says, run=run, asks_why=False, disabled=none)
 
 
 draw_page("Alerts", draw, act=act, watches_record=False)

@@ -120,10 +120,12 @@ def _draw_order() -> None:
 
     with right:
         says = f"**{scenario}** is sent to {target or 'its own target'}: real requests, within the generator's limits."
-        confirmed("Start", key="load-start", says=says, run=start, asks_why=False, disabled=current is not None)
+        off = "" if current is None else "A run is under way: one at a time."
+        confirmed("Start", key="load-start", says=says, run=start, asks_why=False, disabled=off)
     with last:
         says = "The run ends, and what it measured is kept."
-        off = current is None or current["state"] == "stopping"
+        off = "No run is under way." if current is None else ""
+        off = "It is being stopped." if current is not None and current["state"] == "stopping" else off
         confirmed("Stop", key="load-stop", says=says, run=stop, asks_why=False, disabled=off)
 
 
@@ -155,6 +157,8 @@ def _draw_run(run: LoadRun) -> None:
     else:
         with left:
             draw_figure(charts_load.run_rate_chart(steps), key="run-rates")
+            if (at_work := charts_load.run_users_chart(steps)) is not None:
+                draw_figure(at_work, key="run-users")
         with right:
             draw_figure(charts_load.run_latency_chart(steps), key="run-latency")
         st.caption("Response times from the intended start: what waits for a slow answer is counted as slow, too.")

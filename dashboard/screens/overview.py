@@ -24,12 +24,21 @@ from dashboard.parts import (
 )
 from dashboard.queries import forecaster as forecast_queries
 from dashboard.queries import record as queries
-from dashboard.queries.standing import DEFAULT_LEAD, DEFAULT_QUANTILE, RECENT, between, peak_of, standing_of
+from dashboard.queries.standing import (
+    DEFAULT_LEAD,
+    DEFAULT_QUANTILE,
+    RECENT,
+    TREND_POINTS,
+    between,
+    peak_of,
+    standing_of,
+)
 from dashboard.side_by_side import ask_ahead
 from dashboard.tables.scaling import planned, planned_until, reasons
 from dashboard.tables.slo import slo_table
 from dashboard.tables.slo import worst_first as slos_worst_first
 from dashboard.tables.standing import Standing, standing_table, worst_first
+from dashboard.timerange import step_for
 from dashboard.words import NONE, minutes, percent, rps, time_of_day, window
 from forecaster.forecast.types import Forecast
 
@@ -78,6 +87,8 @@ def _ask_ahead(view: View) -> None:
         partial(queries.red, name, view.since, view.until, view.step, None, view.region),
         partial(queries.red_totals, name, view.minute - RECENT, view.minute),
         partial(forecast_queries.latest_forecast, name, view.minute),
+        partial(queries.demand, name, view.minute - RECENT, view.minute, MINUTE),
+        partial(queries.demand, name, view.since, view.minute, step_for(view.minute - view.since, TREND_POINTS)),
     )
 
 

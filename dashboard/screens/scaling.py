@@ -42,6 +42,7 @@ from forecaster.store import StoredDecision
 TABLE_HEIGHT, ROWS_IN_SIGHT = 420, 8
 LONGEST_SIMULATED = timedelta(days=31)
 SIMULATED_POINTS = 500
+AWAY = "The forecaster does not answer"
 
 
 def draw(view: View) -> None:
@@ -127,7 +128,7 @@ def _draw_decisions(view: View) -> None:
     if not found:
         nothing("change of the floor" if changes_only else "decision")
         return
-    with st.container(height=TABLE_HEIGHT if len(found) > ROWS_IN_SIGHT else "content", border=False):
+    with st.container(key="decisions", height=TABLE_HEIGHT if len(found) > ROWS_IN_SIGHT else "content", border=False):
         st.table(decision_table(found, zone()), hide_index=True, border="horizontal")
     if len(found) == forecast_queries.MOST_DECISIONS:
         st.caption(f"The newest {forecast_queries.MOST_DECISIONS} of this time range.")
@@ -178,7 +179,7 @@ def act(view: View) -> None:
     heading("Change how it scales")
     told = _in_force(view.service.name)
     if told is None:
-        st.warning("The forecaster does not answer: which mode is in force is not known, and nothing can be changed.")
+        st.warning(f"{AWAY}: which mode is in force is not known.")
     else:
         st.markdown(in_force_text(told, zone()))
     if for_operators("change how it scales"):
@@ -191,21 +192,26 @@ def _draw_orders(service: str, configured: str, told: dict[str, Any] | None) -> 
     mode = st.segmented_control(
         "Mode", (*MODES, CONFIGURED), default=now, key=f"mode-{now}",
         format_func=lambda one: f"as configured ({configured})" if one == CONFIGURED else one,
+        disabled=told is None,
     ) or now  # fmt: skip
     for column, (verb, label) in zip(st.columns(len(LABELS)), LABELS.items(), strict=True):
         with column:
-            _draw_order(service, verb, label, mode)
+            _draw_order(service, verb, label, mode, away=told is None)
+    if told is None:
+        st.caption(f"{AWAY}, so nothing can be changed. These buttons come back with it.")
+        return
     st.caption("Each is sent to the forecaster, which decides, and keeps who asked for it and why.")
 
 
-def _draw_order(service: str, verb: Verb, label: str, mode: str) -> None:
+def _draw_order(service: str, verb: Verb, label: str, mode: str, *, away: bool) -> None:
     def run(said: Confirmation) -> str:
         path, body = order(verb, service, who=person().name, why=said.why, mode=mode, forced=said.forced)
         ask(FORECASTER, "POST", path, body)
         return f"{label}: done for {service}{', forced' if said.forced else ''}. Why: {said.why}"
 
     confirmed(
-        label, key=f"act-{verb}", says=f"{service}: {says(verb, mode)}", run=run, force=force_says(verb, mode)
+        label, key=f"act-{verb}", says=f"{service}: {says(verb, mode)}", run=run, force=force_says(verb, mode),
+        disabled=AWAY if away else "",
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing
 from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
 from dashboard.tables.traffic import totals_table
-from dashboard.timerange import floored, step_for
+from dashboard.timerange import step_for
 from dashboard.words import window
 
 DIMENSIONS: dict[RedDimension, str] = {
@@ -35,19 +35,14 @@ def draw(view: View) -> None:
         )
         or "route"
     )  # fmt: skip
-    name, step = view.service.name, _heat_step(view)
-    ask_ahead(
-        partial(queries.red, name, view.since, view.until, view.step, by, view.region),
-        partial(queries.red, name, view.since, view.until, view.step, None, view.region),
-        partial(queries.red_totals, name, view.since, view.until, by, view.region),
-        partial(queries.latency_bands, name, floored(view.since, step), view.until, step, view.region),
-        partial(queries.marks, view),
-    )
-    red = queries.red(name, view.since, view.until, view.step, by, view.region)
-    if red.empty:
+    name, wide = view.service.name, _heat_step(view)
+    asked = partial(queries.traffic, name, view.since, view.until, view.step, wide, by, view.region)
+    ask_ahead(asked, partial(queries.marks, view))
+    found = asked()
+    if found.by_step.empty:
         nothing("recorded request")
         return
-    red = red.assign(**{by: red[by].replace("", "(none)")})
+    red = found.by_step.assign(**{by: found.by_step[by].replace("", "(none)")})
     label = DIMENSIONS[by].lower()
     marks = queries.marks(view)
     drawn: dict[str, Any] = {"by": by, "step": view.step, "window": window_of(view), "marks": marks}
@@ -61,34 +56,20 @@ def draw(view: View) -> None:
         heading("Response time, p95")
         draw_figure(charts_traffic.p95_chart(red, **drawn), key="p95")
         heading("Percentiles of all requests")
-        whole = queries.red(view.service.name, view.since, view.until, view.step, None, view.region)
-        figure = charts_traffic.latency_chart(whole, step=view.step, window=window_of(view), marks=marks)
+        figure = charts_traffic.latency_chart(found.whole, step=view.step, window=window_of(view), marks=marks)
         draw_figure(figure, key="percentiles")
     st.caption(
         f"By {label}, per {window(view.step)}; beyond the busiest {charts_traffic.MOST_SERIES - 1} together as other."
         f"{say_marks(marks)}"
     )
-    _draw_heat(view)
-    heading("The whole range")
-    totals = queries.red_totals(view.service.name, view.since, view.until, by, view.region)
-    draw_table(totals_table(totals, by, DIMENSIONS[by]), key="totals", column_config=_columns())
-
-
-def _draw_heat(view: View) -> None:
     heading("How long requests take")
-    step = _heat_step(view)
-    since = floored(view.since, step)
-    bands = queries.latency_bands(view.service.name, since, view.until, step, view.region)
-    if bands.empty:
-        nothing("recorded request")
-        return
-    draw_figure(
-        charts_traffic.heat_chart(bands, step=step, window=window_of(view), marks=queries.marks(view)), key="heat"
-    )
+    draw_figure(charts_traffic.heat_chart(found.bands, step=wide, window=window_of(view), marks=marks), key="heat")
     st.caption(
-        f"Requests per {window(step)} and band of durations, from the record's histograms; bands are half a doubling,"
+        f"Requests per {window(wide)} and band of durations, from the record's histograms; bands are half a doubling,"
         " their edges the histograms' own."
     )
+    heading("The whole range")
+    draw_table(totals_table(found.totals, by, DIMENSIONS[by]), key="totals", column_config=_columns())
 
 
 def _heat_step(view: View) -> timedelta:

@@ -53,7 +53,7 @@ def cost_section(inputs: CapacityInputs, found: Findings) -> Section:
     """Return the cost now and then, and when a budget is passed."""
     cost = inputs.service.cost
     if cost is None:
-        return Section("Cost", (Missing("Cost", "tidegauge.yaml has no `cost` for this service"),))
+        return Section("Cost", (Missing("Cost", "tidegauge.yaml says no cost of this service"),))
     blocks: list[Block] = []
     seen, price = found.observed, f"at {cost.currency} {cost.replica_hour:g} per replica and hour"
     rows: list[tuple[Cell, ...]] = []
@@ -80,7 +80,7 @@ def _budget(inputs: CapacityInputs, found: Findings) -> tuple[Block, ...]:
     if cost is None or ahead is None:
         return ()
     if cost.monthly_budget is None:
-        return (Missing("The day on which a budget is passed", "tidegauge.yaml has no `cost.monthly_budget`"),)
+        return (Missing("The day on which a budget is passed", "tidegauge.yaml says no monthly budget under cost"),)
     none = f"not within {inputs.horizon.days} days"
     rows = tuple((Cell(f"p{level * 100:g}", level), day(ahead.passed[level], none=none)) for level in COST_LEVELS)
     spent = (
@@ -210,7 +210,7 @@ def _without_us(backtest: StoredBacktest | None) -> tuple[Block, ...]:
     """Return the comparison with the autoscaler alone, of the newest stored backtest of the policy."""
     what = "Saved against the autoscaler alone"
     if backtest is None:
-        return (Missing(what, "no backtest of the policy is stored (`tidegauge backtest policy`)"),)
+        return (Missing(what, "no backtest of the policy is stored; “tidegauge backtest policy” makes one"),)
     with_us, alone = backtest.report.get("predictive"), backtest.report.get("reactive_only")
     if not isinstance(with_us, dict) or not isinstance(alone, dict):
         return (Missing(what, "the stored backtest has another form than is known here"),)

@@ -93,7 +93,9 @@ def _summary(inputs: SlaInputs) -> Section:
         "There were no valid requests: nothing was kept or missed."
     )  # fmt: skip
     coverage = _coverage(inputs)
-    if coverage is not None and coverage < _WHOLE:
+    if coverage == 0:
+        verdict += " No minute of the month is in the record."
+    elif coverage is not None and coverage < _WHOLE:
         verdict += f" Only {coverage:.1%} of the month's minutes are in the record."
     table = Table("The month", _COLUMNS, tuple(_row(one) for one in inputs.promises))
     blocks: list[Block] = [Paragraph(verdict, strong=True), KeyFigures(figures), table, _burn_chart(inputs)]
@@ -103,8 +105,10 @@ def _summary(inputs: SlaInputs) -> Section:
     return Section("Summary", (*blocks, Signature(("Prepared by", "Approved by"))))
 
 
-def _burn_chart(inputs: SlaInputs) -> Chart:
+def _burn_chart(inputs: SlaInputs) -> Chart | Missing:
     """Return each day's burn rate by SLO; a day without valid requests is a gap. Of many: who spent the most."""
+    if all(sli(one.counts) is None for one in inputs.promises):
+        return Missing("Burn rate by day", "no valid requests in the month")
     noons = tuple(datetime(one.year, one.month, one.day, 12, tzinfo=UTC).timestamp() for one in inputs.days)
     styles: tuple[Style, ...] = ("median", "other", "peak", "past", "dotted", "dashdot")
     spent = {one.slo.name: burn_rate(one.counts, one.slo.target) or 0.0 for one in inputs.promises}
@@ -165,6 +169,8 @@ def _days_section(inputs: SlaInputs) -> Section:
     columns = ("Day", *(one.slo.name for one in inputs.promises))
     if not inputs.promises:
         return Section("By day", (Missing("By day", "tidegauge.yaml promises nothing for this service"),))
+    if all(sli(one.counts) is None for one in inputs.promises):
+        return Section("By day", (Missing("By day", "no valid requests in the month"),))
     note = (
         f"SLI of each day of {inputs.service.timezone}; a * stands where it was under the target. -: no valid requests."
     )

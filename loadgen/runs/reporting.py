@@ -37,6 +37,7 @@ def load_run_batch(
     """Return the body of one report. run: load.json. batch: where in seconds.jsonl it begins and ends, in bytes."""
     columns = {"second": [second["second"] for second in seconds]}
     columns |= {name: [second[name] for second in seconds] for name in COUNTS}
+    columns["users"] = [second.get("users") for second in seconds]
     return {
         "batch_id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"tidegauge-load-run:{run_id}:{batch[0]}:{batch[1]}")),
         **{name: run[name] for name in ("run_id", "service", "scenario", "target", "started_at", "ended_at", "status")},

@@ -142,9 +142,9 @@ class Book:
         return complete
 
 
-def second_of(second: int, routes: Mapping[str, Measured]) -> Second:
-    """Return the record's form of a complete second."""
-    made = Second(second, second, 1.0)
+def second_of(second: int, routes: Mapping[str, Measured], *, users: int | None = None) -> Second:
+    """Return the record's form of a complete second. users: the most who were at work in it; None: not counted."""
+    made = Second(second, second, 1.0, users=users)
     for name, measured in routes.items():
         tally = measured.tally()
         made.routes[name] = tally

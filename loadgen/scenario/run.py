@@ -90,6 +90,7 @@ class _Run:
     aborted_by: Judged | None = None
     last_users: dict[int, int] = field(default_factory=dict)
     most_users: int = 0
+    users_in: dict[int, int] = field(default_factory=dict)  # the most of each second that is not handed on yet
     _schedules: dict[int, Schedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -119,6 +120,7 @@ class _Run:
             self.last_users = users
             self.crew.want(users)
         self.most_users = max(self.most_users, self.crew.users)
+        self.users_in[int(now)] = max(self.users_in.get(int(now), 0), self.crew.users)
         self.take(now)
         self.check_abort(now)
 
@@ -132,7 +134,7 @@ class _Run:
             for watch in self.watches:
                 watch.take(routes, overall)
         if complete:
-            self.sink([second_of(second, routes) for second, routes in complete])
+            self.sink([second_of(second, routes, users=self.users_in.pop(second, None)) for second, routes in complete])
 
     def judged(self, seconds: float) -> list[Judged]:
         """Return every threshold as it stands now."""

@@ -31,7 +31,7 @@ DEADLINE_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
 # Of the filled record; of another one a viewer is told which.
 FIGURES = {
-    "Overview": 3, "SLO": 3, "Traffic": 5, "Forecast": 4, "Scaling": 1, "Capacity": 3, "Load tests": 3, "Data tier": 6,
+    "Overview": 3, "SLO": 3, "Traffic": 5, "Forecast": 4, "Scaling": 1, "Capacity": 3, "Load tests": 4, "Data tier": 6,
     "Alerts": 0,
 }  # fmt: skip
 UNSETTLED = "[data-stale=true], [data-test-script-state=running], [data-test-script-state=initial]"

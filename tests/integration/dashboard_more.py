@@ -164,6 +164,7 @@ def _write_load(client: Client, service: str, *, now: datetime) -> None:
             **{name: [value] * seconds for name, value in
                (("intended", 60), ("sent", 60), ("done", 60), ("failed", 0), ("unsent", 0), ("send_lag_us_max", 1800))},
             "response_histogram": [histogram] * seconds, "service_histogram": [histogram] * seconds,
+            "users": [min(40, 2 + at // 15) for at in range(seconds)],
         }  # fmt: skip
         write_load_seconds(client, f"run-{number}", columns, batch_id=f"seconds-{number}")
 

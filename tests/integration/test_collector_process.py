@@ -207,7 +207,7 @@ def test_the_other_posts_are_stored_and_bad_ones_say_what_was_expected(tmp_path:
         seconds = {
             "second": [now - 2, now - 1], "intended": [5, 5], "sent": [5, 5], "done": [5, 4], "failed": [0, 1],
             "unsent": [0, 0], "send_lag_us_max": [9, 9], "response_histogram": [{"80": 5}, {"80": 4}],
-            "service_histogram": [{}, {}],
+            "service_histogram": [{}, {}], "users": [7, None],
         }  # fmt: skip
         run = {
             "run_id": "r1", "service": "shop", "scenario": "s", "target": "http://x", "started_at": now - 2,
@@ -233,6 +233,7 @@ def test_the_other_posts_are_stored_and_bad_ones_say_what_was_expected(tmp_path:
         assert [(each["run_id"], each["status"]) for each in listed] == [("r1", "passed")]
         assert httpx.get(collector.url + "/v1/load-runs?service=other").json() == {"runs": []}
         found = httpx.get(collector.url + "/v1/load-runs/r1").json()
+        assert found["seconds"]["users"] == [7, None]
         assert found["seconds"] == seconds
         assert datetime.fromisoformat(found["started_at"]).timestamp() == now - 2
         quiet = {"run_id": "r2", "service": "quiet", "started_at": now, "status": "running"}

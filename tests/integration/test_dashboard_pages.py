@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server
 APP = Path(dashboard.__file__).parent / "app.py"
 PAGES = ("overview", "slo", "traffic", "forecast", "scaling", "capacity", "load_tests", "data_tier", "alerts")
 FIGURES = {
-    "overview": 3, "slo": 3, "traffic": 5, "forecast": 4, "scaling": 1, "capacity": 3, "load_tests": 3, "data_tier": 6,
+    "overview": 3, "slo": 3, "traffic": 5, "forecast": 4, "scaling": 1, "capacity": 3, "load_tests": 4, "data_tier": 6,
     "alerts": 0,
 }  # fmt: skip
 AWAY = {
@@ -252,13 +252,30 @@ def test_a_message_is_sent_again_from_the_log(source: pytest.MonkeyPatch, alert_
     assert (again.state, again.attempts) == ("waiting", 0)
 
 
-def test_what_a_part_that_is_away_was_asked_for_is_not_done_and_told(source: pytest.MonkeyPatch) -> None:
-    app = drawn("scaling")
-    app.button(key="act-pause").click().run()
-    app.text_input(key="act-pause-why").input("black friday")
+def test_what_the_forecaster_was_asked_for_before_it_went_away_is_not_done_and_told(
+    source: pytest.MonkeyPatch,
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mode) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source.setenv("TIDEGAUGE_FORECASTER_URL", f"http://127.0.0.1:{server.server_port}")
+        app = drawn("scaling")
+        assert not app.button(key="act-pause").disabled
+        app.button(key="act-pause").click().run()
+        app.text_input(key="act-pause-why").input("black friday")
+        server.shutdown()
+    source.setenv("TIDEGAUGE_FORECASTER_URL", f"http://127.0.0.1:{free_port()}")
     app.button(key="act-pause-yes").click().run()
 
     assert "Nothing was changed, for it does not answer" in app.error[0].value
+
+
+def test_nothing_can_be_pressed_while_the_forecaster_is_away_and_why_is_said(source: pytest.MonkeyPatch) -> None:
+    app = drawn("scaling")
+
+    orders = [app.button(key=f"act-{verb}") for verb in ("mode", "apply", "pause", "resume", "release")]
+    assert all(order.disabled for order in orders)
+    assert {order.help for order in orders} == {"The forecaster does not answer"}
+    assert "The forecaster does not answer, so nothing can be changed." in said(app)
 
 
 def test_what_if_asks_for_more_replicas_when_there_is_more_traffic(source: pytest.MonkeyPatch) -> None:
@@ -297,6 +314,20 @@ def test_off_loopback_nothing_is_drawn_as_long_as_nobody_is_asked(source: pytest
 
     assert "expected TIDEGAUGE_DASHBOARD_ACCESS=oidc or proxy" in app.error[0].value
     assert not app.metric
+
+
+class Mode(BaseHTTPRequestHandler):
+    """A forecaster that says which mode is in force, and closes the connection."""
+
+    def do_GET(self) -> None:
+        told = b'{"mode": "observe", "mode_configured": "observe", "mode_ordered": null, "paused": null}'
+        self.send_response(200)
+        self.send_header("content-length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 class Reports(BaseHTTPRequestHandler):

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 
 from collector.catalog import Slo
 from collector.clickhouse import ClickHouseSettings, Client, connect
-from collector.record.store import read_red_totals
+from collector.record.store import read_red, read_red_totals
+from collector.record.traffic import read_traffic
 from collector.slo.store import read_sli_series
 from forecaster import store
 from forecaster.store import ReplicaState
@@ -62,6 +64,32 @@ def test_totals_take_their_quantiles_from_all_requests_of_the_range(client: Clie
     assert (whole["requests"], whole["errors"], whole["p95_seconds"]) == (100, 10, 0.004096)
     assert dict(zip(days["region"], days["requests"], strict=True)) == {"eu": 90, "us": 10}
     assert read_red_totals(client, "nobody", since=NOW, until=NOW + MINUTE, by="route").empty
+
+
+def test_a_page_of_traffic_says_the_same_as_its_four_parts_asked_alone(client: Client) -> None:
+    step, wide = 5 * MINUTE, 15 * MINUTE
+    since, until = NOW + step, NOW + 30 * MINUTE  # NOW is a multiple of wide, since is not
+    store_requests(client, [NOW] * 3, token="before", duration_us=1024)
+    store_requests(client, [NOW + step] * 90, token="a", duration_us=1024)
+    store_requests(client, [NOW + 21 * MINUTE] * 10, token="b", duration_us=4096, status=500, route="/b", region="us")
+
+    found = read_traffic(client, "shop", since=since, until=until, step=step, band_step=wide, by="route")
+    of_us = read_traffic(client, "shop", since=since, until=until, step=step, band_step=wide, by="route", region="us")
+
+    pd.testing.assert_frame_equal(
+        found.by_step, read_red(client, "shop", since=since, until=until, step=step, by="route")
+    )
+    pd.testing.assert_frame_equal(found.whole, read_red(client, "shop", since=since, until=until, step=step))
+    pd.testing.assert_frame_equal(found.totals, read_red_totals(client, "shop", since=since, until=until, by="route"))
+    assert found.totals[["route", "requests", "errors"]].to_numpy().tolist() == [["/a", 90, 0], ["/b", 10, 10]]
+    # 2^10 us ends the band of half a doubling that begins at 2^9.5 us; the first band is whole, from NOW on.
+    bands = found.bands[["ds", "high_ms", "requests"]].to_numpy().tolist()
+    assert bands == [[NOW, 1.024, 93], [NOW + wide, 4.096, 10]]
+    assert found.bands["low_ms"].tolist() == pytest.approx([1.024 / 2**0.5, 4.096 / 2**0.5])
+    assert of_us.by_step[["route", "requests"]].to_numpy().tolist() == [["/b", 10]]
+    assert read_traffic(client, "nobody", since=since, until=until, step=step, band_step=wide, by="route").bands.empty
+    with pytest.raises(ValueError, match="multiples of"):
+        read_traffic(client, "shop", since=since + MINUTE, until=until, step=step, band_step=wide, by="route")
 
 
 def test_only_changes_are_read_when_only_they_are_asked_for(client: Client) -> None:

@@ -180,6 +180,19 @@ def test_an_sla_report_counts_each_route_as_sql_does(filled: Filled) -> None:
     assert again.content == made.content
 
 
+def test_a_month_without_valid_requests_is_said_and_nothing_is_drawn_of_it(filled: Filled) -> None:
+    long_ago = (filled.now - 100 * DAY).date().replace(day=1)
+    _, document = report(filled, kind="sla", month=long_ago)
+    blocks = document["sections"][0]["blocks"]
+
+    assert not [block for block in blocks if block["type"] == "chart"]
+    said = {block["what"]: block["why"] for block in blocks if block["type"] == "missing"}
+    assert said["Burn rate by day"] == "no valid requests in the month"
+    assert blocks[0]["text"].endswith("No minute of the month is in the record.")
+    (by_day,) = [section for section in document["sections"] if section["title"] == "By day"]
+    assert [block["type"] for block in by_day["blocks"]] == ["missing"]
+
+
 def test_a_report_as_of_an_instant_is_the_same_whenever_it_is_asked_for(filled: Filled) -> None:
     then = filled.now - HOUR
     first, _ = report(filled, as_of=then)

@@ -11,6 +11,7 @@ from dashboard.charts import scaling as charts
 from dashboard.charts import slo as charts_slo
 from dashboard.charts import traffic as charts_traffic
 from dashboard.charts.figure import Figure, Window, legend_columns, with_gaps
+from dashboard.charts.load import run_users_chart
 from dashboard.context import view_at
 from dashboard.timerange import TimeRange, step_for
 
@@ -232,3 +233,13 @@ def test_a_legend_has_as_many_columns_as_its_longest_name_leaves_room_for():
     assert legend_columns(["p50", "p95", "p99"]) == 4
     assert legend_columns(["/api/users/me", "/api/flights/{flight_id}.."]) == 2
     assert legend_columns(["x" * 80]) == 1
+
+
+def test_users_of_a_run_are_drawn_where_somebody_counted_them_and_never_as_zero():
+    ds = pd.to_datetime([0, 5, 10], unit="s", utc=True)
+
+    drawn = run_users_chart(pd.DataFrame({"ds": ds, "users": [2.0, None, 9.0]}))
+
+    assert drawn is not None
+    assert drawn.data["users"]["users"].tolist() == [2.0, 9.0]
+    assert run_users_chart(pd.DataFrame({"ds": ds, "users": [None] * 3})) is None

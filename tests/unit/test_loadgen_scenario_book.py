@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from loadgen.results import Second
 from loadgen.scenario.book import Book, Planned, second_of
 from loadgen.sending.protocol import Outcome, Row, Rows, parse_frame, status_frame
 
@@ -53,6 +56,9 @@ def test_a_second_is_told_once_when_nothing_of_it_is_open() -> None:
     ((second, routes),) = book.take_complete(109)
     assert second == 100
     assert second_of(second, routes).overall.unsent == 4
+    told = second_of(second, routes, users=12)
+    assert Second.from_json(json.loads(json.dumps(told.to_json()))).users == 12
+    assert second_of(second, routes).to_json()["users"] is None  # nobody counted: no zero
     assert book.take_complete(1000) == []
 
 
