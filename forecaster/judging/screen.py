@@ -40,7 +40,7 @@ def show_contest(console: Console, contest: Contest, capacity: Capacity, price: 
         last = entry.name
     console.print(table)
     console.print(_LEGEND)
-    console.print(f"One replica carries {capacity.low_rps:.4g} rps ({capacity.source}).")
+    console.print(f"One replica carries {capacity.low_rps:.4g} requests/s ({capacity.source}).")
     console.print(f"forecasts {contest.fit_seconds:.1f} s (0: stored ones), play {contest.play_seconds:.1f} s")
 
 

@@ -199,7 +199,7 @@ def situations(draw: st.DrawFn) -> Situation:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(situations())
 def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(seen: Situation) -> None:
     assert seen.hpa is not None
@@ -235,7 +235,6 @@ def test_no_situation_leads_out_of_the_bounds_or_lowers_by_a_cliff(seen: Situati
     assert len(kinds(decision)) == len(decision.warnings)
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(2, 20), st.floats(0, 1))
 def test_a_raise_over_the_largest_step_is_needed_within_the_lead(rows: list[float], floor: int, spread: float) -> None:
     forecast = forecast_of(rows, spread=spread)
@@ -245,7 +244,6 @@ def test_a_raise_over_the_largest_step_is_needed_within_the_lead(rows: list[floa
         assert decision.floor_after <= -(-max(rows[:4]) * (1 + spread) // 12)
 
 
-@settings(deadline=None)
 @given(situations(), st.sampled_from([(0.5, 0.8), (0.8, 0.95), (0.95, 0.99)]))
 def test_less_risk_never_means_fewer_replicas(seen: Situation, levels: tuple[float, float]) -> None:
     more, less = (decide(replace(seen, scaling=replace(seen.scaling, quantile=level))) for level in levels)
@@ -253,7 +251,6 @@ def test_less_risk_never_means_fewer_replicas(seen: Situation, levels: tuple[flo
     assert more.floor_after <= less.floor_after
 
 
-@settings(deadline=None)
 @given(situations(), st.floats(0.01, 100))
 def test_the_floor_does_not_depend_on_the_unit_of_demand(seen: Situation, factor: float) -> None:
     assert isinstance(seen.forecast, Forecast)
@@ -266,7 +263,6 @@ def test_the_floor_does_not_depend_on_the_unit_of_demand(seen: Situation, factor
     assert abs(scaled.floor_after - decide(seen).floor_after) <= 0
 
 
-@settings(deadline=None)
 @given(situations())
 def test_the_same_situation_is_decided_alike_and_what_was_done_is_not_done_again(seen: Situation) -> None:
     first = decide(seen)
@@ -288,7 +284,6 @@ def test_the_same_situation_is_decided_alike_and_what_was_done_is_not_done_again
         assert again.outcome in {"keep", "no_plan"}
 
 
-@settings(deadline=None)
 @given(situations())
 def test_the_day_ahead_changes_no_decision(seen: Situation) -> None:
     whole, short = decide(replace(seen, day_plan=True)), decide(replace(seen, day_plan=False))
@@ -309,7 +304,7 @@ def test_a_risk_from_costs_says_what_it_came_from() -> None:
     assert "risk 3.8%: 0.1 / 2 x 0.76 with 30% of the error budget left" in said(decision)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(situations(), st.floats(0.8, 0.98), st.floats(0, 1), st.floats(0, 300))
 def test_what_has_come_to_a_paced_service_is_met_within_a_tenth(
     seen: Situation, risk: float, short: float, came: float

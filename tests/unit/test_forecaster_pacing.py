@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forecaster.forecast.types import DemandSeries
@@ -44,7 +44,6 @@ def test_an_hour_without_shortness_moves_the_odds_by_the_formula() -> None:
     assert paced_risk(0.05, Pace(0.5, 1.0, timedelta(0))) == pytest.approx(0.5)  # nobody knows what came
 
 
-@settings(deadline=None)
 @given(asked=risks, before=st.floats(0.001, 0.98), short=st.floats(0, 1), hours=st.floats(0, 1000))
 def test_the_risk_stays_within_its_bounds(asked: float, before: float, short: float, hours: float) -> None:
     found = paced_risk(asked, Pace(before, short, hours * HOUR))
@@ -52,7 +51,6 @@ def test_the_risk_stays_within_its_bounds(asked: float, before: float, short: fl
     assert lowest / (1 + lowest) - 1e-12 <= found <= 0.983  # odds e^4 are a risk of 0.982
 
 
-@settings(deadline=None)
 @given(asked=risks, before=st.floats(0.01, 0.9), worse=st.floats(0.01, 1))
 def test_more_shortness_never_raises_the_risk(asked: float, before: float, worse: float) -> None:
     assert paced_risk(asked, Pace(before, worse, HOUR)) <= paced_risk(asked, Pace(before, 0.0, HOUR))
