@@ -102,7 +102,7 @@ def test_a_service_is_judged_played_and_told_what_its_floors_were_worth(
     assert 3 * 2 <= short_without <= 3 * 6
     assert hours > hours_without
 
-    assert "One replica carries 12 rps (declared)" in shown.stdout
+    assert "One replica carries 12 requests/s (declared)" in shown.stdout
 
     record.write_capacity(client, record.Capacity("shop", END, "", "load-test", 15.0, 16.0, {}))
     told = CliRunner().invoke(app, [*asked, "--json"], env={"COLUMNS": "200"})  # its forecasts were kept

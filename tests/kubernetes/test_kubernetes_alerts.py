@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,14 +17,14 @@ from forecaster import store
 from forecaster.store import StoredBacktest
 from tests.integration.collector_fixtures import start_collector
 from tests.integration.receiver_fixtures import ScriptedReceiver, scripted_receiver
-from tests.integration.store_fixtures import shared_store_url
+from tests.integration.store_fixtures import store_url
 from tests.integration.wave_fixtures import SERVICE, import_wave
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.cluster_fixtures import Shop, deployed
 from tests.kubernetes.forecaster_fixtures import CONFIG, ForecasterProcess, forecaster_of, starting_pods, until
 from tidegauge.clock import clock_from_environment
 
-__all__ = ["shared_store_url"]
+__all__ = ["store_url"]
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
 
 SPEED = 20  # a minute is three seconds: the collector looks every five, the forecaster decides every six
@@ -66,14 +67,12 @@ class Watched:
         return found
 
 
-@pytest.fixture(scope="module")
-def watched(
-    memory_cluster: Cluster, shared_store_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Watched]:
-    folder, real = tmp_path_factory.mktemp("watched"), time.time()
+@pytest.fixture
+def watched(memory_cluster: Cluster, store_url: str, tmp_path: Path) -> Iterator[Watched]:
+    folder, real = tmp_path, time.time()  # nothing is shared, so that a second run of a test begins anew
     clock = f"{real - 6 * 3600}:{real}:{SPEED}"  # outlasts the test, and the store keeps conditions a week
-    told = {"TIDEGAUGE_CLICKHOUSE_URL": shared_store_url, "TIDEGAUGE_CLOCK": clock}
-    client = connect(ClickHouseSettings(url=shared_store_url))
+    told = {"TIDEGAUGE_CLICKHOUSE_URL": store_url, "TIDEGAUGE_CLOCK": clock}
+    client = connect(ClickHouseSettings(url=store_url))
     now = clock_from_environment(told).now()
     began = import_wave(client, now=now, speed=SPEED)
     store.write_backtest(client, StoredBacktest(SERVICE, now, True, began, now, {"reason": "better"}))
@@ -84,9 +83,7 @@ def watched(
         shop.hand_over()
         config = CONFIG.format(service=SERVICE, namespace=shop.namespace) + RECEIVER.format(url=hook.url)
         secret = {"HOOK_SECRET": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"}
-        collector = start_collector(
-            folder / "collector", shared_store_url, environment={**told, **secret}, config_text=config
-        )
+        collector = start_collector(folder / "collector", store_url, environment={**told, **secret}, config_text=config)
         more = {"TIDEGAUGE_COLLECTOR_URL": collector.url, "TIDEGAUGE_FORECAST_REFRESH": "2m"}
         try:
             with (
@@ -114,11 +111,15 @@ def test_a_peak_beyond_the_ceiling_is_told_ahead_and_is_over_when_the_operator_m
 def test_a_floor_set_back_twice_is_left_alone_and_people_are_told(watched: Watched) -> None:
     shop = watched.shop
     body = {"who": "ann", "reason": "it was right", "mode": "act"}
-    answer = watched.forecaster.ask("POST", f"/v1/services/{SERVICE}/mode", body)
-    assert answer is not None
-    assert answer.status_code == 200
+
+    def ordered() -> bool:
+        answer = watched.forecaster.ask("POST", f"/v1/services/{SERVICE}/mode", body)
+        return answer is not None and answer.status_code == 200
+
+    until(ordered, what="an order taken", log=watched.forecaster.log)
     for _ in range(2):
         until(lambda: shop.floor() > 3, what="a raised floor", log=watched.forecaster.log)
+        until(lambda: watched.phase("scaling-blocked") != "firing", what="it is not held", log=watched.forecaster.log)
         shop.edit({"spec": {"minReplicas": 3}}, manager="argocd-controller")
         told = watched.received("scaling-blocked").count("firing")
         until(lambda told=told: watched.received("scaling-blocked").count("firing") > told, what="seen it held")
