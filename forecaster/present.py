@@ -8,12 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from collector.clickhouse import Client
+from collector.record.store import count_requests
 from forecaster.scaling.present import PRESENT, surely_came
-
-_COUNT = """SELECT count() FROM request_events
-WHERE service = {service:String}
-  AND ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
-HAVING count() > 0"""
 
 
 def read_demand_now(client: Client, service: str, *, now: datetime, settle: timedelta) -> float | None:
@@ -23,6 +19,5 @@ def read_demand_now(client: Client, service: str, *, now: datetime, settle: time
     """
     until = now - settle
     since = until - PRESENT
-    bounds = {name: round(at.timestamp() * 1000) for name, at in (("since", since), ("until", until))}
-    rows = client.query_rows(_COUNT, {"service": service, **bounds})
-    return surely_came(int(rows[0][0])) / PRESENT.total_seconds() if rows else None
+    count = count_requests(client, service, since=since, until=until)
+    return surely_came(count) / PRESENT.total_seconds() if count else None

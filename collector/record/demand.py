@@ -1,6 +1,7 @@
 """Demand: requests per second offered to a service, recorded by us or told by a file, as one series.
 
-Owns the SQL of demand_recorded and demand_imported. Cleaning and modelling the series is the forecaster's job.
+Owns the SQL of demand_recorded and demand_imported, and the count of what came since the newest whole step. Cleaning
+and modelling the series is the forecaster's job.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ HAVING sum(chosen.2) * 2 >= {step:UInt32}
 ORDER BY start
 """
 
+_COUNT_REQUESTS = """SELECT count() FROM request_events
+WHERE service = {service:String}
+  AND ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND ts < fromUnixTimestamp64Milli({until:Int64}, 'UTC')
+HAVING count() > 0"""
+
 
 @dataclass(frozen=True, slots=True)
 class DemandExtent:
@@ -68,6 +74,13 @@ def read_demand(client: Client, service: str, *, since: datetime, until: datetim
     return pd.DataFrame(
         {"ds": _instants([row[0] for row in rows]), "rps": pd.Series([row[1] for row in rows], dtype="float64")}
     )
+
+
+def count_requests(client: Client, service: str, *, since: datetime, until: datetime) -> int:
+    """Return how many recorded requests came in [since, until), to the millisecond; imported demand has none."""
+    bounds = {name: round(at.timestamp() * 1000) for name, at in (("since", since), ("until", until))}
+    rows = client.query_rows(_COUNT_REQUESTS, {"service": service, **bounds})
+    return int(rows[0][0]) if rows else 0
 
 
 def read_demand_extent(client: Client, service: str) -> DemandExtent | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from collector.record.cpu import CPU_NAMES
 from collector.record.demand import (
     DemandExtent,
+    count_requests,
     read_demand,
     read_demand_extent,
     read_watermark,
@@ -56,6 +57,7 @@ __all__ = [
     "Marker",
     "RedDimension",
     "bucket_of",
+    "count_requests",
     "excluded_spans",
     "quantile_from_histogram",
     "read_capacities",

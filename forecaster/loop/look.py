@@ -38,7 +38,6 @@ from forecaster.scores.score_store import read_scores
 from forecaster.store.decisions import read_change_instants
 from forecaster.store.outcomes import read_leads
 
-_CAPACITIES_LOOKED_AT = 50
 _CAPACITY_HOLDS = timedelta(days=30)
 _NEWEST = timedelta(minutes=10)
 _LEADS_HOLD = timedelta(days=30)
@@ -100,7 +99,7 @@ def look(world: World, service: Service, memory: Memory) -> Situation:
 def read_capacity(client: Client, service: Service, *, now: datetime, speed: float) -> tuple[Capacity, int | None]:
     """Return what one replica carries, and beyond how many more are useless, None = unknown. Raises StoreError."""
     running = running_version(client, service.name, now=now, speed=speed)
-    measured = record.read_capacities(client, service.name, limit=_CAPACITIES_LOOKED_AT)
+    measured = record.read_capacities(client, service.name)
     capacity = capacity_in_use(scaling_of(service), measured, running=running, speed=speed, now=now)
     return capacity, most_useful(measured, running=running, now=now)
 

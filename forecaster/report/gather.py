@@ -41,7 +41,6 @@ from forecaster.store.instants import floored
 LAST = timedelta(days=30)  # what "lately" is: cost, scaling, forecast quality
 _STATES_EVERY = timedelta(minutes=5)
 _MOST_DECISIONS = 5000
-_CAPACITIES_LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +150,7 @@ def _demand(client: Client, service: str, *, until: datetime) -> DemandSeries | 
 def _capacity(client: Client, service: Service, *, now: datetime, speed: float) -> Capacity | None:
     if service.scaling is None:
         return None
-    measured = [
-        one for one in read_capacities(client, service.name, limit=_CAPACITIES_LOOKED_AT) if one.measured_at <= now
-    ]
+    measured = [one for one in read_capacities(client, service.name) if one.measured_at <= now]
     running = running_version(client, service.name, now=now, speed=speed)
     return capacity_in_use(service.scaling, measured, running=running, speed=speed, now=now)
 

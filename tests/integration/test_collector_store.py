@@ -28,6 +28,7 @@ from collector.record.store import (
     DemandExtent,
     Marker,
     bucket_of,
+    count_requests,
     quantile_from_histogram,
     read_demand,
     read_demand_extent,
@@ -116,6 +117,15 @@ def test_one_insert_sent_three_times_is_stored_once_through_all_the_views(client
         " (SELECT sum(requests) FROM red_1h), (SELECT sum(value) FROM demand_recorded)"
     )
     assert counts == [(7, 7, 7, 7.0)]
+
+
+def test_requests_are_counted_to_the_millisecond_the_end_left_out(client: Client) -> None:
+    tenth = timedelta(milliseconds=100)
+    store_requests(client, [NOW + tenth * number for number in range(10)], token="a")  # 0, .1, ... .9 s
+    assert count_requests(client, "shop", since=NOW + tenth * 3, until=NOW + tenth * 7) == 4  # .3 .4 .5 .6
+    assert count_requests(client, "shop", since=NOW + timedelta(milliseconds=301), until=NOW + tenth * 7) == 3
+    assert count_requests(client, "shop", since=NOW + MINUTE, until=NOW + 2 * MINUTE) == 0
+    assert count_requests(client, "else", since=NOW, until=NOW + MINUTE) == 0
 
 
 def test_a_step_is_scaled_by_coverage_from_half_on_and_absent_below(client: Client) -> None:
