@@ -41,7 +41,7 @@ from forecaster.loop.tick import (
 from forecaster.loop.world import Memory, World
 from forecaster.metrics import ForecasterMetrics
 from forecaster.savings import weigh_once
-from forecaster.scaling.present import PRESENT
+from forecaster.scaling.present import LOOKED_EVERY
 from forecaster.scores.drift import Drift
 from forecaster.scores.scoring import judge, rescore_once, score_once
 from tidegauge.clock import Clock
@@ -199,7 +199,7 @@ class Ticker:
         return (
             # Asked more often than it is due, since it is due when the record has a new step, not when a timer says.
             Tick("plan", settings.decide, 0.5, self._plan),
-            Tick("watch", PRESENT, 0.5, self._watch),
+            Tick("watch", LOOKED_EVERY, 0.5, self._watch),
             Tick("train", settings.decide, 0.5, lambda _, memory: train_once(memory)),
             Tick("observe", settings.observe, 0.5, self._observe),
             Tick("score", settings.score, 5.0, self._score),

@@ -13,7 +13,9 @@ from datetime import timedelta
 from forecaster.scaling.capacity import replicas_for
 from forecaster.scaling.types import Capacity
 
-PRESENT = timedelta(seconds=15)  # what is counted; and how often is looked
+# What is counted; less than between two looks, so that the second after a burst began sees nothing older.
+PRESENT = timedelta(seconds=10)
+LOOKED_EVERY = timedelta(seconds=15)  # as often as an autoscaler syncs: sooner it would not hear of it
 _DEVIATIONS = 2.0
 
 

@@ -28,7 +28,7 @@ LOW = [12.0] * 36  # one replica, of 12 to 14 rps each; the operator's floor is 
 def test_what_has_just_come_is_met_at_once_whatever_the_largest_step() -> None:
     decision = decide(situation(LOW, demand_now=100.0))  # 100 / 12: nine replicas, seven more than two
     assert (decision.outcome, decision.floor_after, decision.planned_floor) == ("raise", 9, 2)
-    assert "the 100 requests/s of the last 15 s need 9 at once" in said(decision)
+    assert "the 100 requests/s of the last 10 s need 9 at once" in said(decision)
 
 
 def test_what_the_present_added_is_let_go_of_in_one_step_and_what_was_planned_is_not() -> None:
@@ -112,12 +112,12 @@ class CountingStore(FakeStore):
 
 
 def test_the_present_ends_where_the_record_has_settled_and_none_counted_is_unknown() -> None:
-    store = CountingStore(400)  # 400 - 2 x 20 in 15 s
+    store = CountingStore(400)  # 400 - 2 x 20 in 10 s
     now = datetime(2026, 3, 2, 9, 0, 20, tzinfo=UTC)
     came = read_demand_now(store, "shop", now=now, settle=timedelta(seconds=5))  # type: ignore[arg-type]
-    assert came == pytest.approx(360 / 15)
+    assert came == pytest.approx(360 / 10)
     until = datetime(2026, 3, 2, 9, 0, 15, tzinfo=UTC).timestamp() * 1000
-    assert store.asked[-1] == {"service": "shop", "since": until - 15_000, "until": until}
+    assert store.asked[-1] == {"service": "shop", "since": until - 10_000, "until": until}
     assert read_demand_now(CountingStore(0), "shop", now=now, settle=timedelta(0)) is None  # type: ignore[arg-type]
 
 
