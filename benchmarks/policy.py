@@ -100,6 +100,13 @@ def show_realised(contests: list[Contest]) -> list[dict[str, Any]]:
         shown = "  ".join(f"{share:7.2%}" for share in row["by_trace"].values())
         gaps = f"mean gap {100 * row['mean_gap']:+.2f} pp, largest {100 * row['largest_gap']:+.2f}"
         print(f"{row['asked']:8.1%}   {shown}   {gaps}")
+    print(
+        "\nDemand above the planned floor: chance stated, and share of the time (where stated as 50 % at most; of all)"
+    )
+    for row in rows:
+        plans = row["plans"].values()
+        shown = "  ".join(f"{one['chance']:7.2%} {one['passed']:7.2%} ({one['of_time']:4.0%})" for one in plans)
+        print(f"{row['asked']:8.1%}   {shown}")
     return rows
 
 

@@ -6,6 +6,7 @@ A point between two settings of a curve is their mixture in time: cost and short
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,10 @@ def _matched(contest: Contest, other: str) -> Array | None:
 
 
 def realised(contests: Sequence[Contest]) -> list[dict[str, Any]]:
-    """Return by risk of ours the share of the time that was short, by trace, and its gaps to the risk."""
+    """Return by risk of ours the share of the time that was short, by trace, and its gaps to the risk.
+
+    plans: by trace what the plans themselves said of their floors, beside what came (`backtest.stated`).
+    """
     rows = []
     for risk in sorted({one.setting for contest in contests for one in contest.of(OURS)}, reverse=True):
         found = {
@@ -119,6 +123,12 @@ def realised(contests: Sequence[Contest]) -> list[dict[str, Any]]:
                 "by_trace": found,
                 "mean_gap": float(np.mean(gaps)),
                 "largest_gap": float(max(gaps, key=abs)),
+                "plans": {
+                    contest.series: {key: round(value, 6) for key, value in asdict(one.stated).items()}
+                    for contest in contests
+                    for one in contest.of(OURS)
+                    if one.setting == risk and one.stated is not None
+                },
             }
         )
     return rows

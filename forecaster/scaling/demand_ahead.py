@@ -51,6 +51,19 @@ class DemandCurve:
         return float((self.rps[-1] - self.rps[-2]) / (self.depths[-1] - self.depths[-2]))
 
 
+def chances_above(depths: Array, rps: Array, rates: Array) -> Array:
+    """Return (n,) what `DemandCurve.above` says of n curves, rps (n, levels), each of its own rate; NaN of NaN."""
+    asked = rates * (1 + _ROUNDING)
+    upper = np.clip((rps <= asked[:, None]).sum(axis=1), 1, len(depths) - 1)
+    each = np.arange(len(rps))
+    low, high, shallow = rps[each, upper - 1], rps[each, upper], depths[upper - 1]
+    wide = high > low
+    slope = np.divide(depths[upper] - shallow, high - low, out=np.zeros_like(low), where=wide)
+    depth = shallow + (asked - low) * slope  # beyond the highest quantile on the line through the last two
+    found: Array = np.where(wide, np.exp(-depth), np.where(asked > high, 0.0, np.exp(-depths[upper])))
+    return np.where(np.isfinite(rps).all(axis=1), found, np.nan)
+
+
 class DemandAhead:
     """Quantiles as steps over time, to be asked for their highest in a span.
 

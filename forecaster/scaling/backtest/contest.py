@@ -24,9 +24,10 @@ from forecaster.scaling.backtest.policies.fourier import fft
 from forecaster.scaling.backtest.policies.holt_winters import holt_winters
 from forecaster.scaling.backtest.policies.interface import Game, Policy
 from forecaster.scaling.backtest.policies.mean import mean
-from forecaster.scaling.backtest.policies.ours import live_lanes
+from forecaster.scaling.backtest.policies.ours import LiveLanes, live_lanes
 from forecaster.scaling.backtest.policies.simple import fixed_max, hpa_cron, oracle, seasonal_naive
 from forecaster.scaling.backtest.rolling import RollingForecasts
+from forecaster.scaling.backtest.stated import PlansSaid, Stated
 from forecaster.scaling.simulator.course import FloorsAt, from_table, run_course
 from forecaster.scaling.simulator.side_by_side import Lanes
 from forecaster.scaling.simulator.simulate import demand_steps
@@ -53,13 +54,14 @@ NO_REACTIVE = ("fixed_max", "oracle")  # theirs is the whole answer
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One setting of one policy, and what it cost."""
+    """One setting of one policy, and what it cost. stated: what our plans said of their floors; None of all others."""
 
     name: str
     setting: float
     toll: LaneToll
     under_minutes_by_day: Array = field(repr=False)
     replica_hours_by_day: Array = field(repr=False)
+    stated: Stated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +105,27 @@ def hold(
     met, nets = ground.met_inside, nets_of(ground)
     demand, game = demand_steps(met), game_of(ground)
     lanes = [(name, setting) for name in policies for setting in settings[name]]
-    ready = ground.first_replicas(demand.rps)
+    ours = _ours(ground, forecasts, settings[OURS]) if OURS in policies else None
     course = run_course(
         demand,
         spec=ground.spec,
         targets=np.array([_target(ground, nets, name, setting) for name, setting in lanes]),
         ceilings=np.full(len(lanes), ground.scaling.max_replicas),
         start_delay=ground.start_delay,
-        initial=np.full(len(lanes), ready),
-        floors_at=_floors(ground, game, forecasts, policies, settings),
+        initial=np.full(len(lanes), ground.first_replicas(demand.rps)),
+        floors_at=_floors(game, forecasts, ours, policies, settings),
         progress=progress,
     )
     found, blocks = tolls(course, demand, capacity_rps=ground.capacity.low_rps, floor=ground.scaling.min_replicas)
+    said = _stated(ground, forecasts, ours, settings[OURS] if ours is not None else ())
     return Contest(
         series=ground.series.name,
         step=timedelta(seconds=demand.step_seconds),
         window=ground.window,
         capacity_rps=ground.capacity.low_rps,
         entries=tuple(
-            _entry(lane, toll, blocks, index) for index, (lane, toll) in enumerate(zip(lanes, found, strict=True))
+            _entry(lane, toll, blocks, index, said.get(lane))
+            for index, (lane, toll) in enumerate(zip(lanes, found, strict=True))
         ),
         minutes_by_day=blocks.minutes,
         fit_seconds=forecasts.fit_seconds,
@@ -137,21 +141,24 @@ def _target(ground: Field, nets: tuple[Net, Net], name: str, setting: float) -> 
     return ours.at(setting) if name == OURS else theirs.at(1 - setting)
 
 
+def _ours(ground: Field, forecasts: RollingForecasts, risks: Sequence[float]) -> LiveLanes:
+    return live_lanes(ground, [at_risk(ground.scaling, risk) for risk in risks], forecasts.by_origin())
+
+
 def _floors(
-    ground: Field,
     game: Game,
     forecasts: RollingForecasts,
+    ours: LiveLanes | None,
     policies: Sequence[str],
     settings: Mapping[str, Sequence[float]],
 ) -> FloorsAt:
     """Return the floors of all lanes: ours decided on the way, the others' from their tables."""
     tables: list[Array] = []
-    ours, place, width = None, slice(0, 0), 0
+    place, width = slice(0, 0), 0
     for name in policies:
         count = len(settings[name])
         if name == OURS:
-            scalings = [at_risk(ground.scaling, risk) for risk in settings[name]]
-            ours, place = live_lanes(ground, scalings, forecasts.by_origin()), slice(width, width + count)
+            place = slice(width, width + count)
             tables.append(np.zeros((len(game.seen), count), dtype=np.int64))
         else:
             tables.append(_table(name, game, settings[name], forecasts))
@@ -191,5 +198,20 @@ def at_risk(scaling: Scaling, risk: float) -> Scaling:
     return replace(scaling, quantile=round(1 - risk, 6), risk=None)
 
 
-def _entry(lane: tuple[str, float], toll: LaneToll, blocks: Blocks, index: int) -> Entry:
-    return Entry(*lane, toll, blocks.under_minutes[:, index], blocks.replica_hours[:, index])
+def _stated(
+    ground: Field, forecasts: RollingForecasts, ours: LiveLanes | None, risks: Sequence[float]
+) -> dict[tuple[str, float], Stated | None]:
+    """Return by lane of ours what its plans said."""
+    if ours is None:
+        return {}
+    said = PlansSaid(
+        forecasts,
+        demand_steps(ground.met_inside),
+        capacity_rps=ground.capacity.low_rps,
+        data_delay=ground.data_delay,
+    )
+    return {(OURS, risk): said.of(decisions) for risk, decisions in zip(risks, ours.decisions, strict=True)}
+
+
+def _entry(lane: tuple[str, float], toll: LaneToll, blocks: Blocks, index: int, stated: Stated | None) -> Entry:
+    return Entry(*lane, toll, blocks.under_minutes[:, index], blocks.replica_hours[:, index], stated)
