@@ -35,7 +35,7 @@ from forecaster.scaling.simulator.toll import Blocks, LaneToll, tolls
 
 Array = npt.NDArray[Any]
 OURS, REACTIVE = "tidegauge", "hpa"
-RISKS = (0.2, 0.15, 0.125, 0.1, 0.075, 0.05, 0.04, 0.03, 0.02, 0.01, 0.005, 0.001)
+RISKS = (0.2, 0.15, 0.1, 0.075, 0.05, 0.04, 0.03, 0.02, 0.015, 0.01, 0.005, 0.001)
 QUANTILES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.999)
 TARGETS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 SETTINGS: Mapping[str, tuple[float, ...]] = {
