@@ -24,12 +24,12 @@ from forecaster.forecast.stepwise import Stepwise
 from forecaster.forecast.width import facts_of, restlessness
 from forecaster.forecast.windows import Array, Windows
 
-NAME = "ensemble-6"
+NAME = "ensemble-7"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after
 # In the copies, the booster, the short lead, the steps, the lines (quick to slow), the weeks (stiff to loose); 0: none.
 BELIEF = (0.2, 2.4, 1.1, 4.0, 0.9, 0.3, 0.3, 0.0, 0.5, 0.5)
-HOURLY_BELIEF = (0.2, 2.4, 1.1, 4.0, 0.3, 0.5, 0.8, 1.0, 1.0, 1.0)  # three days of hours are too few to learn lines
-SKILL_DAYS, SPREAD_DAYS = 7, 7  # an error counts half as much after so long, for trust and for the band
+HOURLY_BELIEF = (0.2, 6.0, 1.1, 4.0, 0.3, 0.5, 0.8, 0.4, 0.4, 0.4)  # three days of hours are too few to learn lines
+SKILL_DAYS, HOURLY_SKILL_DAYS, SPREAD_DAYS = 7, 28, 7  # an error counts half as much after so long: for trust, the band
 LINE_ROWS = 20_000
 NEIGHBOURS = 2  # horizons on either side that lend their errors
 MEDIAN_SHARE, NEAR_MEDIAN_SHARE = 0.75, 0.25  # how far the median follows the median error: up to an hour it is luck
@@ -134,7 +134,8 @@ class Ensemble:
             return None
         with booster.one_thread():
             short = shortlead.fit(grown, past.windows(), past.start)
-            lines = linear.fit(rows_of(past, grown.offset, inputs, most=LINE_ROWS), past.end)
+            rows = rows_of(past, grown.offset, inputs, most=LINE_ROWS)
+            lines = linear.fit(rows, past.end, learning.fit_days(past.step_seconds))
             return Trained(grown, short, stepwise.fit(grown, past), lines)
 
     def fit(self, past: Past, trained: Trained | None) -> EnsembleFit | CopiesFit:
@@ -215,9 +216,10 @@ def _nearness(taught: learning.Lessons, past: Past, days: float) -> Array:
 
 def _trust(errors: Array, taught: learning.Lessons, past: Past) -> tuple[Array, tuple[str, ...]]:
     """Return (buckets, members) weights from errors (origins, nodes, members), and what was replaced."""
-    recent = _nearness(taught, past, SKILL_DAYS)[:, None]
+    hourly = past.step_seconds >= HOUR_SECONDS
+    recent = _nearness(taught, past, HOURLY_SKILL_DAYS if hourly else SKILL_DAYS)[:, None]
     bucket = _bucket_of(taught.nodes, past.step_seconds)
-    belief = np.array(HOURLY_BELIEF if past.step_seconds >= HOUR_SECONDS else BELIEF)
+    belief = np.array(HOURLY_BELIEF if hourly else BELIEF)
     weights = np.zeros((len(BUCKET_END_SECONDS) + 1, len(belief) + 1))
     replaced: list[int] = []
     for which in range(len(weights)):

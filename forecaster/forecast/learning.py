@@ -19,6 +19,7 @@ from forecaster.forecast.windows import Array, Windows
 USED_FOR_SECONDS = 3600  # a fit serves the origins of the hour after it
 NEAR_MINUTES = (-45, 120)  # around that hour, earlier origins are dense: a ramp's edge is a matter of minutes
 FIT_DAYS = 28  # earlier origins that weights and residuals are learnt from
+COARSE_SECONDS, COARSE_FIT_DAYS = 3600, 56  # steps so long are few: it takes more days to tell who is right
 RECENT_DAYS = 10  # an earlier origin counts half as much after so long
 NODE_MINUTES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 600, 720, 960, 1200, 1439)
 OFFSET_SHARE = 0.02  # of the last day's mean, added before logarithms: a small count is no catastrophe
@@ -53,8 +54,13 @@ class Fit:
     highest: float  # no forecast goes above it
 
 
+def fit_days(step_seconds: int) -> int:
+    """Return how many days of earlier origins are learnt from at this step."""
+    return COARSE_FIT_DAYS if step_seconds >= COARSE_SECONDS else FIT_DAYS
+
+
 def lessons(windows: Windows, offset: float) -> Lessons:
-    """Return what every earlier origin of the last FIT_DAYS saw, and what came."""
+    """Return what every earlier origin of the last `fit_days` saw, and what came."""
     nodes = np.unique([round(minutes * 60 / windows.step_seconds) for minutes in NODE_MINUTES])
     origins = _earlier_origins(windows)
     inputs, level = seasonal.features(windows, origins, nodes, offset)
@@ -146,7 +152,8 @@ def _last_level(windows: Windows, offset: float) -> float:
 def _earlier_origins(windows: Windows) -> Array:
     """Return the origins to learn from: every hour, and every quarter of an hour around this time of day."""
     minutes_of_day = np.unique(np.concatenate([np.arange(0, 1440, 120), np.arange(*NEAR_MINUTES, 15) % 1440]))
-    seconds_ago = (1 + np.arange(FIT_DAYS))[:, None] * seasonal.DAY_SECONDS - minutes_of_day[None, :] * 60
+    days_ago = 1 + np.arange(fit_days(windows.step_seconds))
+    seconds_ago = days_ago[:, None] * seasonal.DAY_SECONDS - minutes_of_day[None, :] * 60
     steps_ago = np.unique(np.round(seconds_ago.ravel() / windows.step_seconds).astype(int))
     origins = windows.length - steps_ago[steps_ago > 0]
     earlier: Array = origins[origins > 0]

@@ -18,7 +18,6 @@ from forecaster.forecast.windows import Array
 
 HALF_LIVES = (3.0, 10.0, 40.0)  # days after which a row counts half as much
 KNOTS = (0.0, 0.7, 1.4, 2.6, 3.6, 4.6, 5.7)  # of log(1 + horizon in 5 minutes)
-PAST_DAYS = 28  # for so many days back the lines of then are kept
 RIDGE = 3.0  # rows that the belief `no change from the level` is worth, per knot
 HARMONICS = 3  # of the day
 LEAST_ROWS = 500  # before a day, for lines of then
@@ -57,8 +56,8 @@ class Linear:
         return _standard(_columns_of(rows), self.mean, self.deviation, self.used)
 
 
-def fit(rows: Rows, until: int) -> Linear:
-    """Learn today's lines and those of each of the last days. until: epoch, after every target of `rows`."""
+def fit(rows: Rows, until: int, past_days: int) -> Linear:
+    """Learn today's lines and those of each of the last `past_days`. until: epoch, after every target of `rows`."""
     columns = _columns_of(rows.inputs)
     known = np.isfinite(rows.inputs[:, 3:]).mean(axis=0) >= LEAST_KNOWN
     deviation = columns.std(axis=0)
@@ -72,14 +71,14 @@ def fit(rows: Rows, until: int) -> Linear:
     days = (until - 1 - rows.instants) // DAY_SECONDS
     shift = np.append(SHIFT, np.zeros(columns.shape[1] - len(SHIFT))) / deviation * used
     penalty = RIDGE * np.eye(columns.shape[1]) + SHIFT_ROWS * SHIFT_LOG**2 * np.outer(shift, shift)
-    lines = _day_by_day(columns, rows.target, hats, days, penalty)
+    lines = _day_by_day(columns, rows.target, hats, days, penalty, past_days)
     return Linear(lines, reached, mean, deviation, used, until)
 
 
-def _day_by_day(columns: Array, target: Array, hats: Array, days: Array, penalty: Array) -> Array:
+def _day_by_day(columns: Array, target: Array, hats: Array, days: Array, penalty: Array, past_days: int) -> Array:
     """Return (days back, half lives, knots, columns). days: how long ago each row was."""
     knots, width = hats.shape[1], columns.shape[1]
-    lines = np.full((PAST_DAYS + 1, len(HALF_LIVES), knots, width), np.nan)
+    lines = np.full((past_days + 1, len(HALF_LIVES), knots, width), np.nan)
     grams = np.zeros((len(HALF_LIVES), knots, width, width + 1))
     fading = 0.5 ** (1 / np.array(HALF_LIVES))[:, None, None, None]
     usual = 0.0
@@ -87,7 +86,7 @@ def _day_by_day(columns: Array, target: Array, hats: Array, days: Array, penalty
         of_day = np.equal(days, back)
         stood = _solved(grams, penalty)  # before this day's rows are added: as they stood when the day began
         enough = bool((days > back).sum() >= LEAST_ROWS)
-        if back < PAST_DAYS:
+        if back < past_days:
             lines[back + 1] = stood if enough else np.nan
         count = np.ones((len(HALF_LIVES), int(of_day.sum())))
         if enough and of_day.any():
@@ -109,7 +108,7 @@ def unseen(model: Linear, rows: Array, instants: Array) -> Array:
     """
     back = np.maximum(-(-(model.until - instants) // DAY_SECONDS), 0)
     found = np.full((*rows.shape[:2], len(HALF_LIVES)), np.nan)
-    for days in np.unique(back[back <= PAST_DAYS]):
+    for days in np.unique(back[back < len(model.lines)]):
         of_day = back == days
         flat = model.answers(rows[of_day].reshape(-1, rows.shape[-1]), int(days))
         found[of_day] = flat.reshape(*rows[of_day].shape[:2], -1)

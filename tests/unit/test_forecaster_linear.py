@@ -44,7 +44,7 @@ def test_the_shorter_a_pace_the_sooner_it_follows_a_change_of_regime() -> None:
     windows = history()
     learnt_from = rows(windows)
     newest = learnt_from.instants >= END - DAY
-    answers = linear.fit(learnt_from, END).answers(learnt_from.inputs[newest])
+    answers = linear.fit(learnt_from, END, 28).answers(learnt_from.inputs[newest])
     error = np.abs(answers - learnt_from.target[newest, None]).mean(axis=0)
     # Four of seventeen days say the opposite: of three days' half life that is most of the weight, of forty a quarter.
     assert error[0] < error[1] < error[2]
@@ -56,7 +56,7 @@ def test_a_spike_now_and_then_hardly_moves_the_lines() -> None:
     growth = learnt_from.inputs[:, 12]
     spiked = np.where(np.arange(len(growth)) % 20 == 0, growth + 3.0, growth)
     newest = learnt_from.instants >= END - DAY
-    answers = linear.fit(replace(learnt_from, target=spiked), END).answers(learnt_from.inputs[newest])
+    answers = linear.fit(replace(learnt_from, target=spiked), END, 28).answers(learnt_from.inputs[newest])
     # One row in twenty is 3 too high: lines to which all rows are alike would be 0.15 too high. The quick pace has
     # forgotten the first days, whose spikes nothing could yet tell from the rest.
     assert abs((answers[:, 0] - growth[newest]).mean()) < 0.15 / 2
@@ -70,7 +70,7 @@ def test_what_is_said_of_a_past_origin_was_learnt_from_nothing_after_it() -> Non
     before, on_the_last_day = np.array([(DAYS - 2) * 24 - 5]), np.array([DAYS * 24 - 5])
     for origins, same in ((before, True), (on_the_last_day, False)):
         said = [
-            linear.unseen(linear.fit(taught, END), shown_at(windows, origins), origins * HOUR)
+            linear.unseen(linear.fit(taught, END, 28), shown_at(windows, origins), origins * HOUR)
             for taught in (learnt_from, other)
         ]
         assert np.isfinite(said[0]).all()
@@ -79,7 +79,7 @@ def test_what_is_said_of_a_past_origin_was_learnt_from_nothing_after_it() -> Non
 
 def test_an_origin_before_enough_was_learnt_is_answered_by_none() -> None:
     windows = history()
-    model = linear.fit(rows(windows), END)
+    model = linear.fit(rows(windows), END, 28)
     # The rows begin on the fourth day, 24 origins and 5 horizons a day: on the fifth there are 120, not 500.
     origins = np.array([4 * 24])
     found = linear.unseen(model, shown_at(windows, origins), origins * HOUR)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecaster.forecast import trust, weekly
+from forecaster.forecast import learning, trust, weekly
 from forecaster.forecast.calibration import residuals_of
 from forecaster.forecast.width import facts_of, restlessness
 from forecaster.forecast.windows import windows_of
 
-HOUR, WEEK_HOURS = 3600, 168
+HOUR, WEEK_HOURS, DAY = 3600, 168, 86_400
 MANY = 5000
 EVEN = np.ones(3)
 
@@ -104,3 +104,11 @@ def test_demand_that_jumps_is_more_restless_than_demand_that_stands() -> None:
     # a step of log 2 each time, and .001 is added: log(.694)
     assert restless == pytest.approx(np.full(3, np.log(np.log(2) + 1e-3)))
     assert calm == pytest.approx(np.full(3, np.log(1e-3)))
+
+
+@pytest.mark.parametrize(("step_seconds", "days"), [(HOUR, 56), (HOUR // 2, 28)])
+def test_in_hourly_demand_trust_looks_back_twice_as_long(step_seconds: int, days: int) -> None:
+    windows = windows_of(np.ones(90 * DAY // step_seconds), step_seconds)
+    oldest = (windows.length - learning.lessons(windows, 1.0).origins.min()) * step_seconds / DAY
+    # The earliest origin of a day is at this time of day less up to 23 hours: a whole number of days back, at most.
+    assert days - 1 < oldest <= days
