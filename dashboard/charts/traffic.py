@@ -131,7 +131,7 @@ def heat_chart(
     bands: `ds, low_ms, high_ms, requests`. The scale is logarithmic in both durations and counts, so that the few slow
     requests are seen beside the many fast ones.
     """
-    cells = bands.assign(end=bands["ds"] + step, per_second=bands["requests"] / step.total_seconds())
+    cells = bands.assign(end=bands["ds"] + step)
     low = figure.milliseconds("low_ms:Q", nice=False)
     shade = alt.Color(
         "requests:Q",
