@@ -4,9 +4,9 @@
 
 Cutoffs are spread evenly over the last third; a trace needs a year before it. Quantile loss is the mean over .1, .5,
 .9, .95 and .99 of 2 x pinball / demand; MASE is scaled by the in-sample error of the same day a week before.
-Beside ours: the same weekday of last week, the same day a year ago, and our own member nearest to the best that was
-measured elsewhere (four weeks' profile times the square root of last year's movement, with fixed multipliers), and
-statsforecast's ETS and Theta on the last 60 weeks where that extra is installed.
+Beside ours: the same weekday of last week, the same day a year ago, the best that was measured elsewhere (four weeks'
+profile times the square root of last year's movement, with fixed multipliers), and statsforecast's ETS and Theta on the
+last 60 weeks where that extra is installed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from forecaster.forecast.interface import Past, Refusal
 from forecaster.forecast.statsforecast_adapter import Adapted, statsforecast_models
 from forecaster.outlook.daily import Array, days_of
 from forecaster.outlook.outlook import OutlookError, quantiles_of
-from forecaster.outlook.paths import LEVEL_DAYS, PROFILE_DAYS, WEEK, YEAR, members_of, paths_of
+from forecaster.outlook.paths import LEVEL_DAYS, WEEK, YEAR, paths_of
 
 LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)
 FIXED = np.array([0.9, 1.0, 1.12, 1.18, 1.3])
 LEAST_DAYS = YEAR + 2 * LEVEL_DAYS
 FOREIGN_DAYS = 60 * WEEK
+AROUND = 10  # days on either side of a day a year ago, for the profile with last year's movement
 
 Ahead = Callable[[Array, int], Array]
 
@@ -74,7 +75,11 @@ def copied(season: int) -> Ahead:
 
 def profile_with_year(values: Array, days: int) -> Array:
     """Return four weeks' profile times the square root of last year's movement, with fixed multipliers."""
-    answer: Array = np.exp(members_of(values, len(values), days)[len(PROFILE_DAYS) - 1])[:, None] * FIXED
+    end, ahead = len(values), np.arange(days)
+    profile = np.nanmean(values[end - LEVEL_DAYS :].reshape(-1, WEEK), axis=0)[ahead % WEEK]
+    before = np.nanmean(values[end - YEAR - LEVEL_DAYS : end - YEAR])
+    beside = values[end - YEAR + ahead[:, None] + np.arange(-AROUND, AROUND + 1)]
+    answer: Array = (profile * np.sqrt(np.nanmean(beside, axis=1) / before))[:, None] * FIXED
     return answer
 
 

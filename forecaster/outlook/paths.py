@@ -1,9 +1,9 @@
 """Ways that daily demand may go from a day on: one central course, and around it what its own past errors were. Pure.
 
-Four members: the last one, two or four weeks by weekday, times the square root of what the same days did a year ago
-(half of last year's movement is believed), times the damped growth of the last weeks; and the same days of last year,
-times the square root of what the level has done since. Their logarithms are averaged with the weights that would have
-erred least over the last year. Around the centre lie its whole error courses from
+Six members, on days without odd ones: the last two or four weeks by weekday, times the damped growth of the last weeks,
+with none or most of what the same days did a year ago; and the same days of last year, as they were or with all that
+the level has done since. Their logarithms are averaged with the weights that would have erred least over the last year:
+so a service's own past says how far last year is to be believed. Around the centre lie its whole error courses from
 earlier days, so that a bad month stays bad from day to day, as first passages need it.
 """
 
@@ -15,15 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.forecast.trust import together
+from forecaster.outlook.odd_days import without_odd_days
 
 Array = npt.NDArray[np.float64]
 WEEK, YEAR = 7, 364  # a year of whole weeks: weekdays meet weekdays
 LEVEL_DAYS = 4 * WEEK
-PROFILE_DAYS = (1 * WEEK, 2 * WEEK, 4 * WEEK)
-YEAR_BELIEF = 0.5  # of last year's movement, and of the level's since, in the member that repeats last year's days
+PROFILE_DAYS = (2 * WEEK, 4 * WEEK)
+YEAR_BELIEFS = (0.0, 0.6)  # of last year's movement
+SINCE_BELIEFS = (0.0, 1.0)  # of what the level has done since, in the members that repeat last year's days
 WEIGHT_POWER = 4.0  # of the inverse of a member's mean error, for how good it is alone
 ALONE_COURSES = 5.0  # how many courses that is worth beside how good they are together
 AROUND = 10  # days on either side of a day a year ago
+LOOKED_AT = YEAR + LEVEL_DAYS + 8 * WEEK  # days that a member rests on, and those that tell which of them are odd
 GROWTH_WEEKS, DAMPING = 12, 0.85  # of the weekly growth, per week ahead
 GROWTH_BELIEF = 0.5
 LARGEST_MOVE = float(np.log(3.0))
@@ -79,6 +82,8 @@ def members_of(values: Array, end: int, days: int) -> Array:
     A weekday that is not known lately takes the mean of the last four weeks, which must hold something above 0.
     """
     ahead = np.arange(days)
+    values = without_odd_days(values[max(0, end - LOOKED_AT) : end])
+    end = len(values)
     level = _mean(values[max(0, end - LEVEL_DAYS) : end])
     year, growth = _last_year(values, end, ahead), _growth(values, end, ahead)
     found = []
@@ -86,12 +91,14 @@ def members_of(values: Array, end: int, days: int) -> Array:
         recent = values[max(0, end - profile_days) : end]
         by_weekday = np.array([_mean(recent[(len(recent) + day) % WEEK :: WEEK]) for day in range(WEEK)])
         profile = np.where(np.isfinite(by_weekday) & (by_weekday > 0), by_weekday, level)[ahead % WEEK]
-        found.append(np.log(profile) + np.clip(YEAR_BELIEF * year + growth, -LARGEST_MOVE, LARGEST_MOVE))
+        moves = [np.clip(belief * year + growth, -LARGEST_MOVE, LARGEST_MOVE) for belief in YEAR_BELIEFS]
+        found += [np.log(profile) + move for move in moves]
     then = _days_of_last_year(values, end, ahead)
     before = _mean(values[max(0, end - YEAR - LEVEL_DAYS) : max(0, end - YEAR)])
     since = float(np.log(level / before)) if before > 0 else 0.0
     known = np.isfinite(then) & (then > 0) & (before > 0)
-    found.append(np.where(known, np.log(np.where(known, then, 1.0)) + YEAR_BELIEF * since, found[-1]))
+    logs = np.log(np.where(known, then, 1.0))
+    found += [np.where(known, logs + belief * since, found[-1]) for belief in SINCE_BELIEFS]
     return np.stack(found)
 
 

@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
 
 from forecaster.calendar.sources import zone_of
 from forecaster.commands import mount
 from forecaster.forecast.types import DemandSeries
 from forecaster.outlook.daily import days_of
+from forecaster.outlook.odd_days import without_odd_days
 from forecaster.outlook.outlook import NoOutlook, Outlook, OutlookError, outlook_of, passing_of, quantiles_of
 from forecaster.outlook.paths import Paths, members_of, paths_of
 
@@ -67,23 +71,53 @@ def test_a_week_that_repeats_itself_goes_on_and_every_course_is_the_centre() -> 
 
 
 def test_growth_is_damped_and_believed_by_half() -> None:
-    # 2 % a week, exactly, for 20 weeks; the last week as the profile: member 0's, of which no year is known.
+    # 2 % a week, exactly, for 20 weeks; the last two weeks are the profile of member 0, of which no year is known.
     values = np.repeat(100 * 1.02 ** np.arange(20), 7)
     member = members_of(values, len(values), 14)[0]
     # Half of log 1.02, damped by 0.85 a week, from a week before the first day: (1 - 0.85^(1 + h / 7)) / 0.15.
     grown = 0.5 * np.log(1.02) * (1 - 0.85 ** (1 + np.array([0, 7]) / 7)) / 0.15
-    assert member[[0, 7]] == pytest.approx(np.log(values[-1]) + grown)
+    profile = np.log(values[-1] * (1 + 1 / 1.02) / 2)
+    assert member[[0, 7]] == pytest.approx(profile + grown)
     far = members_of(values, len(values), 300)[0]
-    assert far[-1] - np.log(values[-1]) < 0.5 * np.log(1.02) / 0.15 + 1e-9  # it never grows beyond that
+    assert far[-1] - profile < 0.5 * np.log(1.02) / 0.15 + 1e-9  # it never grows beyond that
 
 
-def test_last_years_season_is_believed_by_half() -> None:
+def test_last_years_season_is_believed_not_at_all_or_mostly_and_the_past_says_which() -> None:
     # A year ago demand stood at 100 and then at 400 from that day on; now it is at 100 again for ten weeks.
     values = np.full(364 * 2, 100.0)
     values[364 : 364 + 60] = 400.0
     members = members_of(values, 728, 40)
-    # From eleven days in, the 21 days around the day a year ago are all 400: half of log 4 is log 2.
-    assert members[0][11] - np.log(100) == pytest.approx(np.log(2))
+    # From eleven days in, the 21 days around the day a year ago are all 400: six tenths of log 4.
+    assert members[0][11] - np.log(100) == pytest.approx(0)
+    assert members[1][11] - np.log(100) == pytest.approx(0.6 * np.log(4))
+    # Last year's days as they were, then with what the level has done since: it is what it was before them.
+    assert members[4:, 11] == pytest.approx(np.log([400, 400]))
+
+
+def test_an_odd_day_is_not_copied_into_the_next_weeks_and_a_new_level_is() -> None:
+    # 100 every day but one of 300, nine days ago. Usual is 100 and nothing spreads, so the edge is 15 % (a logarithm).
+    odd = np.full(200, 100.0)
+    odd[-9] = 300.0
+    assert without_odd_days(odd)[-9] == pytest.approx(100 * np.exp(0.15))
+    assert np.delete(without_odd_days(odd), -9) == pytest.approx(100)
+    # From nine days ago on 300: no day of it stands alone but the first, which has three days of 100 before it.
+    risen = np.full(200, 100.0)
+    risen[-9:] = 300.0
+    assert without_odd_days(risen)[-8:] == pytest.approx(300)
+
+
+def test_gaps_zeros_and_a_few_days_are_no_odd_days() -> None:
+    values = np.array([100.0, np.nan, 0.0, 100.0] * 20)
+    assert without_odd_days(values) == pytest.approx(values, nan_ok=True)
+    assert without_odd_days(np.array([1.0, 900.0])) == pytest.approx([1.0, 900.0])
+
+
+@given(arrays(np.float64, st.integers(1, 120), elements=st.floats(0, 1e9) | st.just(np.nan)))
+def test_an_odd_day_only_comes_nearer_to_the_usual(values: np.ndarray) -> None:
+    found = without_odd_days(values)
+    assert (np.isfinite(found) == np.isfinite(values)).all()
+    assert (found[np.isfinite(found)] >= 0).all()
+    assert without_odd_days(values * 4) == pytest.approx(found * 4, nan_ok=True)  # in any unit the same
 
 
 def test_the_day_on_which_a_capacity_is_passed_is_the_share_of_courses_that_did_so_by_then() -> None:
