@@ -1,9 +1,12 @@
 """`make bench-dashboard`: how long the dashboard's pages take in a real browser, over a record of --events events.
 
-Of each page, in seconds from the navigation to the last element drawn: `cold`, the very first visit of a dashboard that
-was just started, by a browser that has seen nothing yet; `open`, by its address, on a running one; `go`, by a click in
-the sidebar. Starts a store, dashboards and headless Chromium of its own; the events are those of `bench-record`, the
-rest of the record (forecasts, decisions, samples, alerts, load tests) is that of the dashboard's tests. The row `Empty`
+Of each page, in seconds from the navigation on: `cold`, the very first visit of a dashboard that was just started, by
+a browser that has seen nothing yet; `open`, by its address, on a running one; `go`, by a click in the sidebar. Each
+twice: in `sight`, when the last element came that a window of 1440 x 900 shows any part of, and `whole`, when the last
+one of the page did, what lies beneath the window's edge too. Starts a store, dashboards and headless Chromium of its
+own; the events are those of `bench-record`, the rest of the record (forecasts, decisions, samples, alerts, load tests)
+is that of the dashboard's tests. While a page is looked at, the dashboard asks for the next minute's answers ahead of
+time: `open` and `go` are those of a dashboard that is in use. The row `Empty`
 is a page of Streamlit with a title alone, measured in turn with the others: what no page can be faster than.
 """
 
@@ -17,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +41,7 @@ from tests.integration.store_fixtures import free_port, running_store
 
 PACKAGES = ("chdb", "streamlit", "altair", "pandas")
 DATABASE, WAYS = "large", ("cold", "open", "go")
+WINDOW = {"width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": False}
 FLOOR, BESIDE = "Empty", "Nothing"  # the two pages of benchmarks/dashboard_floor.py
 FLOOR_APP = Path(__file__).with_name("dashboard_floor.py")
 RECORDED = timedelta(hours=9)  # of forecasts, decisions and samples
@@ -56,26 +61,50 @@ SCALED = """\
       reactive: {target_rps_per_replica: 11, sync: 15s, tolerance: 0.1, scale_down_stabilization: 300s}
     cost: {replica_hour: 0.10, currency: USD}
 """
-# Notes the last change beneath the page's body. What a figure is drawn into is made when it is drawn. Changes within
-# a canvas are not seen: they are the table that a grid writes for screen readers, .2 s after it was drawn.
+# Notes when each part of the page came, and the last change of all. What a figure is drawn into is made when it is
+# drawn. Changes within a canvas are not seen: they are the table that a grid writes for screen readers, .2 s after it
+# was drawn.
 WATCH = """
-window.tidegauge = {last: 0};
+window.tidegauge = {last: 0, came: new Map()};
 const unseen = change => change.target.closest && change.target.closest('canvas');
 const seen = new MutationObserver(changes => {
-  if (!changes.every(unseen)) window.tidegauge.last = performance.now();
+  const now = performance.now();
+  for (const change of changes) {
+    if (unseen(change)) continue;
+    window.tidegauge.last = now;
+    for (const node of change.addedNodes) if (node.getBoundingClientRect) window.tidegauge.came.set(node, now);
+  }
 });
 document.addEventListener('DOMContentLoaded', () => seen.observe(document, {childList: true, subtree: true}));
 """
-# Milliseconds from arguments[1] to the last change, once the page is whole and at rest; null until then.
+# Milliseconds from arguments[1] to the last change in sight and to the last of all, once the page is whole and at rest;
+# null until then. In sight: what is at last within the window, if only by a part of it.
 DRAWN = """
 const [title, since, quiet] = arguments, now = performance.now(), h = document.querySelector('h1');
 if (!h || h.textContent.trim() !== title || now - window.tidegauge.last < quiet) return null;
 const busy = '[data-stale=true], [data-testid=stSpinner], [data-testid=stSkeleton], [data-test-script-state=running],'
   + ' [data-test-script-state=initial]';
 const all = sign => document.querySelectorAll(sign).length, figure = '[data-testid=stVegaLiteChart]';
-if (all(busy) || all(figure) !== all(figure + ' .marks')) return null;
-return window.tidegauge.last > since ? window.tidegauge.last - since : null;
+if (all(busy) || all(figure) !== all(figure + ' .marks') || window.tidegauge.last <= since) return null;
+let sight = since;
+for (const [node, at] of window.tidegauge.came) {
+  if (at <= sight || !node.isConnected) continue;
+  const box = node.getBoundingClientRect();
+  if (box.height && box.width && box.bottom > 0 && box.top < window.innerHeight) sight = at;
+}
+return [sight - since, window.tidegauge.last - since];
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """One visit, from the navigation on: until everything in sight was there, and until the page was whole."""
+
+    sight: float
+    whole: float
+
+
+Spent = dict[str, dict[str, list[Seconds]]]  # of every visit, by page and way
 
 
 def main() -> None:
@@ -122,9 +151,11 @@ def build(folder: Path, running: ExitStack, events: int, *, seed: int) -> dict[s
     }  # fmt: skip
 
 
-def visit_all(folder: Path, settings: dict[str, str], chosen: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+def visit_all(
+    folder: Path, settings: dict[str, str], chosen: argparse.Namespace
+) -> dict[str, dict[str, list[Seconds]]]:
     """Return the seconds of every visit, by page and way, the floor's as those of a page."""
-    spent: dict[str, dict[str, list[float]]] = {page: {way: [] for way in WAYS} for page in (FLOOR, *FIGURES)}
+    spent: Spent = {page: {way: [] for way in WAYS} for page in (FLOOR, *FIGURES)}
     for number in range(chosen.cold):
         for page, ways in spent.items():
             say(f"cold: {page}, {number + 1} of {chosen.cold}")
@@ -163,47 +194,54 @@ def at_dashboards(folder: Path, settings: dict[str, str]) -> Iterator[tuple[webd
         running_dashboard(folder / "log", **settings) as url,
         running_browser(folder / "profile") as driver,
     ):
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", WINDOW)
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
         yield driver, url, floor
 
 
-def by_address(driver: webdriver.Chrome, url: str, page: str, span: str) -> float:
-    """Return how long a page takes from its address on, in seconds."""
+def by_address(driver: webdriver.Chrome, url: str, page: str, span: str) -> Seconds:
+    """Return how long a page takes from its address on."""
     path = "" if page in ("Overview", FLOOR) else page.lower().replace(" ", "-")
     driver.get("about:blank")
     driver.get(f"{url}/{path}?span={span.replace(' ', '+')}")
     return drawn(driver, page, since=0.0)
 
 
-def by_click(driver: webdriver.Chrome, page: str) -> float:
-    """Return how long a page takes from a click on its name on, in seconds."""
+def by_click(driver: webdriver.Chrome, page: str) -> Seconds:
+    """Return how long a page takes from a click on its name on."""
     links = driver.find_elements(By.CSS_SELECTOR, "[data-testid=stSidebarNavLink]")
     link = next(link for link in links if link.text.strip().endswith(page))
     since = driver.execute_script("const t = performance.now(); arguments[0].click(); return t", link)
     return drawn(driver, page, since=since)
 
 
-def drawn(driver: webdriver.Chrome, page: str, *, since: float) -> float:
-    """Wait until a page is at rest; return the seconds from `since` (ms of the document's clock) to its last change."""
+def drawn(driver: webdriver.Chrome, page: str, *, since: float) -> Seconds:
+    """Wait until a page is at rest; return how long it took since `since` (ms of the document's clock)."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while (found := driver.execute_script(DRAWN, page, since, QUIET_MS)) is None:
         if time.monotonic() > deadline:
             raise SystemExit(f"{page} is not drawn within {LONGEST_SECONDS:g} s")
         time.sleep(0.02)  # polling with a deadline
-    return float(found) / 1000
+    sight, whole = found
+    return Seconds(sight / 1000, whole / 1000)
 
 
-def told(times: list[float]) -> dict[str, float]:
-    """Return the median and the 95th percentile."""
+def told(visits: list[Seconds]) -> dict[str, dict[str, float]]:
+    """Return the median and the 95th percentile of both measures."""
+    return {name: _percentiles([getattr(each, name) for each in visits]) for name in ("sight", "whole")}
+
+
+def _percentiles(times: list[float]) -> dict[str, float]:
     last = statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
     return {"p50": round(statistics.median(times), 3), "p95": round(last, 3)}
 
 
 def draw_table(pages: dict[str, Any]) -> None:
     """Print a row per page."""
-    print(f"{'seconds':12}" + "".join(f"{f'{way} p50':>10}{f'{way} p95':>10}" for way in WAYS))
+    shown = [(way, *each) for way in WAYS for each in (("sight", "p50"), ("sight", "p95"), ("whole", "p50"))]
+    print(f"{'seconds':12}" + "".join(f"{' '.join(each):>16}" for each in shown))
     for page, ways in pages.items():
-        print(f"{page:12}" + "".join(f"{ways[way]['p50']:10.2f}{ways[way]['p95']:10.2f}" for way in WAYS))
+        print(f"{page:12}" + "".join(f"{ways[way][measure][point]:16.2f}" for way, measure, point in shown))
 
 
 def say(text: str) -> None:

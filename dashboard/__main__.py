@@ -76,6 +76,13 @@ def page_modules() -> list[str]:
     return sorted(found - {"dashboard.app", "dashboard.__main__"})
 
 
+def _in_the_background() -> None:
+    from streamlit import runtime
+
+    import_early(page_modules(), is_up=runtime.exists)
+    importlib.import_module("dashboard.keep_warm").keep_warm(threading.Event())  # for as long as the process lives
+
+
 def main() -> None:
     """Run Streamlit, or say on stderr why not (exit 2)."""
     try:
@@ -83,13 +90,9 @@ def main() -> None:
     except AccessSettingsError as error:
         sys.stderr.write(f"dashboard: {error}\n")
         sys.exit(2)
-    from streamlit import runtime
     from streamlit.web.cli import main as run_streamlit
 
-    early = threading.Thread(
-        target=import_early, args=(page_modules(),), kwargs={"is_up": runtime.exists}, daemon=True, name="import-early"
-    )
-    early.start()
+    threading.Thread(target=_in_the_background, daemon=True, name="ahead").start()
     run_streamlit(argv, prog_name="streamlit")
 
 

@@ -24,7 +24,7 @@ PAGES = {
     "alerts": ("screens/alerts.py", "Alerts", ":material/notifications:"),
 }
 # What a page refreshes by itself is not greyed meanwhile, a page begins near its top, and on a phone figures in large
-# print stand in pairs, and a decision is a block of lines instead of a row of five narrow cells.
+# print stand in pairs, whole, and a decision is a block of lines instead of a row of five narrow cells.
 STYLE = """<style>
 [data-testid=stMain] [data-stale=true] { opacity: 1 !important; transition: none !important; }
 [data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 4rem; }
@@ -33,6 +33,11 @@ STYLE = """<style>
   [data-testid=stColumn]:has([data-testid=stMetric]):not(:has([data-testid=stVegaLiteChart])) {
     flex: 1 1 40% !important; min-width: 40% !important;
   }
+  [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricValue]),
+  [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricValue]) :not(svg, svg *) {
+    white-space: normal !important; overflow: visible !important; text-overflow: clip !important;
+  }
+  [data-testid=stMetricValue] { font-size: 1.6rem !important; line-height: 1.2 !important; }
   .st-key-decisions thead { display: none; }
   .st-key-decisions tbody tr { display: flex; flex-wrap: wrap; column-gap: 1rem; padding: 0.5rem 0; }
   .st-key-decisions tbody td { border: none !important; padding: 0.1rem 0 !important; width: auto !important; }

@@ -7,6 +7,8 @@ The choice lives in the URL, so that a view can be shared. Pages read through `d
 from __future__ import annotations
 
 import os
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +34,7 @@ from tidegauge.clock import Clock, clock_from_environment
 ALL_REGIONS = "All regions"
 _REGIONS_KEPT_SECONDS = 60.0
 _REGIONS_OF = timedelta(days=7)
+_MOST_LOOKS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,42 @@ class View:
     step: timedelta
     region: str | None = None
     live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A viewer's choice."""
+
+    service: str
+    region: str | None
+    asked: TimeRange
+
+
+class Looks:
+    """Who looked at what, and when last."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Look, float] = {}
+        self._lock = threading.Lock()
+
+    def note(self, look: Look, *, at: float) -> None:
+        """Remember that it is looked at; at: seconds that only grow. The oldest of many are forgotten."""
+        with self._lock:
+            self._seen.pop(look, None)
+            self._seen[look] = at
+            while len(self._seen) > _MOST_LOOKS:
+                self._seen.pop(next(iter(self._seen)))
+
+    def since(self, moment: float) -> list[Look]:
+        """Return what was looked at from a moment on, the newest first."""
+        with self._lock:
+            return [look for look, at in reversed(self._seen.items()) if at >= moment]
+
+
+@st.cache_resource
+def looks() -> Looks:
+    """Return what all viewers look at."""
+    return Looks()
 
 
 @st.cache_resource
@@ -151,8 +190,15 @@ def _offered(name: str, label: str, options: list[str], default: str | None, *, 
 
 def look() -> View:
     """Return the view that the viewer chose, as of now."""
-    service, region, asked = st.session_state["chosen"]
-    return view_at(catalog().service(service), asked, now=clock().now(), speed=clock().speed_now(), region=region)
+    chosen = Look(*st.session_state["chosen"])
+    looks().note(chosen, at=time.monotonic())
+    return view_of(chosen)
+
+
+def view_of(chosen: Look) -> View:
+    """Return the view of a choice, as of now."""
+    now, speed = clock().now(), clock().speed_now()
+    return view_at(catalog().service(chosen.service), chosen.asked, now=now, speed=speed, region=chosen.region)
 
 
 def view_at(

@@ -23,7 +23,8 @@ MOST_POINTS = 500
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=400)
 STEPS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 120, 360, 1440))
 SETTLE_REAL_SECONDS = 3.0  # how long a request may take into the record: a step is drawn when it ended so long ago
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+BY_THE_HOUR_FROM = timedelta(days=3)  # whole hours have a table of their own, which is read ten times as fast
 
 
 class TimeRangeError(ValueError):
@@ -115,8 +116,9 @@ def floored(moment: datetime, step: timedelta) -> datetime:
 
 
 def step_for(span: timedelta, most: int = MOST_POINTS) -> timedelta:
-    """Return the narrowest of the usual steps that keeps a span under `most` points."""
-    return next((step for step in STEPS if span / step <= most), STEPS[-1])
+    """Return the narrowest of the usual steps that keeps a span under `most` points; from days on, of whole hours."""
+    least = HOUR if span >= BY_THE_HOUR_FROM else MINUTE
+    return next((step for step in STEPS if step >= least and span / step <= most), STEPS[-1])
 
 
 def _text(moment: datetime) -> str:

@@ -50,13 +50,13 @@ def measured_chart(found: Sequence[Measured]) -> Figure:
     chart = alt.layer(
         figure.rows("measured")
         .mark_rule(strokeWidth=5, opacity=0.55)
-        .encode(x=at, y=low, y2="high:Q", color=colour, tooltip=tips),
+        .encode(x=at, y=low, y2=alt.Y2("high:Q"), color=colour, tooltip=tips),
         figure.rows("measured").mark_point(filled=True, size=70).encode(x=at, y=low, color=colour, tooltip=tips),
         figure.rows("measured")
         .mark_text(dx=9, align="left", fontSize=11, color="#8c8c8c")
-        .encode(x=at, y=low, text="build:N"),
+        .encode(x=at, y=low, text=alt.Text("build:N")),
     ).properties(height=230)
-    return Figure(chart, {"measured": frame})
+    return figure.drawn(chart, {"measured": frame})
 
 
 def law_frame(usl: Mapping[str, Any], largest: float) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def law_chart(usl: Mapping[str, Any], points: pd.DataFrame, *, axis: str) -> Fig
         figure.rows("curves").mark_line(strokeWidth=2).encode(x=n, y=rate, color=colour, strokeDash=dash, tooltip=tips),
         figure.rows("points").mark_point(filled=True, size=70).encode(x=n, y=rate, color=colour, tooltip=tips),
     ).properties(height=250)
-    return Figure(chart, {"curves": pd.concat([fitted, linear]), "points": points.assign(what="measured")})
+    return figure.drawn(chart, {"curves": pd.concat([fitted, linear]), "points": points.assign(what="measured")})
 
 
 def outlook_frame(found: Outlook) -> pd.DataFrame:
@@ -113,7 +113,7 @@ def outlook_chart(found: Outlook, *, limits: Mapping[str, float]) -> Figure:
     bounds = pd.DataFrame({"what": list(limits), "mid": list(limits.values())})
     chart = alt.layer(
         figure.rows("days").mark_area(color=figure.BLUE, opacity=0.2).encode(
-            x=days, y=alt.Y("low:Q", title="requests/s"), y2="high:Q", tooltip=tips
+            x=days, y=alt.Y("low:Q", title="requests/s"), y2=alt.Y2("high:Q"), tooltip=tips
         ),
         figure.rows("days").transform_calculate(what=f"'{names[0]}'").mark_line(**figure.line(strokeWidth=2)).encode(
             x=days, y=rate, color=colour, strokeDash=dash, tooltip=tips
@@ -123,4 +123,4 @@ def outlook_chart(found: Outlook, *, limits: Mapping[str, float]) -> Figure:
             tooltip=[alt.Tooltip("what:N"), alt.Tooltip("mid:Q", title="requests/s", format=",.3~f")],
         ),
     ).properties(height=280)  # fmt: skip
-    return Figure(chart, {"days": outlook_frame(found), "limits": bounds})
+    return figure.drawn(chart, {"days": outlook_frame(found), "limits": bounds})

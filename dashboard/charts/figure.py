@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -38,15 +39,15 @@ NO_MARKS = pd.DataFrame({"ds": pd.Series(dtype="datetime64[us, UTC]"), "glyph": 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing and the rows it is drawn from, by name. Times in column `ds`, aware UTC."""
+    """A drawing (a Vega-Lite document without rows) and the rows it is drawn from, by name. `ds`: times, aware UTC."""
 
-    chart: alt.LayerChart | alt.FacetChart | alt.Chart
+    drawing: Mapping[str, Any]
     data: Mapping[str, pd.DataFrame]
 
     def spec(self, zone: str | None = None) -> dict[str, Any]:
         """Return the Vega-Lite document, with the rows as frames under `datasets`. zone: the viewer's, for tooltips."""
         found = {name: _with_time(frame, zone) for name, frame in self.data.items()}
-        return {**self.chart.to_dict(validate=False), "datasets": found}
+        return {**self.drawing, "datasets": found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ class Window:
 
     since: datetime
     now: datetime
+
+
+def drawn(chart: alt.TopLevelMixin, data: Mapping[str, pd.DataFrame]) -> Figure:
+    """Return the figure of a chart of Altair's; its parts are typed, so nothing is held against the schema again."""
+    return Figure(chart.to_dict(validate=False), data)
 
 
 def rows(name: str) -> alt.Chart:
@@ -80,24 +86,38 @@ def layered(
 
     marks: `ds, glyph, kind, text` as `dashboard.charts.marks.marks_of` returns them; None for a figure without.
     """
-    edges = rows("window").mark_point(opacity=0).encode(x=time_axis())
-    present = rows("present").mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=time_axis())
     shown = {
         "window": pd.DataFrame({"ds": instants([window.since, window.now])}),
         "present": pd.DataFrame({"ds": instants([window.now])}),
     }
-    above = []
+    above: tuple[dict[str, Any], ...] = ()
     if marks is not None:
         shown["marks"] = marks
         above = _marks()
-    return Figure(alt.layer(edges, *layers, present, *above).properties(height=height), {**data, **shown})
+    edges, present = _time()
+    # Put together here: Altair's own layering copies and compares every part, which takes longer than all the rest.
+    drawing = {"$schema": alt.SCHEMA_URL, "layer": [edges, *map(_layer, layers), present, *above], "height": height}
+    return Figure(drawing, {**data, **shown})
 
 
-def _marks() -> list[alt.Chart]:
+def _layer(chart: alt.Chart) -> dict[str, Any]:
+    found: dict[str, Any] = chart.to_dict(validate=False, context={"top_level": False})
+    return found
+
+
+@cache
+def _time() -> tuple[dict[str, Any], dict[str, Any]]:
+    edges = rows("window").mark_point(opacity=0).encode(x=time_axis())
+    present = rows("present").mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=time_axis())
+    return _layer(edges), _layer(present)
+
+
+@cache
+def _marks() -> tuple[dict[str, Any], ...]:
     tips = [TIME, alt.Tooltip("kind:N", title="what"), alt.Tooltip("text:N", title="told")]
     line = rows("marks").mark_rule(color=GREY, opacity=0.55).encode(x=time_axis(), tooltip=tips)
     sign = rows("marks").mark_text(baseline="bottom", dy=-2, fontSize=12, color=GREY)
-    return [line, sign.encode(x=time_axis(), y=alt.value(0), text="glyph:N", tooltip=tips)]
+    return _layer(line), _layer(sign.encode(x=time_axis(), y=alt.value(0), text=alt.Text("glyph:N"), tooltip=tips))
 
 
 def milliseconds(column: str = "ms:Q", *, nice: bool = True) -> alt.Y:
@@ -178,7 +198,12 @@ def _with_time(frame: pd.DataFrame, zone: str | None) -> pd.DataFrame:
     if "ds" not in frame or frame.empty:
         return frame
     ds = frame["ds"].dt.tz_convert("UTC").dt.as_unit("ms")
-    time = ds.dt.strftime("%d %b %H:%M UTC")
-    if zone is not None and ds.iloc[-1].tz_convert(ZoneInfo(zone)).utcoffset():
-        time = time + ds.dt.tz_convert(ZoneInfo(zone)).dt.strftime(" · %H:%M %Z")
-    return frame.assign(ds=ds, time=time)
+    here = zone if zone is not None and ds.iloc[-1].tz_convert(ZoneInfo(zone)).utcoffset() else None
+    return frame.assign(ds=ds, time=[_told(moment, here) for moment in ds.astype("int64").tolist()])
+
+
+@lru_cache(maxsize=20_000)
+def _told(epoch_ms: int, zone: str | None) -> str:
+    """Return an instant in words; the figures of a page share most of theirs, with each other and from run to run."""
+    at = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    return f"{at:%d %b %H:%M UTC}" + ("" if zone is None else f"{at.astimezone(ZoneInfo(zone)): · %H:%M %Z}")

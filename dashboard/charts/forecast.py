@@ -103,11 +103,11 @@ def fan_chart(
     event_tips = [figure.TIME, alt.Tooltip("kind:N", title="event"), alt.Tooltip("text:N", title="name")]
     layers = [
         figure.rows("events").mark_rect(color=figure.PINK, opacity=_EVENT_OPACITY).encode(
-            x=figure.time_axis(), x2="end:T", y=alt.value(0), y2=alt.value("height"), tooltip=event_tips
+            x=figure.time_axis(), x2=alt.X2("end:T"), y=alt.value(0), y2=alt.value("height"), tooltip=event_tips
         ),
         figure.rows("bands").mark_area(color=figure.ORANGE, opacity=0.2).encode(
-            x=figure.time_axis(), y=alt.Y("low:Q", title="requests/s", stack=None), y2="high:Q", detail="level:N",
-            tooltip=band_tips,
+            x=figure.time_axis(), y=alt.Y("low:Q", title="requests/s", stack=None), y2=alt.Y2("high:Q"),
+            detail=alt.Detail("level:N"), tooltip=band_tips,
         ),
         figure.rows("curves").mark_line(**figure.line(strokeWidth=2)).encode(
             x=figure.time_axis(), y=rate, color=what, strokeDash=dash, tooltip=tips
@@ -176,4 +176,4 @@ def coverage_chart(summaries: Sequence[Summary]) -> Figure:
             x=asked, y=share, color=figure.colours(names, figure.CATEGORIES[: len(names)]), tooltip=tips
         ),
     ).properties(height=260)  # fmt: skip
-    return Figure(chart, {"diagonal": diagonal, "coverage": coverage_frame(summaries)})
+    return figure.drawn(chart, {"diagonal": diagonal, "coverage": coverage_frame(summaries)})

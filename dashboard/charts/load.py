@@ -30,7 +30,7 @@ def run_rate_chart(steps: pd.DataFrame) -> Figure:
         strokeDash=figure.dashes(names, [[5, 3], [1, 0], [1, 0], [2, 2]]),
         tooltip=[figure.TIME, alt.Tooltip("what:N"), alt.Tooltip("rps:Q", title="requests/s", format=",.3~f")],
     )
-    return Figure(alt.layer(encoded).properties(height=230), {"rates": rate_frame(steps)})
+    return figure.drawn(alt.layer(encoded).properties(height=230), {"rates": rate_frame(steps)})
 
 
 def run_latency_chart(steps: pd.DataFrame) -> Figure:
@@ -46,7 +46,7 @@ def run_latency_chart(steps: pd.DataFrame) -> Figure:
         strokeDash=figure.dashes(names, [[2, 2], [1, 0], [6, 3]]),
         tooltip=[figure.TIME, alt.Tooltip("what:N"), alt.Tooltip("ms:Q", format=",.1f")],
     )
-    return Figure(alt.layer(encoded).properties(height=230), {"latency": frame})
+    return figure.drawn(alt.layer(encoded).properties(height=230), {"latency": frame})
 
 
 def run_users_chart(steps: pd.DataFrame) -> Figure | None:
@@ -60,7 +60,7 @@ def run_users_chart(steps: pd.DataFrame) -> Figure | None:
         y=alt.Y("users:Q", title="users", scale=alt.Scale(zero=True), axis=alt.Axis(tickMinStep=1)),
         tooltip=[figure.TIME, alt.Tooltip("users:Q", title="users, at most", format=",")],
     )
-    return Figure(alt.layer(encoded).properties(height=110), {"users": frame})
+    return figure.drawn(alt.layer(encoded).properties(height=110), {"users": frame})
 
 
 def compared_frame(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str]) -> pd.DataFrame:
@@ -82,4 +82,4 @@ def compared_chart(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, 
         strokeDash=figure.dashes(list(names), [[5, 3], [1, 0]]),
         tooltip=[alt.Tooltip("minute:Q", format=".1f"), alt.Tooltip("what:N"), alt.Tooltip("ms:Q", format=",.1f")],
     )
-    return Figure(alt.layer(encoded).properties(height=230), {"compared": compared_frame(before, after, names)})
+    return figure.drawn(alt.layer(encoded).properties(height=230), {"compared": compared_frame(before, after, names)})

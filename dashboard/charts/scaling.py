@@ -44,7 +44,7 @@ def demand_chart(
         if band.empty:
             continue
         data[name] = band.rename(columns={"mid": "rps"})
-        ends = {"y": alt.Y("low:Q", title="requests/s"), "y2": "high:Q"}
+        ends = {"y": alt.Y("low:Q", title="requests/s"), "y2": alt.Y2("high:Q")}
         area = figure.rows(name).mark_area(color=figure.ORANGE, opacity=opacity)
         layers.append(area.encode(x=figure.time_axis(), **ends, tooltip=_band_tips()))
         middle = figure.rows(name).transform_calculate(what=f"'{names[1]}'").mark_line(strokeWidth=1.5)

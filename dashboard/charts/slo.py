@@ -126,4 +126,4 @@ def burn_chart(statuses: Sequence[SloStatus]) -> Figure:
             tooltip=tips,
         ),
     ).properties(height=230)
-    return Figure(chart, {"burn": frame[frame["what"].isin(names)], "limits": limits})
+    return figure.drawn(chart, {"burn": frame[frame["what"].isin(names)], "limits": limits})

@@ -53,7 +53,7 @@ def rate_chart(
     drawn = (
         figure.rows("rate")
         .mark_bar()
-        .encode(x=figure.time_axis(), x2="end:T", y=rate, y2="top:Q", color=what, tooltip=tips)
+        .encode(x=figure.time_axis(), x2=alt.X2("end:T"), y=rate, y2=alt.Y2("top:Q"), color=what, tooltip=tips)
     )
     return figure.layered(
         [drawn], {"rate": bars}, window, marks=marks, height=figure.HEIGHT + figure.legend_height(order)
@@ -118,7 +118,7 @@ def lines_chart(
         color=figure.colours(names, figure.CATEGORIES[: len(names)]),
         tooltip=[figure.TIME, alt.Tooltip("what:N", title="what"), alt.Tooltip("value:Q", title=title, format=form)],
     )
-    reach = figure.rows("reach").mark_point(opacity=0).encode(y="value:Q")
+    reach = figure.rows("reach").mark_point(opacity=0).encode(y=alt.Y("value:Q"))
     data = {"lines": kept, "reach": pd.DataFrame({"value": [least_top]})}
     return figure.layered([encoded, reach], data, window, height=height + figure.legend_height(names), marks=marks)
 
@@ -131,7 +131,7 @@ def heat_chart(
     bands: `ds, low_ms, high_ms, requests`. The scale is logarithmic in both durations and counts, so that the few slow
     requests are seen beside the many fast ones.
     """
-    cells = bands.assign(end=bands["ds"] + step, per_second=bands["requests"] / step.total_seconds())
+    cells = bands.assign(end=bands["ds"] + step)
     low = figure.milliseconds("low_ms:Q", nice=False)
     shade = alt.Color(
         "requests:Q",
@@ -147,7 +147,7 @@ def heat_chart(
     cell = (
         figure.rows("bands")
         .mark_rect()
-        .encode(x=figure.time_axis(), x2="end:T", y=low, y2="high_ms:Q", color=shade, tooltip=tips)
+        .encode(x=figure.time_axis(), x2=alt.X2("end:T"), y=low, y2=alt.Y2("high_ms:Q"), color=shade, tooltip=tips)
     )
     return figure.layered([cell], {"bands": cells}, window, marks=marks)
 

@@ -66,11 +66,13 @@ def scores(service: str, since: datetime, until: datetime) -> list[Score]:
     return read_scores(client(), service, since=max(since, until - MOST_SCORED), until=until)
 
 
+@st.cache_data(ttl=FRESH_SECONDS, max_entries=32, show_spinner=False)
 def replica_states(service: str, since: datetime, until: datetime, step: timedelta) -> pd.DataFrame:
     """Return what was seen of the autoscaler, the last of each step."""
     return read_replica_states(client(), service, since=since, until=until, step=step)
 
 
+@st.cache_data(ttl=FRESH_SECONDS, max_entries=32, show_spinner=False)
 def decisions(
     service: str, since: datetime, until: datetime, *, changes_only: bool = False, limit: int = MOST_DECISIONS
 ) -> Sequence[StoredDecision]:

@@ -46,7 +46,7 @@ from forecaster.store import read_decisions
 
 FRESH_SECONDS = 2.0
 STALE_AFTER = timedelta(minutes=5)
-MINUTE_SECONDS = 30.0  # an answer for a minute that is over: late requests may still change it
+MINUTE_SECONDS = 60.0  # an answer for a minute that is over, good until the next: late requests may still change it
 PAST_SECONDS = 300.0  # what needs the longest reads
 MOST_MARKERS, MOST_RUNS = 100, 50
 MOST_ALERTS = 200

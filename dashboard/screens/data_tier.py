@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, zone
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, window_of
+from dashboard.queries import ahead
 from dashboard.queries import record as queries
 from dashboard.queries import tiers as tier_queries
 from dashboard.side_by_side import ask_ahead
@@ -39,12 +40,7 @@ JOBS = tuple(f"reference_app_jobs_{name}_total" for name in ("done", "retried", 
 
 def draw(view: View) -> None:
     """Draw the sources that are silent, then caches, statements, databases, partitions and queues."""
-    by_level = (view.service.name, view.since, view.until)
-    ask_ahead(
-        partial(queries.red, *by_level, view.step, "cache_level", view.region),
-        partial(queries.red_totals, *by_level, "cache_level", view.region),
-        *(partial(_gained, view, *names) for names in (REDIS, DELAYS, STATEMENTS)),
-    )
+    ask_ahead(*ahead.data_tier(view), *(partial(_gained, view, *names) for names in (REDIS, DELAYS, STATEMENTS)))
     _say_silent(view)
     _draw_caches(view)
     _draw_statements(view)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -22,13 +21,12 @@ from dashboard.parts import (
     say_marks,
     window_of,
 )
+from dashboard.queries import ahead
 from dashboard.queries import forecaster as forecast_queries
 from dashboard.queries import record as queries
 from dashboard.queries.standing import (
     DEFAULT_LEAD,
     DEFAULT_QUANTILE,
-    RECENT,
-    TREND_POINTS,
     between,
     peak_of,
     standing_of,
@@ -38,19 +36,18 @@ from dashboard.tables.scaling import planned, planned_until, reasons
 from dashboard.tables.slo import slo_table
 from dashboard.tables.slo import worst_first as slos_worst_first
 from dashboard.tables.standing import Standing, standing_table, worst_first
-from dashboard.timerange import step_for
 from dashboard.words import NONE, minutes, percent, rps, time_of_day, window
 from forecaster.forecast.types import Forecast
 
 MINUTE = timedelta(minutes=1)
 DOTS_UP_TO = timedelta(hours=3)
-MOST_SERVICES, MOST_AHEAD = 50, 10
+MOST_SERVICES = 50
 SHADES = {"●": "green", "▲": "red", "◆": "orange"}  # beside a shape: colour alone tells too few
 
 
 def draw(view: View) -> None:
     """Draw the services, then the chosen one: its numbers of now, demand, replicas, response times and SLOs."""
-    _ask_ahead(view)
+    ask_ahead(*ahead.overview(view))
     standings = _draw_services(view)
     own = next((each for each in standings if each.service == view.service.name), None)
     if own is None:
@@ -73,23 +70,6 @@ def draw(view: View) -> None:
         heading("SLOs")
         statuses = slos_worst_first(list(own.statuses))
         draw_table(slo_table(statuses), key="slos")
-
-
-def _ask_ahead(view: View) -> None:
-    name = view.service.name
-    statuses = [
-        partial(queries.slo_statuses, each, view.minute) for each in list(catalog().services.values())[:MOST_AHEAD]
-    ]
-    ask_ahead(
-        *statuses,
-        partial(queries.alerts, view.minute),
-        partial(queries.marks, view),
-        partial(queries.red, name, view.since, view.until, view.step, None, view.region),
-        partial(queries.red_totals, name, view.minute - RECENT, view.minute),
-        partial(forecast_queries.latest_forecast, name, view.minute),
-        partial(queries.demand, name, view.minute - RECENT, view.minute, MINUTE),
-        partial(queries.demand, name, view.since, view.minute, step_for(view.minute - view.since, TREND_POINTS)),
-    )
 
 
 def _draw_services(view: View) -> list[Standing]:

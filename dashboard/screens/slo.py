@@ -11,6 +11,7 @@ from collector.slo.objectives import SloStatus
 from dashboard.charts import slo as charts_slo
 from dashboard.context import View, catalog, zone
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.queries import ahead
 from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
 from dashboard.tables.slo import (
@@ -25,7 +26,6 @@ from dashboard.tables.slo import (
 from dashboard.timerange import step_for
 from dashboard.words import clock_time, duration, percent, roughly, target, window
 
-BUDGET_POINTS = 120  # each point is a window of its own
 LONGEST_REPLAY_DAYS = 31
 
 
@@ -35,7 +35,7 @@ def draw(view: View) -> None:
     if not slos:
         st.info(f"tidegauge.yaml promises nothing for {view.service.name}: it has no SLOs.")
     else:
-        _ask_ahead(view)
+        ask_ahead(*ahead.slo(view))
         known = {slo.name for slo in slos}
         found = queries.slo_statuses(view.service, view.minute)
         statuses = worst_first([status for status in found if status.slo.name in known])
@@ -49,15 +49,6 @@ def draw(view: View) -> None:
         _draw_burns(statuses)
         _draw_one(view, slos, statuses)
     _draw_classic(view)
-
-
-def _ask_ahead(view: View) -> None:
-    rule = view.service.classic_rule
-    ask_ahead(
-        partial(queries.slo_statuses, view.service, view.minute),
-        partial(queries.marks, view),
-        *([] if rule is None else [partial(queries.classic, view.service.name, rule, view.minute)]),
-    )
 
 
 def _draw_burns(statuses: list[SloStatus]) -> None:
@@ -79,7 +70,7 @@ def _draw_one(view: View, slos: list[Slo], statuses: list[SloStatus]) -> None:
     known = [slo.name for slo in slos]
     name = st.segmented_control("SLO", known, default=first, key="slo", label_visibility="collapsed") or first
     slo = next((slo for slo in slos if slo.name == name), slos[0])
-    marks, step = queries.marks(view), step_for(view.until - view.since, BUDGET_POINTS)
+    marks, step = queries.marks(view), step_for(view.until - view.since, ahead.BUDGET_POINTS)
     ask_ahead(
         partial(queries.sli_series, view.service.name, slo, view.since, view.until, view.step),
         partial(queries.budget_history, view.service.name, slo, view.since, view.until, step),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -12,10 +10,10 @@ from collector.record.store import RedDimension
 from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View
 from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.queries import ahead
 from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
 from dashboard.tables.traffic import totals_table
-from dashboard.timerange import step_for
 from dashboard.words import window
 
 DIMENSIONS: dict[RedDimension, str] = {
@@ -35,10 +33,9 @@ def draw(view: View) -> None:
         )
         or "route"
     )  # fmt: skip
-    name, wide = view.service.name, _heat_step(view)
-    asked = partial(queries.traffic, name, view.since, view.until, view.step, wide, by, view.region)
-    ask_ahead(asked, partial(queries.marks, view))
-    found = asked()
+    name, wide = view.service.name, ahead.heat_step(view)
+    ask_ahead(*ahead.traffic(view, by))
+    found = queries.traffic(name, view.since, view.until, view.step, wide, by, view.region)
     if found.by_step.empty:
         nothing("recorded request")
         return
@@ -70,10 +67,6 @@ def draw(view: View) -> None:
     )
     heading("The whole range")
     draw_table(totals_table(found.totals, by, DIMENSIONS[by]), key="totals", column_config=_columns())
-
-
-def _heat_step(view: View) -> timedelta:
-    return max(view.step, step_for(view.until - view.since, charts_traffic.HEAT_COLUMNS))
 
 
 def _columns() -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _key_figures(inputs: CapacityInputs, found: Findings) -> tuple[KeyFigure, ..
         figures.append(
             KeyFigure(
                 "Carried by max",
-                number(found.carried, unit="req/s"),
+                number(found.carried, unit="requests/s"),
                 counted(inputs.service.scaling.max_replicas, "replica"),
             )
         )
@@ -159,7 +159,7 @@ def _busiest(found: Findings) -> KeyFigure:
     if found.busiest is None:
         return KeyFigure(label, number(None))
     return KeyFigure(
-        label, number(found.busiest[1], unit="req/s"), f"{found.busiest[0].astimezone(found.zone):%a %d %b %H:00}"
+        label, number(found.busiest[1], unit="requests/s"), f"{found.busiest[0].astimezone(found.zone):%a %d %b %H:00}"
     )
 
 
@@ -179,7 +179,7 @@ def _highest(found: Findings) -> KeyFigure:
     if top is None:
         return KeyFigure("Highest p90 ahead", number(None))
     peak = max(found.peaks, key=lambda one: one.high)
-    return KeyFigure("Highest p90 ahead", number(top, unit="req/s"), day(peak.day).text)
+    return KeyFigure("Highest p90 ahead", number(top, unit="requests/s"), day(peak.day).text)
 
 
 def _slo_figure(inputs: CapacityInputs) -> KeyFigure:

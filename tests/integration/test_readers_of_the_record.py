@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,11 @@ from forecaster.scores.score_store import write_scores
 from forecaster.settings import Settings
 from loadgen.shape import daily_weekly_rps
 from tests.integration.dashboard_fixtures import create_tables, fill, present
+from tests.integration.prometheus_fixtures import running_prometheus, write_past
 from tests.integration.store_fixtures import shared_store_url
 from tests.unit.forecaster_fakes import HPA
 from tests.unit.grafana_dashboards import Query, expanded, queries
+from tests.unit.test_grafana import KNOWN
 from tidegauge.clock import Clock
 
 __all__ = ["shared_store_url"]
@@ -359,3 +363,53 @@ def test_every_query_of_the_grafana_dashboards_runs_and_finds_what_is_there(fill
         assert found["time"].is_monotonic_increasing
         known = found.drop(columns="time").select_dtypes("number")
         assert query.panel == "Markers" or known.notna().any().any()
+
+
+PROMQL = [query for query in queries() if query.kind == "promql"]
+SHOWN = {"service": "reference-app", "state": "ready", "bound": "low", "quantile": "0.95"}  # as the panels name them
+
+
+def scraped(now: int) -> str:
+    """Two hours of every metric that a panel names, each sample 60 more than that of a minute before."""
+    begin, counted = now - 7200, []
+    for name in sorted({name for query in PROMQL for name in re.findall(r"tidegauge_\w+", query.text)}):
+        given = {label: SHOWN.get(label, "x") for label in KNOWN[name]} | (
+            {} if "le" not in KNOWN[name] else {"le": ""}
+        )
+        outcomes = [{"result": each} for each in ("good", "valid")] if "result" in given else [{}]
+        buckets = [{"le": each} for each in ("0.1", "+Inf")] if name.endswith("_bucket") else [{}]
+        for outcome, bucket in product(outcomes, buckets):
+            labels = {**given, **outcome, **bucket}
+            told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+            counted += [f"{name}{{{told}}} {at - begin} {at}" for at in range(begin, now + 1, 60)]
+    return "\n".join(counted) + "\n# EOF\n"
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    folder, now = tmp_path_factory.mktemp("prometheus"), int(datetime.now(UTC).timestamp()) // 60 * 60
+    write_past(folder / "data", scraped(now))
+    with running_prometheus(folder) as url:
+        yield url, now
+
+
+@pytest.mark.parametrize("query", PROMQL, ids=lambda query: f"{query.dashboard}: {query.panel}: {query.text[:40]}")
+def test_every_promql_query_of_the_grafana_dashboards_finds_its_series(
+    prometheus: tuple[str, int], query: Query
+) -> None:
+    url, now = prometheus
+    asked = query.text.replace("$service", SHOWN["service"])
+    answer = httpx.get(f"{url}/api/v1/query", params={"query": asked, "time": now}).json()
+    assert answer["status"] == "success", answer
+    found = answer["data"]["result"]
+    assert found
+    assert all(label in each["metric"] for each in found for label in re.findall(r"{{(\w+)}}", query.legend))
+    value = float(found[0]["value"][1])
+    if "histogram_quantile" in asked:  # all buckets grow alike: all observations lie in the lowest one, to 0.1
+        assert value == pytest.approx(0.095)
+    elif " / " in asked or "rate(" in asked:
+        assert value == pytest.approx(1.0)  # one a second; good and valid alike
+    elif "increase(" in asked:
+        assert value == pytest.approx(3600)
+    else:
+        assert value == 7200

@@ -204,6 +204,8 @@ def test_a_tooltip_tells_its_time_in_utc():
     [
         (timedelta(hours=1), MINUTE),  # 60 points
         (timedelta(hours=9), 5 * MINUTE),  # 540 minutes would be above 500 points
+        (timedelta(hours=71), 15 * MINUTE),  # 852 steps of five minutes would be
+        (timedelta(days=4), timedelta(hours=1)),  # 384 quarters of an hour would fit, but whole hours are read faster
         (timedelta(days=7), timedelta(hours=1)),  # 672 quarters of an hour would be
         (timedelta(days=30), timedelta(hours=2)),  # 720 hours would be
     ],

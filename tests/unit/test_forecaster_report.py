@@ -94,9 +94,9 @@ def test_the_first_page_has_the_figures_a_planner_signs(flat: Document) -> None:
     # 60 requests/s all the time against 20 x 12 = 240: three quarters are left. Five replicas at EUR 0.10 for
     # 365.25 / 12 * 24 = 730.5 h a month: EUR 365.25. The autoscaler aims at 10 per replica: six for 60, EUR 438.30.
     assert figures_of(flat) == {
-        "Busiest hour, 30 days": "60 req/s",
-        "Highest p90 ahead": "60 req/s",
-        "Carried by max": "240 req/s",
+        "Busiest hour, 30 days": "60 requests/s",
+        "Highest p90 ahead": "60 requests/s",
+        "Carried by max": "240 requests/s",
         "Headroom at that peak": "75.0%",
         "max passed, p50": "not in 30 days",
         "max passed, p90": "not in 30 days",
@@ -294,7 +294,7 @@ def test_a_pdf_has_the_summary_on_one_page_and_the_same_figures(flat: Document, 
     pages = [page.get_textpage().get_text_bounded() for page in pdf]
     assert "Prepared by" in pages[0]
     assert "Demand so far" in pages[1]
-    assert all(figure in pages[0] for figure in ("75.0%", "EUR 365", "240 req/s", "not in 30 days"))
+    assert all(figure in pages[0] for figure in ("75.0%", "EUR 365", "240 requests/s", "not in 30 days"))
     assert flat.digest[:16] in pages[0]
     assert flat.digest in "".join("".join(pages).split())
     width, height = pdf[0].get_size()
