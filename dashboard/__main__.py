@@ -5,6 +5,7 @@ TIDEGAUGE_BIND_ADDRESS and TIDEGAUGE_DASHBOARD_PORT say where; what follows on t
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pkgutil
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from dashboard.access import AccessSettingsError, read_access
 
-APP = Path(__file__).parent / "app.py"
+SERVED = Path(__file__).with_name("served.py")
 _OF_OIDC = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 
 
@@ -30,15 +31,16 @@ def arguments(environ: Mapping[str, str], more: Sequence[str]) -> list[str]:
     if read_access(environ, host=host).way == "oidc":
         check_oidc(secrets_files(environ))
     options = ["--server.headless", "true", "--server.address", host, "--server.port", port]
-    options += ["--server.fileWatcherType", "none"]
-    return ["run", str(APP), *options, *more]
+    # No collection of all garbage after every run either: it would hold up what the run has just sent.
+    options += ["--server.fileWatcherType", "none", "--runner.postScriptGC", "false"]
+    return ["run", str(SERVED), *options, *more]
 
 
 def secrets_files(environ: Mapping[str, str]) -> list[Path]:
     """Return where Streamlit looks for its secrets."""
     if named := environ.get("STREAMLIT_SECRETS_FILES"):
         return [Path(part) for part in named.split(",") if part]
-    return [folder / ".streamlit" / "secrets.toml" for folder in (Path.home(), Path.cwd(), APP.parent)]
+    return [folder / ".streamlit" / "secrets.toml" for folder in (Path.home(), Path.cwd(), SERVED.parent)]
 
 
 def check_oidc(files: Sequence[Path]) -> None:
@@ -72,14 +74,16 @@ def import_early(names: Sequence[str], *, is_up: Callable[[], bool], stop_after_
 
 def page_modules() -> list[str]:
     """Return what the pages import of this package; the pages themselves and app.py draw when they are imported."""
-    found = {each.name for each in pkgutil.walk_packages([str(APP.parent)], "dashboard.")}
-    return sorted(found - {"dashboard.app", "dashboard.__main__"})
+    found = {each.name for each in pkgutil.walk_packages([str(SERVED.parent)], "dashboard.")}
+    return sorted(found - {"dashboard.app", "dashboard.__main__", "dashboard.served"})
 
 
 def _in_the_background() -> None:
     from streamlit import runtime
 
     import_early(page_modules(), is_up=runtime.exists)
+    gc.collect()
+    gc.freeze()  # what is imported stays: no collection while a page is drawn need look through it
     importlib.import_module("dashboard.keep_warm").keep_warm(threading.Event())  # for as long as the process lives
 
 

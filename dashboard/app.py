@@ -11,18 +11,8 @@ import streamlit as st
 from collector.catalog import CatalogError
 from dashboard.context import catalog, choose
 from dashboard.session import admit
+from dashboard.sitemap import FIRST, PAGES
 
-PAGES = {
-    "overview": ("screens/overview.py", "Overview", ":material/monitoring:"),
-    "slo": ("screens/slo.py", "SLO", ":material/verified:"),
-    "traffic": ("screens/traffic.py", "Traffic", ":material/traffic:"),
-    "forecast": ("screens/forecast.py", "Forecast", ":material/show_chart:"),
-    "scaling": ("screens/scaling.py", "Scaling", ":material/stacked_bar_chart:"),
-    "capacity": ("screens/capacity.py", "Capacity", ":material/straighten:"),
-    "load-tests": ("screens/load_tests.py", "Load tests", ":material/speed:"),
-    "data-tier": ("screens/data_tier.py", "Data tier", ":material/database:"),
-    "alerts": ("screens/alerts.py", "Alerts", ":material/notifications:"),
-}
 # What a page refreshes by itself is not greyed meanwhile, a page begins near its top, and on a phone figures in large
 # print stand in pairs, whole, and a decision is a block of lines instead of a row of five narrow cells.
 STYLE = """<style>
@@ -53,7 +43,7 @@ def main() -> None:
     """Draw the page that the URL names, beneath the choices that all pages share."""
     st.set_page_config(page_title="Tidegauge", page_icon="🌊", layout="wide")
     pages = [
-        st.Page(path, title=title, icon=icon, url_path=name, default=name == "overview")
+        st.Page(path, title=title, icon=icon, url_path=name, default=name == FIRST)
         for name, (path, title, icon) in PAGES.items()
     ]
     st.html(STYLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from dashboard.queries import record as queries
 from dashboard.words import NONE, cause_of, clock_time, minutes
 
 REFRESH_SECONDS = 5.0
+DRAW_FIRST_SECONDS = 0.25
 REFRESH_SECONDS_IN_A_DEMO = 2.0
 MOST_OF_AN_ERROR = 300
 MOST_ROWS, ROWS_IN_SIGHT = 200, 25
@@ -55,10 +57,21 @@ def draw_page(
         except StoreError as error:
             say_broken(error)
 
+    st.session_state["fresh"] = True
     body()
     if act is not None:
         with _said_when_broken():
             act(begun)
+    st.session_state["fresh"] = False
+
+
+def beneath() -> None:
+    """Let the browser draw what was sent, before what lies beneath the window's edge comes and is drawn along with it.
+
+    Only when a page comes up: what refreshes alone is in its place already.
+    """
+    if st.session_state.get("fresh"):
+        time.sleep(DRAW_FIRST_SECONDS)
 
 
 @contextmanager

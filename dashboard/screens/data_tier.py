@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, zone
-from dashboard.parts import draw_figure, draw_page, draw_table, heading, window_of
+from dashboard.parts import beneath, draw_figure, draw_page, draw_table, heading, window_of
 from dashboard.queries import ahead
 from dashboard.queries import record as queries
 from dashboard.queries import tiers as tier_queries
@@ -43,6 +43,7 @@ def draw(view: View) -> None:
     ask_ahead(*ahead.data_tier(view), *(partial(_gained, view, *names) for names in (REDIS, DELAYS, STATEMENTS)))
     _say_silent(view)
     _draw_caches(view)
+    beneath()
     _draw_statements(view)
     left, right = st.columns(2, gap="large")
     with left:

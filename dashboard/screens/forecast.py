@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.charts import forecast as charts_forecast
 from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, zone
-from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, window_of
+from dashboard.parts import beneath, draw_figure, draw_page, draw_table, heading, nothing, window_of
 from dashboard.queries import forecaster as forecast_queries
 from dashboard.queries import record as queries
 from dashboard.tables.forecast import event_table, score_table
@@ -32,6 +32,7 @@ def draw(view: View) -> None:
         _draw_numbers(view, newest)
         heading("The newest forecast")
         _draw_fan(view, newest, key="fan")
+    beneath()
     _draw_skill(view)
     _draw_events(view)
 

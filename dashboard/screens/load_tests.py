@@ -13,7 +13,7 @@ from collector.record.store import LoadRun
 from dashboard.charts import load as charts_load
 from dashboard.confirm import Confirmation, confirmed, for_operators
 from dashboard.context import View, zone
-from dashboard.parts import draw_figure, draw_page, draw_table, heading
+from dashboard.parts import beneath, draw_figure, draw_page, draw_table, heading
 from dashboard.queries import record as queries
 from dashboard.services import LOADGEN, PartRefused, PartUnavailable, ask
 from dashboard.tables.load import compared_table, route_table, run_table, threshold_table, verdict_of
@@ -82,6 +82,7 @@ def act(view: View) -> None:
     _draw_order()
     runs = queries.load_runs(view.service.name)
     if runs:
+        beneath()
         heading("One run in full")
         run = st.selectbox("Run", runs, format_func=_named, key="run", label_visibility="collapsed")
         if run is not None:

@@ -12,6 +12,7 @@ from dashboard.charts import scaling as charts
 from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View, catalog, zone
 from dashboard.parts import (
+    beneath,
     draw_figure,
     draw_page,
     draw_table,
@@ -46,7 +47,7 @@ SHADES = {"●": "green", "▲": "red", "◆": "orange"}  # beside a shape: colo
 
 
 def draw(view: View) -> None:
-    """Draw the services, then the chosen one: its numbers of now, demand, replicas, response times and SLOs."""
+    """Draw the services, then the chosen one: its numbers of now, demand, SLOs, replicas and response times."""
     ask_ahead(*ahead.overview(view))
     standings = _draw_services(view)
     own = next((each for each in standings if each.service == view.service.name), None)
@@ -59,6 +60,11 @@ def draw(view: View) -> None:
     _draw_numbers(view, own, forecast)
     marks = queries.marks(view)
     demand, step = _draw_demand(view, forecast, marks)
+    if view.service.slos:
+        heading("SLOs")
+        statuses = slos_worst_first(list(own.statuses))
+        draw_table(slo_table(statuses), key="slos")
+    beneath()
     left, right = st.columns(2, gap="large")
     with left:
         heading("Replicas")
@@ -66,10 +72,6 @@ def draw(view: View) -> None:
     with right:
         heading("Response time")
         _draw_latency(view, marks)
-    if view.service.slos:
-        heading("SLOs")
-        statuses = slos_worst_first(list(own.statuses))
-        draw_table(slo_table(statuses), key="slos")
 
 
 def _draw_services(view: View) -> list[Standing]:

@@ -13,6 +13,7 @@ from dashboard.confirm import Confirmation, confirmed, for_operators
 from dashboard.context import View, clock, zone
 from dashboard.orders import CONFIGURED, LABELS, MODES, Verb, force_says, in_force_text, order, says
 from dashboard.parts import (
+    beneath,
     draw_figure,
     draw_page,
     draw_table,
@@ -59,6 +60,7 @@ def draw(view: View) -> None:
     else:
         _draw_replicas(view, states, newest, view.service.scaling.lead)
     _draw_why(newest)
+    beneath()
     heading("Decisions")
     _draw_decisions(view)
     left, right = st.columns(2, gap="large")

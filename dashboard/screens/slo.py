@@ -10,7 +10,7 @@ from collector.catalog import Slo
 from collector.slo.objectives import SloStatus
 from dashboard.charts import slo as charts_slo
 from dashboard.context import View, catalog, zone
-from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.parts import beneath, draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
 from dashboard.queries import ahead
 from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
@@ -47,6 +47,7 @@ def draw(view: View) -> None:
             " that a latency is held to."
         )
         _draw_burns(statuses)
+        beneath()
         _draw_one(view, slos, statuses)
     _draw_classic(view)
 

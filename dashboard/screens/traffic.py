@@ -9,7 +9,7 @@ import streamlit as st
 from collector.record.store import RedDimension
 from dashboard.charts import traffic as charts_traffic
 from dashboard.context import View
-from dashboard.parts import draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
+from dashboard.parts import beneath, draw_figure, draw_page, draw_table, heading, nothing, say_marks, window_of
 from dashboard.queries import ahead
 from dashboard.queries import record as queries
 from dashboard.side_by_side import ask_ahead
@@ -59,6 +59,7 @@ def draw(view: View) -> None:
         f"By {label}, per {window(view.step)}; beyond the busiest {charts_traffic.MOST_SERIES - 1} together as other."
         f"{say_marks(marks)}"
     )
+    beneath()
     heading("How long requests take")
     draw_figure(charts_traffic.heat_chart(found.bands, step=wide, window=window_of(view), marks=marks), key="heat")
     st.caption(
