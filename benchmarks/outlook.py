@@ -21,9 +21,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from benchmarks.forecast import read_trace
-from forecaster.forecast.baselines import DAY_SECONDS
 from forecaster.forecast.interface import Past, Refusal
 from forecaster.forecast.statsforecast_adapter import Adapted, statsforecast_models
+from forecaster.forecast.windows import DAY_SECONDS
 from forecaster.outlook.daily import Array, days_of
 from forecaster.outlook.outlook import OutlookError, quantiles_of
 from forecaster.outlook.paths import LEVEL_DAYS, WEEK, YEAR, paths_of

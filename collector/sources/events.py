@@ -59,16 +59,17 @@ class EventBatch:
 
 def decompressed(body: bytes, content_encoding: str) -> bytes:
     """Return the plain body, never more than LARGEST_BODY_BYTES. Raises BatchRefusedError."""
-    if content_encoding in ("", "identity"):
+    coding = content_encoding.lower()  # a token without case, by RFC 9110
+    if coding in ("", "identity"):
         plain, whole = body, True
-    elif content_encoding == "gzip":
+    elif coding == "gzip":
         inflate = zlib.decompressobj(wbits=31)
         try:
             plain = inflate.decompress(body, LARGEST_BODY_BYTES + 1)
         except zlib.error as error:
             raise BatchRefusedError(f"body: expected gzip, got: {error}") from error
         whole = inflate.eof or len(plain) > LARGEST_BODY_BYTES
-    elif content_encoding == "zstd":
+    elif coding == "zstd":
         expand = zstd.ZstdDecompressor()
         try:
             plain = expand.decompress(body, LARGEST_BODY_BYTES + 1)
@@ -76,7 +77,7 @@ def decompressed(body: bytes, content_encoding: str) -> bytes:
             raise BatchRefusedError(f"body: expected zstd, got: {error}") from error
         whole = expand.eof or len(plain) > LARGEST_BODY_BYTES
     else:
-        raise BatchRefusedError(f"Content-Encoding: expected gzip, zstd or none, got {content_encoding!r}")
+        raise BatchRefusedError(f"Content-Encoding: expected gzip, zstd or none, got {content_encoding[:80]!r}")
     if len(plain) > LARGEST_BODY_BYTES:
         raise BatchRefusedError(f"body: expected at most {LARGEST_BODY_BYTES} bytes, got more", status=413)
     if not whole:

@@ -21,6 +21,7 @@ from collector.clickhouse import Client
 from collector.record.demand import write_imported_demand
 
 RETENTION = timedelta(days=3 * 365)  # older rows would vanish at the insert
+FIRST_YEAR, LAST_YEAR = 1970, 9998
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -78,6 +79,10 @@ def _row(number: int, line: str) -> tuple[int, int, float]:
     except ValueError:
         expected = "a timestamp like 2026-01-31T23:45:00Z"
         raise ImportRefusedError(f"line {number}: expected {expected}, got {cells[0][:80]!r}") from None
+    if not FIRST_YEAR <= instant.year <= LAST_YEAR:  # at the calendar's own ends an offset leads out of it
+        raise ImportRefusedError(
+            f"line {number}: expected a timestamp of the years {FIRST_YEAR} to {LAST_YEAR}, got {cells[0]!r}"
+        )
     if instant.microsecond:
         raise ImportRefusedError(f"line {number}: expected a timestamp of whole seconds, got {cells[0]!r}")
     aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -10,10 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from forecaster.forecast.windows import Array, windows_of
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, windows_of
 
-DAY_SECONDS = 86_400
-WEEK_SECONDS = 7 * DAY_SECONDS
 ERROR_ORIGINS = 8  # earlier daily origins that the quantiles are taken from
 BUCKET_ENDS_SECONDS = (3600, 6 * 3600)  # and everything after
 PROFILE_WEEKS = 4

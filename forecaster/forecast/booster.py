@@ -17,8 +17,7 @@ from forecaster.forecast.deviations import inputs
 from forecaster.forecast.interface import Past
 from forecaster.forecast.learning import offset_of
 from forecaster.forecast.rows import SEED, rows_of
-from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, Windows
 
 FOLDS = 3
 LEAST_SECONDS = 3 * DAY_SECONDS  # of known demand: with less there is no other day to learn a day from

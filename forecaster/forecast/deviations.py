@@ -11,17 +11,9 @@ import numpy as np
 
 from forecaster.forecast.line_inputs import time_columns
 from forecaster.forecast.rows import DECIMALS
-from forecaster.forecast.seasonal import (
-    COPIED_WEEKS,
-    DAY_SECONDS,
-    LEVEL_SECONDS,
-    WEEK_SECONDS,
-    deviation_of,
-    level_at,
-    median_of,
-)
+from forecaster.forecast.seasonal import COPIED_WEEKS, LEVEL_SECONDS, deviation_of, level_at, median_of
 from forecaster.forecast.weekly import believed, levels_of_days, moved_since
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, Windows
 
 COMPARED_DAYS, USUAL_DAYS = 7, 3
 CHANGE_SHARE = 0.5  # of the level's change, believed to last

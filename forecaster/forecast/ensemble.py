@@ -19,10 +19,9 @@ from forecaster.forecast.interface import Past, Refusal
 from forecaster.forecast.line_inputs import inputs
 from forecaster.forecast.linear import Linear
 from forecaster.forecast.rows import rows_of
-from forecaster.forecast.seasonal import DAY_SECONDS
 from forecaster.forecast.stepwise import Stepwise
 from forecaster.forecast.width import facts_of, restlessness
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, Array, Windows
 
 NAME = "ensemble-7"
 BUCKET_END_SECONDS = (900, 3600, 3 * 3600, 6 * 3600, 12 * 3600)  # and everything after

@@ -13,9 +13,8 @@ import numpy as np
 
 from forecaster.forecast.calibration import PRIOR_LOG_DEVIATION
 from forecaster.forecast.interface import Past
-from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS
 from forecaster.forecast.types import DemandSeries
-from forecaster.forecast.windows import Array
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array
 
 HOURS_OF_WEEK = 168
 LEAST_DAYS = 7  # a shape is lent by services that have seen a week

@@ -14,7 +14,7 @@ import numpy as np
 from forecaster.forecast import seasonal
 from forecaster.forecast.calibration import Residuals, effective, quantiles_of, residuals_of
 from forecaster.forecast.interface import Refusal
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, Array, Windows
 
 USED_FOR_SECONDS = 3600  # a fit serves the origins of the hour after it
 NEAR_MINUTES = (-45, 120)  # around that hour, earlier origins are dense: a ramp's edge is a matter of minutes
@@ -131,7 +131,7 @@ def _raised(model: Fit, windows: Windows, horizons: Array, quantiles: Array, log
 
 def offset_of(windows: Windows) -> float:
     """Return what is added to demand before logarithms: a share of the mean of the last day that had any."""
-    day = windows.steps(seasonal.DAY_SECONDS)
+    day = windows.steps(DAY_SECONDS)
     for length in (day, windows.length):
         start = max(0, windows.length - length)
         count = windows.counts[-1] - windows.counts[start]
@@ -153,7 +153,7 @@ def _earlier_origins(windows: Windows) -> Array:
     """Return the origins to learn from: every hour, and every quarter of an hour around this time of day."""
     minutes_of_day = np.unique(np.concatenate([np.arange(0, 1440, 120), np.arange(*NEAR_MINUTES, 15) % 1440]))
     days_ago = 1 + np.arange(fit_days(windows.step_seconds))
-    seconds_ago = days_ago[:, None] * seasonal.DAY_SECONDS - minutes_of_day[None, :] * 60
+    seconds_ago = days_ago[:, None] * DAY_SECONDS - minutes_of_day[None, :] * 60
     steps_ago = np.unique(np.round(seconds_ago.ravel() / windows.step_seconds).astype(int))
     origins = windows.length - steps_ago[steps_ago > 0]
     earlier: Array = origins[origins > 0]
@@ -163,10 +163,8 @@ def _earlier_origins(windows: Windows) -> Array:
 def _weights_of(windows: Windows, origins: Array, step_seconds: int) -> tuple[Array, Array]:
     """Return how much each earlier origin counts for the weights, and for the residuals: near this time of day more."""
     ago = (windows.length - origins) * step_seconds
-    apart = np.abs(
-        (ago + USED_FOR_SECONDS / 2 + seasonal.DAY_SECONDS / 2) % seasonal.DAY_SECONDS - seasonal.DAY_SECONDS / 2
-    )
-    recent = 0.5 ** (ago / (RECENT_DAYS * seasonal.DAY_SECONDS))
+    apart = np.abs((ago + USED_FOR_SECONDS / 2 + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2)
+    recent = 0.5 ** (ago / (RECENT_DAYS * DAY_SECONDS))
     for_weights = recent * (0.2 + np.exp(-0.5 * (apart / 7200) ** 2))
     for_residuals = recent * (0.05 + np.exp(-0.5 * (apart / 3600) ** 2))
     return for_weights, for_residuals

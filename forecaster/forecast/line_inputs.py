@@ -12,8 +12,6 @@ from forecaster.forecast.rows import DECIMALS
 from forecaster.forecast.seasonal import (
     COPIED_DAYS,
     COPIED_WEEKS,
-    DAY_SECONDS,
-    WEEK_SECONDS,
     copies,
     deviation_of,
     highest_of,
@@ -23,7 +21,7 @@ from forecaster.forecast.seasonal import (
     median_of,
     weighted_mean,
 )
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, Windows
 
 SIX_HOURS = 6 * 3600
 LAST_DAYS = 7

@@ -13,8 +13,7 @@ import numpy as np
 
 from forecaster.forecast.learning import between
 from forecaster.forecast.rows import Rows
-from forecaster.forecast.seasonal import DAY_SECONDS
-from forecaster.forecast.windows import Array
+from forecaster.forecast.windows import DAY_SECONDS, Array
 
 HALF_LIVES = (3.0, 10.0, 40.0)  # days after which a row counts half as much
 KNOTS = (0.0, 0.7, 1.4, 2.6, 3.6, 4.6, 5.7)  # of log(1 + horizon in 5 minutes)

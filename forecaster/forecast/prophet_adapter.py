@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.forecast.interface import Past, Refusal
-from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS
-from forecaster.forecast.windows import Array
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array
 
 DRAWS, SEED = 300, 1
 LEAST_SEASONS = 2  # whole ones in the history, for a season to be fitted

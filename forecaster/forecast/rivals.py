@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.forecast.baselines import DAY_SECONDS, WEEK_SECONDS, Points
+from forecaster.forecast.baselines import Points
 from forecaster.forecast.booster import one_thread
-from forecaster.forecast.windows import Array
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array
 
 WAVES = 50  # the strongest that are kept
 WAVE_WEEKS = 4

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.forecast.interface import Past
-from forecaster.forecast.seasonal import DAY_SECONDS
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, Array, Windows
 
 ORIGIN_EVERY_SECONDS = 1200
 GROUPS, PER_ORIGIN = 12, 8  # horizons drawn for an origin; origins of one group share them

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, Windows
 
-DAY_SECONDS = 86_400
-WEEK_SECONDS = 7 * DAY_SECONDS
 LEVEL_SECONDS = 900  # the level of an instant is the mean of so long before it; a copy is smoothed as much
 COPIED_DAYS = 14  # days that may be like today
 COPIED_WEEKS = 4

@@ -11,17 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.forecast.booster import FOLDS, Booster
-from forecaster.forecast.seasonal import (
-    DAY_SECONDS,
-    LEVEL_SECONDS,
-    WEEK_SECONDS,
-    copies,
-    level_at,
-    likeness,
-    mean_of,
-    weighted_mean,
-)
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.seasonal import LEVEL_SECONDS, copies, level_at, likeness, mean_of, weighted_mean
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, Windows
 
 REACH_SECONDS = 3600
 LAGS = (1, 2, 3, 4, 6, 9, 12)  # steps

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from forecaster.forecast.baselines import BASELINES, DAY_SECONDS, WEEK_SECONDS
+from forecaster.forecast.baselines import BASELINES
 from forecaster.forecast.interface import Model
 from forecaster.forecast.members import MODELS
 from forecaster.forecast.models import MODEL, LearntHours, forecast_demand
 from forecaster.forecast.types import DemandSeries, Forecast
-from forecaster.forecast.windows import Array
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array
 
 OURS = "ours"
 LEVELS = (0.1, 0.5, 0.9, 0.95, 0.99)

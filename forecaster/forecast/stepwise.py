@@ -23,8 +23,8 @@ from forecaster.forecast.interface import Past
 from forecaster.forecast.learning import between
 from forecaster.forecast.line_inputs import hour_and_weekday
 from forecaster.forecast.rows import DECIMALS
-from forecaster.forecast.seasonal import DAY_SECONDS, WEEK_SECONDS, median_of
-from forecaster.forecast.windows import Array
+from forecaster.forecast.seasonal import median_of
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array
 
 REACH_SECONDS = 3600
 FINEST_SECONDS = 300  # of a stride, where the series' own steps are shorter

@@ -11,16 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.forecast.seasonal import (
-    COPIED_WEEKS,
-    DAY_SECONDS,
-    WEEK_SECONDS,
-    copies,
-    deviation_of,
-    mean_of,
-    median_of,
-)
-from forecaster.forecast.windows import Array, Windows
+from forecaster.forecast.seasonal import COPIED_WEEKS, copies, deviation_of, mean_of, median_of
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array, Windows
 
 COMPARED_DAYS = 7
 LARGEST_CHANGE = 1.0  # of the level (logarithms) since the weeks before

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecaster.forecast.seasonal import DAY_SECONDS
-from forecaster.forecast.windows import Array, windows_of
+from forecaster.forecast.windows import DAY_SECONDS, Array, windows_of
 
 RESTLESS_SECONDS = (3600, 3 * 3600, DAY_SECONDS)
 LEAST_STEPS = 3  # that restlessness is taken from

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+DAY_SECONDS = 86_400
+WEEK_SECONDS = 7 * DAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

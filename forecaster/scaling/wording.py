@@ -11,8 +11,11 @@ def clock(instant: datetime) -> str:
 
 
 def span(length: timedelta) -> str:
-    """Return a span in minutes."""
-    return f"{length.total_seconds() / 60:.3g} min"
+    """Return a span in minutes; in seconds under one, from two hours on in hours."""
+    seconds = length.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.3g} h"
 
 
 def rate(rps: float, high_rps: float | None = None) -> str:

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from forecaster.forecast.baselines import DAY_SECONDS, WEEK_SECONDS, naive, with_quantiles
+from forecaster.forecast.baselines import naive, with_quantiles
 from forecaster.forecast.types import DemandSeries, Forecast
-from forecaster.forecast.windows import Array
+from forecaster.forecast.windows import DAY_SECONDS, WEEK_SECONDS, Array
 
 NAIVE_HISTORY = timedelta(weeks=4)  # what the naive forecast sees, however much more the series holds
 WEEKLY_FROM = timedelta(weeks=3)  # with less before the origin, the day before is the yardstick: as in the backtest

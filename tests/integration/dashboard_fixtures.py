@@ -159,7 +159,7 @@ def write_scaling(
         at += STEP
     store.write_replica_states(client, [state for state in states if state.at <= now])
     report = {
-        "reason": "better: 120 s under-provisioned against 5460 s of the autoscaler alone, +3.1% replica-seconds",
+        "reason": "better: 2 min under-provisioned against 91 min of the autoscaler alone, +3.1% replica-hours",
         "predictive": {"under_provisioned_seconds": 120.0, "replica_seconds": 2_341_000.0},
         "reactive_only": {"under_provisioned_seconds": 5460.0, "replica_seconds": 2_270_000.0},
     }

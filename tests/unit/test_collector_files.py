@@ -53,6 +53,8 @@ def test_the_last_of_identical_timestamps_wins_and_is_counted() -> None:
         ("2026-01-01T00:02:00Z,1_0", "line 4: expected a number of at least 0, got '1_0'"),
         ("2026-01-01T00:02:00Z", "line 4: expected timestamp,value (2 cells), got 1"),
         ("yesterday,1", "line 4: expected a timestamp like"),
+        ("0001-01-01T00:00:00+05:00,1", "line 4: expected a timestamp of the years 1970 to 9998"),
+        ("9999-12-31T23:59:59-10:00,1", "line 4: expected a timestamp of the years 1970 to 9998"),
         ("2026-01-01T00:02:00.5Z,1", "line 4: expected a timestamp of whole seconds"),
         ("2026-01-01T00:02:30Z,1\n2026-01-01T00:03:00Z,1\n2026-01-01T00:04:00Z,1", "line 4: expected a regular step"),
     ],

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from forecaster.scaling.backtest.field import Field
 from forecaster.scaling.backtest.replay import replay
 from forecaster.scaling.backtest.rolling import RollingForecasts, horizons_for, levels_for, origins_of, roll
 from forecaster.scaling.simulator.simulate import SimulationResult
+from forecaster.scaling.wording import span
 
 FORECASTS_SHARE = 0.9  # of the work, where they are not on disk
 
@@ -78,9 +79,8 @@ def _toll(result: SimulationResult) -> Toll:
 def _judged(predictive: Toll, reactive_only: Toll, allowed_extra_cost: float) -> tuple[bool, str]:
     ours, theirs = predictive.under_provisioned_seconds, reactive_only.under_provisioned_seconds
     extra = predictive.replica_seconds / reactive_only.replica_seconds - 1
-    facts = (
-        f"{ours:.0f} s under-provisioned against {theirs:.0f} s of the autoscaler alone, {extra:+.1%} replica-seconds"
-    )
+    short, beside = (span(timedelta(seconds=seconds)) for seconds in (ours, theirs))
+    facts = f"{short} under-provisioned against {beside} of the autoscaler alone, {extra:+.1%} replica-hours"
     if ours > theirs or (ours == theirs and theirs > 0):
         return False, f"not better: {facts}"
     if extra > allowed_extra_cost:
