@@ -43,8 +43,8 @@ def draw(view: View) -> None:
     ask_ahead(*ahead.data_tier(view), *(partial(_gained, view, *names) for names in (REDIS, DELAYS, STATEMENTS)))
     _say_silent(view)
     _draw_caches(view)
-    beneath()
     _draw_statements(view)
+    beneath()
     left, right = st.columns(2, gap="large")
     with left:
         _draw_lag(view)

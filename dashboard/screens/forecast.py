@@ -32,8 +32,8 @@ def draw(view: View) -> None:
         _draw_numbers(view, newest)
         heading("The newest forecast")
         _draw_fan(view, newest, key="fan")
-    beneath()
     _draw_skill(view)
+    beneath()
     _draw_events(view)
 
 

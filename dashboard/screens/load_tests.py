@@ -82,12 +82,12 @@ def act(view: View) -> None:
     _draw_order()
     runs = queries.load_runs(view.service.name)
     if runs:
-        beneath()
         heading("One run in full")
         run = st.selectbox("Run", runs, format_func=_named, key="run", label_visibility="collapsed")
         if run is not None:
             _draw_run(run)
     if len(runs) > 1:
+        beneath()
         heading("Two runs compared")
         left, right = st.columns(2)
         before = left.selectbox("Before", runs, index=1, format_func=_named, key="run-before")

@@ -60,9 +60,9 @@ def draw(view: View) -> None:
     else:
         _draw_replicas(view, states, newest, view.service.scaling.lead)
     _draw_why(newest)
-    beneath()
     heading("Decisions")
     _draw_decisions(view)
+    beneath()
     left, right = st.columns(2, gap="large")
     with left:
         heading("Plan for the next day")
